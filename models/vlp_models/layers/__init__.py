@@ -1,0 +1,1 @@
+"""Small torch parts that families put together; one part a file."""
