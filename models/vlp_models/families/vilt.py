@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from vlp_spec.errors import InvalidArgumentError, TaskNotSupportedError
 
 from vlp_models.families.vilt_config import ViltConfig
 from vlp_models.layers.bert_text_embeddings import BertTextEmbeddings
@@ -17,7 +18,6 @@ from vlp_models.layers.heads import ItmHead, MlmHead, MlpClassifier
 from vlp_models.layers.initialisation import init_truncated_normal
 from vlp_models.layers.patch_transformer import PatchTransformer
 from vlp_models.layers.pooler import Pooler
-from vlp_spec.errors import InvalidArgumentError, TaskNotSupportedError
 
 
 class ViltOutput(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -11,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from vlp_models.layers.grid_positions import interpolate_grid_positions, patch_validity
 from vlp_models.layers.patch_embed import PatchEmbed
 from vlp_models.layers.pre_norm_block import PreNormBlock
+from vlp_models.layers.self_attention import key_mask_bias
 
 
 class PatchTransformer(nn.Module):
@@ -74,9 +73,10 @@ class PatchTransformer(nn.Module):
 
     def forward(self, hidden: Tensor, key_mask: Tensor) -> Tensor:
         """Run the blocks and the final norm: (B, S, D) and a key mask (B, S) bool to (B, S, D)."""
+        bias = key_mask_bias(key_mask, hidden.dtype)
         for block in self.blocks:
             if self.gradient_checkpointing and self.training:
-                hidden = cast(Tensor, checkpoint(block, hidden, key_mask, use_reentrant=False))
+                hidden = checkpoint(block, hidden, bias, use_reentrant=False)
             else:
-                hidden = block(hidden, key_mask)
-        return cast(Tensor, self.norm(hidden))
+                hidden = block(hidden, bias)
+        return self.norm(hidden)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
 from vlp_spec.errors import InvalidArgumentError
 
 
@@ -55,7 +54,7 @@ def patchify(images: Tensor, grid: Tensor, patch_size: int) -> Tensor:
                 f"for pictures of {images.shape[2]}x{images.shape[3]} pixels"
             )
     cells = images[:, :, : rows_max * patch_size, : columns_max * patch_size]
-    cells = cells.unflatten(3, (columns_max, patch_size)).unflatten(2, (rows_max, patch_size))
+    cells = cells.reshape(len(sizes), -1, rows_max, patch_size, columns_max, patch_size)
     cells = cells.permute(0, 2, 4, 3, 5, 1).flatten(3)  # batch, row, column, (y, x, channel)
     patches = cells.new_zeros(len(sizes), max(r * c for r, c in sizes), cells.shape[-1])
     for picture, (rows, columns) in enumerate(sizes):

@@ -30,7 +30,7 @@ class PreNormBlock(nn.Module):
         self.norm2 = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), dropout=dropout)
 
-    def forward(self, hidden: Tensor, key_mask: Tensor) -> Tensor:
-        """(B, S, D) and a key mask (B, S) bool to (B, S, D)."""
-        hidden = hidden + self.attn(self.norm1(hidden), key_mask)
+    def forward(self, hidden: Tensor, attention_bias: Tensor) -> Tensor:
+        """(B, S, D) and a bias (B, 1, 1, S) of `key_mask_bias` to (B, S, D)."""
+        hidden = hidden + self.attn(self.norm1(hidden), attention_bias)
         return hidden + self.mlp(self.norm2(hidden))
