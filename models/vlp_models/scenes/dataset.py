@@ -1,0 +1,127 @@
+"""Write the scenes as a data set: JSON lines with picture files, or WebDataset shards.
+
+The record of a picture is the one that vlp_models.data reads; the format knows nothing of scenes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import json
+import multiprocessing
+import random
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vlp_models.scenes.captions import captions_of
+from vlp_models.scenes.questions import questions_of
+from vlp_models.scenes.render import encode_jpeg, paint
+from vlp_models.scenes.world import Split, World
+
+GENERATOR_VERSION = 1  # part of every seed: pictures change only together with it
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ScenesConfig:
+    """How much to draw.
+
+    Attributes:
+        pictures: split -> how many pictures.
+        questions_per_type: up to this many questions of each of the six types a picture.
+        workers: processes that draw; the pictures do not depend on it.
+        shard_size: pictures a WebDataset shard; 0 writes JSON lines and picture files.
+    """
+
+    pictures: dict[Split, int]
+    seed: int = 0
+    questions_per_type: int = 2
+    shard_size: int = 0
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One drawn scene: JPEG bytes and its record without the picture's path."""
+
+    id: str
+    jpeg: bytes
+    record: dict[str, Any]
+
+
+def draw_picture(split: Split, index: int, seed: int = 0, questions_per_type: int = 2) -> Picture:
+    """Picture `index` of a split; the same whatever else is drawn."""
+    world = World(split)
+    rng = random.Random(f"scenes-{GENERATOR_VERSION}-{seed}-{split}-{index}")
+    scene = world.draw(rng)
+    questions = questions_of(scene, world.pairs, rng, questions_per_type)
+    captions = captions_of(scene, rng)
+    record = {
+        "id": f"{split}-{index:06d}",
+        "captions": list(captions),
+        "questions": [
+            {"question": asked.question, "answers": {asked.answer: 1.0}, "type": asked.type} for asked in questions
+        ],
+        "scene": {
+            "width": scene.width,
+            "height": scene.height,
+            "things": [dataclasses.asdict(thing) | {"box": list(thing.box)} for thing in scene.things],
+        },
+    }
+    return Picture(record["id"], encode_jpeg(paint(scene, rng), rng), record)
+
+
+def write_scenes(root: Path, config: ScenesConfig, progress: Progress | None = None) -> None:
+    """Write the splits of `config` under `root`, drawing with `config.workers` processes."""
+    root.mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("spawn").Pool(config.workers) as pool:
+        for split, count in config.pictures.items():
+            draw = partial(draw_picture, split, seed=config.seed, questions_per_type=config.questions_per_type)
+            pictures = _watched(pool.imap(draw, range(count), chunksize=32), split, count, progress)
+            if config.shard_size:
+                _write_shards(root, split, pictures, config.shard_size)
+            else:
+                _write_files(root, split, pictures)
+
+
+def _watched(pictures: Iterable[Picture], split: str, count: int, progress: Progress | None) -> Iterator[Picture]:
+    for done, picture in enumerate(pictures, start=1):
+        yield picture
+        if progress is not None:
+            progress(split, done, count)
+
+
+def _write_files(root: Path, split: str, pictures: Iterator[Picture]) -> None:
+    folder = root / "images" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = root / f"{split}.jsonl.unfinished"
+    with unfinished.open("w", encoding="utf-8") as lines:
+        for picture in pictures:
+            path = folder / f"{picture.id}.jpg"
+            path.write_bytes(picture.jpeg)
+            record = {"id": picture.id, "image": path.relative_to(root).as_posix()} | picture.record
+            lines.write(json.dumps(record) + "\n")
+    unfinished.replace(root / f"{split}.jsonl")
+
+
+def _write_shards(root: Path, split: str, pictures: Iterator[Picture], shard_size: int) -> None:
+    for number in itertools.count():
+        chunk = list(itertools.islice(pictures, shard_size))
+        if not chunk:
+            return
+        with tarfile.open(root / f"{split}-{number:06d}.tar", "w") as shard:
+            for picture in chunk:
+                _add(shard, f"{picture.id}.jpg", picture.jpeg)
+                _add(shard, f"{picture.id}.json", json.dumps(picture.record).encode())
+
+
+def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    shard.addfile(member, io.BytesIO(data))
