@@ -1,0 +1,113 @@
+"""What the first bytes of a picture file say: its container, its size, its Exif orientation.
+
+Plain byte reading: nothing is decoded or allocated here, and no input makes these functions raise.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import StrEnum
+
+# GIF block codes (GIF89a specification, appendix A)
+_GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
+_EXIF_ORIENTATION = 0x0112
+_EXIF_INTEGERS = {1: "B", 3: "H", 4: "I"}
+
+
+class Container(StrEnum):
+    """The picture formats that are read."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    WEBP = "WebP"
+    GIF = "GIF"
+    BMP = "BMP"
+    TIFF = "TIFF"
+
+
+_SIGNATURES = (
+    (b"\xff\xd8\xff", Container.JPEG),
+    (b"\x89PNG\r\n\x1a\n", Container.PNG),
+    (b"GIF87a", Container.GIF),
+    (b"GIF89a", Container.GIF),
+    (b"BM", Container.BMP),
+    (b"II\x2a\x00", Container.TIFF),
+    (b"MM\x00\x2a", Container.TIFF),
+    (b"II\x2b\x00", Container.TIFF),
+    (b"MM\x00\x2b", Container.TIFF),
+)
+
+
+def find_container(data: bytes) -> Container | None:
+    """The container by its signature; None when it is none that is read."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return Container.WEBP
+    return next((container for signature, container in _SIGNATURES if data.startswith(signature)), None)
+
+
+def early_size(container: Container, data: bytes) -> tuple[int, int] | None:
+    """Width and height, for the containers whose decoder allocates its canvas as soon as it is created.
+
+    Returns:
+        (width, height) of a GIF or WebP; None for another container or an incomplete header, whose decoder reads
+        the size (or fails) before it allocates anything.
+    """
+    try:
+        if container is Container.GIF:
+            return _gif_size(data)
+        return _webp_size(data) if container is Container.WEBP else None
+    except (IndexError, struct.error):
+        return None
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    """The canvas: the logical screen, or the first frame where that one reaches beyond the screen."""
+    width, height = struct.unpack_from("<HH", data, 6)
+    flags = data[10]
+    place = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+    while place < len(data) and data[place] != _GIF_TRAILER:
+        if data[place] == _GIF_IMAGE:
+            left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, place + 1)
+            return max(width, left + frame_width), max(height, top + frame_height)
+        if data[place] == _GIF_EXTENSION:
+            place += 2
+            while data[place]:
+                place += data[place] + 1
+        place += 1
+    return width, height
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """The canvas by the first chunk (RFC 9649, sections 2.5 to 2.7)."""
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation tag of an Exif block, 1 to 8; 1 (upright) where it is missing or the block is malformed.
+
+    Pillow's reader is not used: it warns, or raises, on the malformed blocks that cameras and editors do write.
+    """
+    block = exif.removeprefix(b"Exif\x00\x00")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(order + "I", block, 4)
+        (entries,) = struct.unpack_from(order + "H", block, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, kind, count = struct.unpack_from(order + "HHI", block, entry)
+            if tag == _EXIF_ORIENTATION and count == 1 and kind in _EXIF_INTEGERS:
+                (value,) = struct.unpack_from(order + _EXIF_INTEGERS[kind], block, entry + 8)
+                return int(value) if 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1

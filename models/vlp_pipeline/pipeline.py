@@ -1,0 +1,149 @@
+"""What every pipeline speaks: prepared pictures, items, and batches padded axis by axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from vlp_spec.errors import InternalError
+from vlp_spec.tasks import VqaQuery, VqaResult
+
+Buckets = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """A picture after its processor; many questions can be asked of it. Equal and hashed by `digest` alone.
+
+    Attributes:
+        digest: sha256 of the file's bytes, in hex: the key of caches, together with the model.
+        arrays: graph inputs without the batch axis; not to be changed.
+        sizes: dynamic axis -> its size in `arrays`.
+    """
+
+    digest: str
+    arrays: Mapping[str, np.ndarray] = field(compare=False, repr=False)
+    sizes: Mapping[str, int] = field(compare=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the arrays take."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """One row of a batch.
+
+    Attributes:
+        arrays: graph inputs without the batch axis; not to be changed.
+        sizes: dynamic axis -> its size in `arrays`, such as {"text": 9, "patches": 144}.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """How an input grows in a batch.
+
+    Attributes:
+        axis: the dynamic axis that is its first axis without the batch; None for an input of one size.
+        fill: the value of what is added.
+    """
+
+    axis: str | None = None
+    fill: int = 0
+
+
+class VqaPipeline(Protocol):
+    """A family's way from a picture and a question to arrays, and from arrays to answers. Any thread may use it."""
+
+    @property
+    def family(self) -> str:
+        """The family's name, as in Deployment.family."""
+        ...
+
+    def prepare_image(self, data: bytes) -> PreparedImage:
+        """Decode and process a picture file; the costly part, to be done once per picture.
+
+        Raises:
+            InvalidImageError: the bytes are no readable picture.
+            TooLargeError: over a limit.
+        """
+        ...
+
+    def prepare(self, image: PreparedImage, query: VqaQuery) -> Item:
+        """Join a picture and a question.
+
+        Raises:
+            InvalidArgumentError: the question or the closed list cannot be used with this model.
+            TooLargeError: the question is over its limit.
+        """
+        ...
+
+    def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
+        """Pad to the largest of each axis, or up to the next of the given sizes, and stack."""
+        ...
+
+    def result(self, query: VqaQuery, outputs: Mapping[str, np.ndarray]) -> VqaResult:
+        """The answer from one row of the graph's outputs.
+
+        Raises:
+            InferenceError: outputs that are not finite.
+        """
+        ...
+
+
+def padded_sizes(items: Sequence[Item], minimums: Mapping[str, int], buckets: Buckets | None = None) -> dict[str, int]:
+    """The size of each dynamic axis in a batch.
+
+    Args:
+        items: at least one.
+        minimums: axis -> the smallest size that the graph takes.
+        buckets: axis -> the sizes allowed, in rising order; an axis that is not named takes any size.
+
+    Raises:
+        InternalError: an item is larger than the last bucket of an axis: the deployment's buckets are wrong.
+    """
+    sizes: dict[str, int] = {}
+    for axis in items[0].sizes:
+        needed = max(minimums.get(axis, 1), *(item.sizes[axis] for item in items))
+        allowed = (buckets or {}).get(axis)
+        if allowed is not None:
+            fitting = [size for size in allowed if size >= needed]
+            if not fitting:
+                raise InternalError(detail=f"axis {axis!r} needs {needed}, its buckets are {tuple(allowed)}")
+            needed = min(fitting)
+        sizes[axis] = needed
+    return sizes
+
+
+def pad_batch(
+    items: Sequence[Item], paddings: Mapping[str, Padding], sizes: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Stack the arrays of items, each padded at the end of its first axis.
+
+    Args:
+        items: at least one; all with the same inputs.
+        paddings: input -> how it grows.
+        sizes: axis -> size, as `padded_sizes` gives them.
+
+    Returns:
+        input -> (items, ...), C-contiguous.
+    """
+    batch: dict[str, np.ndarray] = {}
+    for name, padding in paddings.items():
+        rows = [item.arrays[name] for item in items]
+        if padding.axis is None:
+            batch[name] = np.stack(rows)
+            continue
+        shape = (len(rows), sizes[padding.axis], *rows[0].shape[1:])
+        stacked = np.full(shape, padding.fill, dtype=rows[0].dtype) if padding.fill else np.zeros(shape, rows[0].dtype)
+        for target, row in zip(stacked, rows, strict=True):
+            target[: len(row)] = row
+        batch[name] = stacked
+    return batch

@@ -1,0 +1,49 @@
+"""Which pipeline serves a deployment. Families are imported when they are first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from vlp_spec.deployment import Deployment
+from vlp_spec.errors import ArtifactError
+from vlp_spec.tasks import Task
+
+from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
+from vlp_pipeline.pipeline import VqaPipeline
+from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits
+
+PIPELINES: dict[tuple[str, Task], tuple[str, str]] = {
+    ("vilt", Task.VQA): ("vlp_pipeline.vilt_vqa", "ViltVqaPipeline"),
+}
+
+
+def build_pipeline(
+    deployment: Deployment,
+    assets_dir: Path,
+    limits: ImageLimits = DEFAULT_IMAGE_LIMITS,
+    text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
+) -> VqaPipeline:
+    """Build the pipeline of a deployment's first task.
+
+    Args:
+        deployment: its family, tasks and processor settings are read.
+        assets_dir: folder with tokenizer.json and labels.json.
+        limits: what a picture may cost.
+        text_limits: what a text may cost.
+
+    Raises:
+        ArtifactError: no pipeline for this family and task, or settings or assets that are broken.
+    """
+    place = f"deployment {deployment.name}@{deployment.version}"
+    if not deployment.tasks:
+        raise ArtifactError(f"{place}: names no task")
+    key = deployment.family, deployment.tasks[0]
+    if key not in PIPELINES:
+        known = ", ".join(f"{family} {task}" for family, task in PIPELINES)
+        raise ArtifactError(f"{place}: no pipeline for family {key[0]!r}, task {key[1]}; there are: {known}")
+    module, name = PIPELINES[key]
+    pipeline: VqaPipeline = getattr(importlib.import_module(module), name).from_deployment(
+        deployment, assets_dir, limits, text_limits
+    )
+    return pipeline
