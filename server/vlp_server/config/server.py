@@ -1,0 +1,107 @@
+"""The whole configuration: the records of all owners put together, and the settings of the core made from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlp_server.config.checks import not_over, raise_faults
+from vlp_server.config.settings import CoreConfig, HttpConfig, LimitsConfig, LogConfig, ModelsConfig, UrlFetchConfig
+from vlp_server.core.settings import (
+    AdmissionSettings,
+    BatchSettings,
+    CacheSettings,
+    CoreSettings,
+    EngineSettings,
+    ModelSettings,
+    WatchdogSettings,
+)
+
+DUMMY_ENGINE = "dummy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """A server.
+
+    Attributes:
+        ready_file: written when the server is ready: JSON with http_host, http_port and pid; removed at the end.
+    """
+
+    ready_file: Path | None = None
+    http: HttpConfig = field(default_factory=HttpConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    url_fetch: UrlFetchConfig = field(default_factory=UrlFetchConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    models: ModelsConfig = field(default_factory=ModelsConfig)
+    core: CoreConfig = field(default_factory=CoreConfig)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+
+    def __post_init__(self) -> None:
+        dummy_with_repository = self.engine.engine == DUMMY_ENGINE and self.models.repository is not None
+        raise_faults(
+            [
+                not_over(
+                    "admission.default_timeout_s",
+                    self.admission.default_timeout_s,
+                    "http.max_request_timeout_s",
+                    self.http.max_request_timeout_s,
+                ),
+                "models.repository: the dummy engine reads none; leave it out, or choose another engine.engine"
+                if dummy_with_repository
+                else None,
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTarget:
+    """A model that was found: its reference, and the repository that it lies in (None: the dummy engine)."""
+
+    reference: str
+    repository: Path | None
+
+
+def core_settings(config: ServerConfig, targets: Sequence[ModelTarget]) -> CoreSettings:
+    """The core's settings for serving `targets`.
+
+    Raises:
+        ConfigError: no target, or one twice.
+    """
+    dummy_engine = dataclasses.replace(config.engine, engine=DUMMY_ENGINE)
+    threads: dict[str, Any] = (
+        {"preprocess_threads": config.core.preprocess_threads} if config.core.preprocess_threads else {}
+    )
+    return CoreSettings(
+        models=tuple(
+            ModelSettings(
+                reference=target.reference,
+                repository=target.repository,
+                engine=dummy_engine if target.repository is None else config.engine,
+                batch=config.batch,
+            )
+            for target in targets
+        ),
+        default_model=config.models.default,
+        admission=config.admission,
+        cache=config.cache,
+        watchdog=config.watchdog,
+        max_image_bytes=config.core.max_image_bytes,
+        max_image_pixels=config.core.max_image_pixels,
+        max_image_side=config.core.max_image_side,
+        **threads,
+    )
+
+
+def default_store(environ: Mapping[str, str]) -> Path:
+    """The user's own repository folder."""
+    data_home = environ.get("XDG_DATA_HOME")
+    base = Path(data_home) if data_home else Path(environ.get("HOME") or Path.home()) / ".local" / "share"
+    return base / "vlpserve" / "repository"

@@ -1,0 +1,218 @@
+"""What can be set, as frozen records by owner. Each checks itself; reading them from anywhere is the loader's work.
+
+The text of every attribute is also what `vlpserve config check` and docs/configuration.md say about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from vlp_server.config.checks import between, raise_faults
+
+_DAY_S = 86_400.0
+_GIB = 1024**3
+
+
+class LogLevel(StrEnum):
+    """From which weight on a line is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig:
+    """The HTTP door.
+
+    Attributes:
+        host: address to listen on; 0.0.0.0 opens the server to the network.
+        port: port to listen on; 0 takes a free one.
+        body_limit_bytes: largest body of a request.
+        body_timeout_s: time for a whole body to arrive.
+        header_timeout_s: time for the headers of a request to arrive.
+        header_limit_bytes: largest request line and headers together.
+        keep_alive_s: how long an idle connection stays open.
+        max_request_timeout_s: longest deadline that X-Request-Timeout-Ms may name.
+        max_in_flight: requests being read or answered at once; more are refused before their body is read.
+        drain_timeout_s: after SIGTERM, how long running requests may take to finish.
+        cors_origins: web origins whose pages may call this server, such as https://example.org; none by default.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    body_limit_bytes: int = 25 * 1024 * 1024
+    body_timeout_s: float = 60.0
+    header_timeout_s: float = 10.0
+    header_limit_bytes: int = 64 * 1024
+    keep_alive_s: float = 15.0
+    max_request_timeout_s: float = 300.0
+    max_in_flight: int = 512
+    drain_timeout_s: float = 30.0
+    cors_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        raise_faults(
+            [
+                None if self.host else "host: empty; 127.0.0.1 for this machine alone, 0.0.0.0 for the network",
+                between("port", self.port, 0, 65535),
+                between("body_limit_bytes", self.body_limit_bytes, 1, _GIB),
+                between("body_timeout_s", self.body_timeout_s, 0.01, _DAY_S),
+                between("header_timeout_s", self.header_timeout_s, 0.01, _DAY_S),
+                between("header_limit_bytes", self.header_limit_bytes, 256, 16 * 1024 * 1024),
+                between("keep_alive_s", self.keep_alive_s, 0, _DAY_S),
+                between("max_request_timeout_s", self.max_request_timeout_s, 0.001, _DAY_S),
+                between("max_in_flight", self.max_in_flight, 1, 1_000_000),
+                between("drain_timeout_s", self.drain_timeout_s, 0, _DAY_S),
+                *(self._origin_fault(origin) for origin in self.cors_origins),
+            ]
+        )
+
+    @staticmethod
+    def _origin_fault(origin: str) -> str | None:
+        scheme, separator, rest = origin.partition("://")
+        if origin == "*" or (separator and scheme in ("http", "https") and rest and "/" not in rest):
+            return None
+        return f"cors_origins: got {origin!r}, expected scheme://host[:port] with no path, or *"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """What one call may ask.
+
+    Attributes:
+        questions: questions about one picture in a call.
+        question_chars: characters of one question.
+        answers: answers in a closed list.
+        answer_chars: characters of one answer of a closed list.
+        multipart_parts: parts of a multipart body, fields and files together.
+    """
+
+    questions: int = 64
+    question_chars: int = 4096
+    answers: int = 1000
+    answer_chars: int = 256
+    multipart_parts: int = 1100
+
+    def __post_init__(self) -> None:
+        raise_faults(
+            [
+                between("questions", self.questions, 1, 10_000),
+                between("question_chars", self.question_chars, 1, 1_000_000),
+                between("answers", self.answers, 1, 100_000),
+                between("answer_chars", self.answer_chars, 1, 100_000),
+                between("multipart_parts", self.multipart_parts, 2, 1_000_000),
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlFetchConfig:
+    """Fetching pictures that a caller names by URL. Off: it makes this server send requests for strangers.
+
+    Attributes:
+        enabled: whether "image" may be an http(s) URL; addresses that are not public are refused in any case.
+        timeout_s: for the whole fetch, redirects included.
+        max_bytes: largest picture that is fetched.
+        max_redirects: redirects followed; every hop is checked anew.
+        ports: ports that may be connected to.
+    """
+
+    enabled: bool = False
+    timeout_s: float = 10.0
+    max_bytes: int = 20 * 1024 * 1024
+    max_redirects: int = 3
+    ports: tuple[int, ...] = (80, 443)
+
+    def __post_init__(self) -> None:
+        raise_faults(
+            [
+                between("timeout_s", self.timeout_s, 0.01, 3600),
+                between("max_bytes", self.max_bytes, 1, _GIB),
+                between("max_redirects", self.max_redirects, 0, 20),
+                *(between("ports", port, 1, 65535) for port in self.ports),
+                "ports: empty, though fetching is enabled" if self.enabled and not self.ports else None,
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """The log, on standard error.
+
+    Attributes:
+        level: debug, info, warning or error.
+        format: text or json.
+        access: one line a request; never with questions, answers or pictures.
+    """
+
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.TEXT
+    access: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsConfig:
+    """Which models are served, and where they lie.
+
+    Attributes:
+        serve: deployment names, checkpoint directories or hub ids; none: every model that the package ships.
+        default: the model that answers a request which names none; none: the first one.
+        repository: a folder with model_repository/ and deployments/, whose models can be named in `serve`.
+        store: where models that are exported on first use are kept; none: vlpserve/repository in the user's data
+            folder ($XDG_DATA_HOME, or ~/.local/share).
+    """
+
+    serve: tuple[str, ...] = ()
+    default: str | None = None
+    repository: Path | None = None
+    store: Path | None = None
+
+    def __post_init__(self) -> None:
+        twice = sorted({name for name in self.serve if self.serve.count(name) > 1})
+        raise_faults(
+            [
+                "serve: an empty name" if not all(self.serve) else None,
+                f"serve: {', '.join(twice)} is given twice" if twice else None,
+                f"default: {self.default!r} is not among the models of serve"
+                if self.default is not None and self.serve and self.default not in self.serve
+                else None,
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreConfig:
+    """Pictures on their way to a model.
+
+    Attributes:
+        preprocess_threads: threads that decode pictures and tokenise questions; 0: one for every CPU.
+        max_image_bytes: largest encoded picture.
+        max_image_pixels: largest width x height of a picture, read from its header before decoding.
+        max_image_side: longest side of a picture in pixels.
+    """
+
+    preprocess_threads: int = 0
+    max_image_bytes: int = 20 * 1024 * 1024
+    max_image_pixels: int = 50_000_000
+    max_image_side: int = 16384
+
+    def __post_init__(self) -> None:
+        raise_faults(
+            [
+                between("preprocess_threads", self.preprocess_threads, 0, 1024),
+                between("max_image_bytes", self.max_image_bytes, 1, _GIB),
+                between("max_image_pixels", self.max_image_pixels, 1, 2_000_000_000),
+                between("max_image_side", self.max_image_side, 1, 1_000_000),
+            ]
+        )
