@@ -28,7 +28,7 @@ class PreNormBlock(nn.Module):
         self.norm1 = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.attn = SelfAttention(hidden_size, num_heads, dropout=dropout)
         self.norm2 = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
-        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), dropout=dropout)
+        self.mlp = Mlp(hidden_size, round(hidden_size * mlp_ratio), dropout=dropout)
 
     def forward(self, hidden: Tensor, attention_bias: Tensor) -> Tensor:
         """(B, S, D) and a bias (B, 1, 1, S) of `key_mask_bias` to (B, S, D)."""

@@ -1,0 +1,1 @@
+"""Pre-training and task objectives, one a file, each with its source."""
