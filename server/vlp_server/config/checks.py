@@ -1,4 +1,4 @@
-"""Small checks for the records of the configuration; each gives its words or nothing, so that all can be told at once."""
+"""Small checks for the records of the configuration: words or nothing, so that all can be told at once."""
 
 from __future__ import annotations
 

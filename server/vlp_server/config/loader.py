@@ -1,4 +1,4 @@
-"""The one place that reads settings: flag > environment > file > default. It tells all faults at once, with their source.
+"""The one place that reads settings: flag > environment > file > default. All faults at once, with source.
 
 No other module reads the process's environment.
 """

@@ -14,10 +14,10 @@ from vlp_server.config.values import kind_name
 _PAGE_HEAD = f"""# Configuration
 
 Every setting can be given by a flag (`--set NAME=VALUE`, and short forms for the usual ones), by its environment
-variable, or in a TOML file (`--config FILE`, or the variable `{CONFIG_FILE_VARIABLE}`), in this order of precedence. In a file the
-part before the dot is the table: `[http]`, `port = 8080`. In a flag or variable a list is written with commas.
-An unknown key or variable, a bad value or a pair that contradicts itself ends the start with exit code 2 and a list of
-all faults. `vlpserve config check [FILE]` prints every value and where it came from.
+variable, or in a TOML file (`--config FILE`, or the variable `{CONFIG_FILE_VARIABLE}`), in this order of precedence.
+In a file the part before the dot is the table: `[http]`, `port = 8080`. In a flag or variable a list is written with
+commas. An unknown key or variable, a bad value or a pair that contradicts itself ends the start with exit code 2 and a
+list of all faults. `vlpserve config check [FILE]` prints every value and where it came from.
 
 This page is written by `vlpserve generate`; a test proves that it is current.
 """

@@ -1,0 +1,100 @@
+"""Puts the HTTP door together: routes, the error handlers, the envelope. No logic of its own."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from vlp_spec.errors import ErrorKind, InternalError, VlpError
+
+from vlp_server.config.server import ServerConfig
+from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER, context_of
+from vlp_server.http.door import Door
+from vlp_server.http.envelope import Envelope
+from vlp_server.http.fetch import UrlFetcher
+from vlp_server.http.health import health_router
+from vlp_server.http.model_list import models_router
+from vlp_server.http.openapi import DescribedApp
+from vlp_server.http.problems import Problem, ProblemError, problem_of, problem_of_status
+from vlp_server.http.vqa import vqa_router
+
+if TYPE_CHECKING:
+    from vlp_server.core.service import Service
+
+logger = logging.getLogger("vlpserve.http")
+
+_TEXT = "Questions about pictures, answered by pretrained vision-and-language models."
+
+
+def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | None = None) -> FastAPI:
+    """Build the HTTP door of a service.
+
+    Args:
+        service: started and closed by the caller.
+        config: the whole configuration.
+        fetcher: in place of the one that the configuration makes.
+
+    Returns:
+        the application; `app.state.door` is its `Door`.
+    """
+    door = Door(service, config, fetcher)
+    app = DescribedApp(title="vlpserve", version=_version(), description=_TEXT, redirect_slashes=False)
+    app.state.door = door
+    for router in (vqa_router(door), models_router(door), health_router(door)):
+        app.include_router(router)
+    app.add_exception_handler(VlpError, _answer_error)
+    app.add_exception_handler(ProblemError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_error)
+    if config.http.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=config.http.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Content-Type", TIMEOUT_HEADER, REQUEST_ID_HEADER],
+            expose_headers=[REQUEST_ID_HEADER, "Server-Timing", "Retry-After"],
+        )
+    app.add_middleware(Envelope, metrics=door.metrics, access=config.log.access)
+    return app
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    context = context_of(request.scope)
+    problem = _problem(request, error)
+    context.kind = problem.kind
+    detail = getattr(error, "detail", None) if isinstance(error, VlpError) else None
+    if problem.kind == ErrorKind.INTERNAL:
+        logger.error("request %s: %s", context.request_id, detail or error, exc_info=error)
+    elif detail:
+        logger.info("request %s: %s (%s)", context.request_id, problem.kind, detail)
+    return problem.response(context.request_id)
+
+
+def _problem(request: Request, error: Exception) -> Problem:
+    if isinstance(error, VlpError):
+        problem = problem_of(error)
+        if problem.kind == ErrorKind.TOO_LARGE and "expect" in request.headers:
+            # The client waits for leave to send its body and gets none: bytes that follow would be taken for a request.
+            return Problem(problem.kind, problem.detail, headers={"Connection": "close"})
+        return problem
+    if isinstance(error, ProblemError):
+        return error.problem
+    if isinstance(error, HTTPException):
+        return problem_of_status(error.status_code, request.url.path, error.headers)
+    if isinstance(error, RequestValidationError):
+        return Problem(ErrorKind.INVALID_ARGUMENT, "the request's parameters are not as described; see /docs")
+    return problem_of(InternalError(detail=str(error)))
+
+
+def _version() -> str:
+    try:
+        return version("vlpserve")
+    except PackageNotFoundError:  # run from a tree that was never installed
+        return "0"

@@ -1,0 +1,86 @@
+"""What the door remembers of one request while it answers: its id, when it began, where its time went."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+from vlp_spec.errors import InvalidArgumentError
+
+from vlp_server.core.records import Timings
+
+REQUEST_ID_HEADER = "X-Request-Id"
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+_SCOPE_KEY = "vlpserve.request"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_WHOLE = re.compile(r"[0-9]{1,12}")
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """Mutable for the life of one request; the route fills in what the envelope writes at the end.
+
+    Attributes:
+        request_id: the caller's X-Request-Id where it is sane, else a new one.
+        started: time.monotonic() seconds at which the headers had arrived.
+        timings: from the core, None until it answered.
+        model: that answered, for the access log.
+        kind: of the fault, for the access log and the metrics.
+    """
+
+    request_id: str
+    started: float = field(default_factory=time.monotonic)
+    timings: Timings | None = None
+    model: str | None = None
+    kind: str | None = None
+
+    @classmethod
+    def begin(cls, scope: Scope) -> RequestContext:
+        """Make the context of a request and keep it in its scope."""
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        context = cls(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex)
+        scope[_SCOPE_KEY] = context
+        return context
+
+    def server_timing(self) -> str:
+        """The Server-Timing header: stages of the core where there are any, and the total, in milliseconds."""
+        total = f"total;dur={(time.monotonic() - self.started) * 1000:.1f}"
+        if self.timings is None:
+            return total
+        stages = {
+            "queue": self.timings.queue_ms,
+            "preprocess": self.timings.preprocess_ms,
+            "infer": self.timings.infer_ms,
+            "postprocess": self.timings.postprocess_ms,
+            "cache": self.timings.cache_ms,
+        }
+        entries = [f"{name};dur={duration_ms:.1f}" for name, duration_ms in stages.items()]
+        return ", ".join([*entries, f'batch;desc="{self.timings.batch_items}"', total])
+
+
+def context_of(scope: Scope) -> RequestContext:
+    """The context of a request; outside the envelope (a route tried alone) a new one."""
+    context = scope.get(_SCOPE_KEY)
+    return context if isinstance(context, RequestContext) else RequestContext.begin(scope)
+
+
+def deadline_of(headers: Headers, started: float, max_timeout_s: float) -> float | None:
+    """The caller's deadline as time.monotonic() seconds, None where it names none.
+
+    Raises:
+        InvalidArgumentError: not a whole number of milliseconds from 1 to the limit.
+    """
+    text = headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return None
+    limit_ms = int(max_timeout_s * 1000)
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limit_ms:
+        raise InvalidArgumentError(
+            f"{TIMEOUT_HEADER}: got {text!r:.40}, expected whole milliseconds from 1 to {limit_ms}",
+            field=TIMEOUT_HEADER,
+        )
+    return started + int(text) / 1000

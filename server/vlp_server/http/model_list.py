@@ -1,0 +1,52 @@
+"""GET /v1/models: what is served, in OpenAI's list shape with fields of our own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter
+
+from vlp_server.core.records import ModelCard
+from vlp_server.http.door import Door
+from vlp_server.http.schemas import Model, ModelList, RequestLimits
+
+
+def models_router(door: Door) -> APIRouter:
+    """The route of the list."""
+    router = APIRouter(tags=["models"])
+
+    @router.get("/v1/models", operation_id="models", summary="List the served models")
+    async def models() -> ModelList:
+        return ModelList(data=[_model(card) for card in door.service.models()], request_limits=_limits(door))
+
+    return router
+
+
+def _model(card: ModelCard) -> Model:
+    return Model(
+        id=card.name if card.version is None else f"{card.name}@{card.version}",
+        created=int(datetime.fromisoformat(card.created).timestamp()) if card.created else 0,
+        owned_by="vlpserve",
+        name=card.name,
+        version=card.version,
+        family=card.family,
+        tasks=[str(task) for task in card.tasks],
+        precision=card.precision,
+        limits=dict(card.limits),
+        state=card.state,
+        reason=card.reason,
+        default=card.default,
+    )
+
+
+def _limits(door: Door) -> RequestLimits:
+    config = door.config
+    return RequestLimits(
+        body_bytes=config.http.body_limit_bytes,
+        image_bytes=config.core.max_image_bytes,
+        questions=config.limits.questions,
+        question_chars=config.limits.question_chars,
+        answers=config.limits.answers,
+        answer_chars=config.limits.answer_chars,
+        request_timeout_ms=int(config.http.max_request_timeout_s * 1000),
+    )

@@ -1,0 +1,75 @@
+"""The picture of a JSON call: base64, a data URI or a URL -> bytes. What the bytes hold is for the core to find out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote_to_bytes
+
+from vlp_spec.errors import InvalidArgumentError, InvalidImageError, UnsupportedMediaError
+
+Fetch = Callable[[str], Awaitable[bytes]]
+_SPACES = str.maketrans("", "", " \t\r\n")
+
+
+def is_url(source: str) -> bool:
+    """Whether the text names a picture by http(s) URL."""
+    return source[:8].lower().startswith(("http://", "https://"))
+
+
+def decode_source(source: str) -> bytes:
+    """Bytes of base64 text or of a data URI.
+
+    Raises:
+        InvalidArgumentError: neither the one nor the other.
+        UnsupportedMediaError: a data URI of something that is not a picture.
+    """
+    if source[:5].lower() != "data:":
+        return _from_base64(source)
+    head, comma, content = source[5:].partition(",")
+    if not comma:
+        raise InvalidArgumentError("image: a data URI without a comma; write data:image/...;base64,...", field="image")
+    media_type, *parameters = (part.strip().lower() for part in head.split(";"))
+    if media_type and not media_type.startswith("image/"):
+        raise UnsupportedMediaError(f"image: a data URI of {media_type!r:.60}, expected image/...")
+    return _from_base64(content) if "base64" in parameters else unquote_to_bytes(content)
+
+
+async def fetch_source(url: str, fetch: Fetch | None) -> bytes:
+    """Bytes of a picture that is named by URL.
+
+    Args:
+        url: http or https.
+        fetch: None where the operator has not allowed it.
+
+    Raises:
+        InvalidArgumentError: not allowed, or as `fetch` says.
+    """
+    if fetch is None:
+        raise InvalidArgumentError(
+            "image: this server fetches no URLs; send the picture itself (its operator may set url_fetch.enabled)",
+            field="image",
+        )
+    return await fetch(url)
+
+
+def check_not_empty(picture: bytes) -> bytes:
+    """The picture.
+
+    Raises:
+        InvalidImageError: it has no bytes.
+    """
+    if not picture:
+        raise InvalidImageError("image: no bytes at all; was the file read?")
+    return picture
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.translate(_SPACES), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidArgumentError(
+            "image: neither base64 nor a data URI nor an http(s) URL; a file goes in as multipart/form-data",
+            field="image",
+        ) from None

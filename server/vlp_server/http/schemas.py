@@ -1,0 +1,102 @@
+"""The documents that this door answers with, as the OpenAPI description shows them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class Answer(BaseModel):
+    """An answer and its score between 0 and 1."""
+
+    answer: str
+    score: float
+
+
+class VqaAnswers(BaseModel):
+    """The reply to one `question`: answers, best first, and the model that gave them (name@version)."""
+
+    model: str
+    answers: list[Answer]
+
+
+class VqaResult(BaseModel):
+    """One question of a list, with its answers, best first."""
+
+    question: str
+    answers: list[Answer]
+
+
+class VqaResults(BaseModel):
+    """The reply to `questions`, in their order."""
+
+    model: str
+    results: list[VqaResult]
+
+
+class Model(BaseModel):
+    """A served model: OpenAI's fields first, then ours.
+
+    `limits` holds the largest size of each axis of the model's graphs, such as text tokens.
+    """
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    name: str
+    version: int | None
+    family: str | None
+    tasks: list[str]
+    precision: str | None
+    limits: dict[str, int]
+    state: str
+    reason: str
+    default: bool
+
+
+class RequestLimits(BaseModel):
+    """What one call may hold."""
+
+    body_bytes: int
+    image_bytes: int
+    questions: int
+    question_chars: int
+    answers: int
+    answer_chars: int
+    request_timeout_ms: int
+
+
+class ModelList(BaseModel):
+    """All served models, the default one first."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+    request_limits: RequestLimits
+
+
+class Readiness(BaseModel):
+    """Whether requests should come here, with a word for each model."""
+
+    ready: bool
+    models: dict[str, str]
+
+
+class Liveness(BaseModel):
+    """False: only a restart helps."""
+
+    alive: bool
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457). `kind` is stable and made for programs; `detail` is made for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    kind: str
+    request_id: str
+    field: str | None = None
+    retry_after_s: float | None = None
