@@ -16,17 +16,18 @@ def answer_score(count: int) -> float:
     return _SCORES[count] if count < len(_SCORES) else 1.0
 
 
-def soft_targets(answers: Sequence[Mapping[int, float]], num_labels: int) -> Tensor:
+def soft_targets(answers: Sequence[Mapping[int, float]], num_labels: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Build targets from each question's scored answers.
 
     Args:
         answers: one {label index: score in [0, 1]} a question; `answer_score` gives scores from counts.
         num_labels: width L of the answer list.
+        dtype: of the result.
 
     Returns:
-        (B, L) float32.
+        (B, L).
     """
-    targets = torch.zeros(len(answers), num_labels)
+    targets = torch.zeros(len(answers), num_labels, dtype=dtype)
     for row, scores in enumerate(answers):
         for label, score in scores.items():
             targets[row, label] = score
