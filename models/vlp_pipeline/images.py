@@ -2,7 +2,7 @@
 
 Sizes are checked before anything is allocated, only the six containers of `image_headers` are opened, a damaged or
 truncated file is refused (never half shown), and the Exif orientation is applied. Of an animation or a file of
-several pages the first picture is taken. Pillow's global settings are neither read nor changed.
+several pages the first picture is taken. Pillow's global settings are left as they are.
 """
 
 from __future__ import annotations
@@ -97,13 +97,13 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> np.
         limits: what it may cost.
 
     Returns:
-        (height, width, 3) uint8, RGB, upright; read-only.
+        (height, width, 3) uint8, RGB, upright; owned by the caller.
 
     Raises:
         InvalidImageError: not a picture of these formats, or a damaged or truncated one.
         TooLargeError: the file, or the picture that its header announces, is over a limit.
     """
-    return np.asarray(open_picture(data, limits))
+    return np.array(open_picture(data, limits))
 
 
 def open_picture(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> Image.Image:

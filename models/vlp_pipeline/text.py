@@ -18,6 +18,7 @@ from vlp_spec.errors import ArtifactError, InvalidArgumentError, TooLargeError
 from vlp_pipeline.settings import read_settings
 
 _CLS, _SEP, _PAD = "[CLS]", "[SEP]", "[PAD]"
+_NEEDED = (_CLS, _SEP, _PAD, "[UNK]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,12 @@ class TextProcessor:
         max_length: tokens, [CLS] and [SEP] included.
 
     Raises:
-        ArtifactError: the tokenizer has no [CLS], [SEP] or [PAD].
+        ArtifactError: the tokenizer has no [CLS], [SEP], [PAD] or [UNK].
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
         vocabulary = tokenizer.get_vocab()
-        if missing := [token for token in (_CLS, _SEP, _PAD) if token not in vocabulary]:
+        if missing := [token for token in _NEEDED if token not in vocabulary]:
             raise ArtifactError(
                 f"tokenizer: its vocabulary of {len(vocabulary)} lacks {', '.join(missing)}; "
                 "give the tokenizer.json that the checkpoint was trained with"
@@ -154,7 +155,7 @@ class TextProcessor:
         """
         try:
             words = self._tokenizer.encode(text, add_special_tokens=False).ids
-        # Half a surrogate pair is a TypeError, a vocabulary without [UNK] a plain Exception.
+        # Half a surrogate pair is a UnicodeEncodeError or TypeError, a broken vocabulary a plain Exception.
         except Exception as error:
             raise InvalidArgumentError(
                 "text: the model's tokenizer cannot read it; send valid Unicode", detail=repr(error)

@@ -72,7 +72,7 @@ class PatchGrid:
 
     Attributes:
         patches: (rows * columns, patch_size * patch_size * 3) uint8, patches row by row, and within a patch its
-            pixels by row, column, channel; C-contiguous.
+            pixels by row, column, channel; C-contiguous, owned by the caller.
         grid: (2,) int32: rows, columns.
     """
 
@@ -113,12 +113,12 @@ class ViltImageProcessor:
             pixels: (H, W, 3) uint8.
 
         Returns:
-            (H', W', 3) uint8; read-only.
+            (H', W', 3) uint8; owned by the caller.
 
         Raises:
             ValueError: another shape or dtype.
         """
-        return np.asarray(self.resize_picture(_picture(pixels)))
+        return np.array(self.resize_picture(_picture(pixels)))
 
     def resize_picture(self, picture: Image.Image) -> Image.Image:
         """As `resize`, on a Pillow picture of mode RGB."""
@@ -134,7 +134,7 @@ class ViltImageProcessor:
         pixels = np.asarray(self.resize_picture(picture))
         rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
         blocks = pixels.reshape(rows, side, columns, side * 3).swapaxes(1, 2)
-        patches = np.ascontiguousarray(blocks).reshape(rows * columns, side * side * 3)
+        patches = np.array(blocks, order="C").reshape(rows * columns, side * side * 3)
         return PatchGrid(patches, np.array([rows, columns], dtype=np.int32))
 
     def _floor(self, side: float) -> int:
