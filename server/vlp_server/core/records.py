@@ -86,7 +86,9 @@ class Readiness:
 
     Attributes:
         models: "name" or "name@version" -> "ready", or the reason why not.
+        reason: of the service as a whole: "ready", "starting", "draining", or "some models are not ready".
     """
 
     ready: bool
     models: Mapping[str, str]
+    reason: str = "ready"

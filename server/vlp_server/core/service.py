@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
+from vlp_spec.tasks import Lane, VqaQuery
 
 from vlp_server.core.records import ModelCard, Readiness, VqaReply
 from vlp_server.core.settings import CoreSettings
-from vlp_spec.tasks import Lane, VqaQuery
 
 
 class Service:

@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vlp_server.engines.settings import EngineSettings
 from vlp_spec.errors import ConfigError
+
+from vlp_server.engines.settings import EngineSettings
 
 __all__ = [
     "AdmissionSettings",
@@ -189,6 +190,7 @@ class CoreSettings:
         max_image_bytes: encoded size of a picture.
         max_image_pixels: width x height of a picture, read from its header before decoding.
         max_image_side: the longer side of a picture in pixels.
+        max_text_chars: characters of a question, or of an answer in a closed list.
     """
 
     models: tuple[ModelSettings, ...]
@@ -200,6 +202,7 @@ class CoreSettings:
     max_image_bytes: int = 20 * _MIB
     max_image_pixels: int = 50_000_000
     max_image_side: int = 16384
+    max_text_chars: int = 4096
 
     def __post_init__(self) -> None:
         faults = _check_at_least(
@@ -209,6 +212,7 @@ class CoreSettings:
                 "max_image_bytes": self.max_image_bytes,
                 "max_image_pixels": self.max_image_pixels,
                 "max_image_side": self.max_image_side,
+                "max_text_chars": self.max_text_chars,
             },
             1,
         )

@@ -1,0 +1,120 @@
+"""The service's figures for Prometheus, in a registry of its own. No label ever holds text that a caller sent."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from vlp_server.core.records import Timings
+from vlp_server.core.scheduler import Batch, DropReason
+
+UNKNOWN_MODEL = "unknown"
+SUCCESS = "ok"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_ITEMS = (1, 2, 4, 8, 16, 32, 64)
+_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
+
+
+class Metrics:
+    """All metrics of one service."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "vlpserve_requests",
+            "Requests by outcome: ok, or the kind of the error",
+            ["model", "task", "outcome"],
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "vlpserve_stage_seconds",
+            "Time of answered requests by stage; total is the whole request",
+            ["model", "task", "stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.requests_inside = Gauge("vlpserve_requests_inside", "Requests inside the service", registry=registry)
+        self.batch_items = Histogram(
+            "vlpserve_batch_items", "Items of a batch", ["model"], buckets=_ITEMS, registry=registry
+        )
+        self.padding_waste = Histogram(
+            "vlpserve_padding_waste_ratio",
+            "Share of a batch's area that is padding",
+            ["model"],
+            buckets=_SHARES,
+            registry=registry,
+        )
+        self.queue_items = Gauge("vlpserve_queue_items", "Items that wait", ["model"], registry=registry)
+        self.queue_cost = Gauge(
+            "vlpserve_queue_cost", "Text tokens and patches of the items that wait", ["model"], registry=registry
+        )
+        self.cache = Counter("vlpserve_cache", "Look-ups by result", ["cache", "result"], registry=registry)
+        self.dropped = Counter(
+            "vlpserve_dropped_items",
+            "Items that left the queue without costing compute",
+            ["model", "reason"],
+            registry=registry,
+        )
+        self.failed_items = Counter("vlpserve_failed_items", "Items that failed", ["model"], registry=registry)
+        self.worker_crashes = Counter(
+            "vlpserve_worker_crashes", "Batches lost to a fault of ours", ["model"], registry=registry
+        )
+        self.canary = Counter("vlpserve_canary", "Canary runs by result", ["model", "result"], registry=registry)
+        self.model_ready = Gauge("vlpserve_model_ready", "1 when the model answers", ["model"], registry=registry)
+
+    def count_request(self, model: str, task: str, outcome: str) -> None:
+        """Count a request that has ended; `outcome` is "ok", an ErrorKind or "cancelled"."""
+        self.requests.labels(model, task, outcome).inc()
+
+    def observe_timings(self, model: str, task: str, timings: Timings, total_s: float) -> None:
+        """Note where the time of an answered request went."""
+        stages = {
+            "queue": timings.queue_ms,
+            "preprocess": timings.preprocess_ms,
+            "infer": timings.infer_ms,
+            "postprocess": timings.postprocess_ms,
+            "cache": timings.cache_ms,
+            "total": total_s * 1000.0,
+        }
+        for stage, milliseconds in stages.items():
+            self.stage_seconds.labels(model, task, stage).observe(milliseconds / 1000.0)
+
+    def count_lookup(self, cache: str, *, hit: bool) -> None:
+        """Count a look-up in a cache."""
+        self.cache.labels(cache, "hit" if hit else "miss").inc()
+
+
+class ModelObserver:
+    """A batcher's BatchObserver: writes one model's figures.
+
+    Args:
+        model: "name@version".
+    """
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        self._metrics = metrics
+        self._model = model
+        self.all_failed = False
+        """Whether a batch has failed as a whole since this was last cleared; the watchdog then asks the canary."""
+
+    def queue_changed(self, items: int, cost: int) -> None:
+        """See BatchObserver."""
+        self._metrics.queue_items.labels(self._model).set(items)
+        self._metrics.queue_cost.labels(self._model).set(cost)
+
+    def batch_started(self, batch: Batch) -> None:
+        """See BatchObserver."""
+        self._metrics.batch_items.labels(self._model).observe(len(batch.items))
+        self._metrics.padding_waste.labels(self._model).observe(batch.padding_waste)
+
+    def batch_finished(self, items: int, failed: int) -> None:
+        """See BatchObserver."""
+        self._metrics.failed_items.labels(self._model).inc(failed)
+        self.all_failed |= failed == items
+
+    def item_dropped(self, reason: DropReason) -> None:
+        """See BatchObserver."""
+        self._metrics.dropped.labels(self._model, reason).inc()
+
+    def worker_crashed(self) -> None:
+        """See BatchObserver."""
+        self._metrics.worker_crashes.labels(self._model).inc()
