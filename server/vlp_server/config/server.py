@@ -96,6 +96,7 @@ def core_settings(config: ServerConfig, targets: Sequence[ModelTarget]) -> CoreS
         max_image_bytes=config.core.max_image_bytes,
         max_image_pixels=config.core.max_image_pixels,
         max_image_side=config.core.max_image_side,
+        max_text_chars=max(config.limits.question_chars, config.limits.answer_chars),
         **threads,
     )
 

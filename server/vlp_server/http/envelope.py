@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from vlp_spec.errors import InternalError
+from vlp_spec.errors import InternalError, UnavailableError
 
 from vlp_server.http.context import REQUEST_ID_HEADER, RequestContext
 from vlp_server.http.door_metrics import DoorMetrics
@@ -52,6 +53,13 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_enveloped)
+        except asyncio.CancelledError:
+            # The drain's time is over. The task ends here in any case; its caller is told why.
+            if started:
+                raise
+            problem = problem_of(UnavailableError("the server stopped before the answer was there; ask again"))
+            context.kind = problem.kind
+            await problem.response(context.request_id)(scope, receive, send_enveloped)
         except Exception:
             # The stack goes to the log alone: a caller learns nothing of the inside.
             logger.exception("request %s: a fault that nothing handles", context.request_id)

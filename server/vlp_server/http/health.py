@@ -45,7 +45,7 @@ def health_router(door: Door) -> APIRouter:
         if readiness.ready and not door.closing:
             return JSONResponse({"ready": True, "models": reasons})
         waiting = [f"{name}: {reason}" for name, reason in reasons.items() if reason != "ready"]
-        detail = "the server is stopping" if door.closing else "; ".join(waiting) or "not ready"
+        detail = "the server is stopping" if door.closing else "; ".join(waiting) or readiness.reason
         problem = Problem(
             ErrorKind.UNAVAILABLE,
             detail,

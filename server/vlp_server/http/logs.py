@@ -1,0 +1,50 @@
+"""Sets up the log of a server process. Called once by the process that serves, never at import."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from vlp_server.config.settings import LogConfig, LogFormat
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, name and message; further fields as name=value."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the stack of an exception under it."""
+        fields = getattr(record, "fields", None) or {}
+        text = super().format(record)
+        return " ".join([text, *(f"{name}={value}" for name, value in fields.items() if value is not None)])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, name, message, further fields, and the stack of an exception."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **(getattr(record, "fields", None) or {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def set_up_logs(config: LogConfig) -> None:
+    """Send the log of the whole process to standard error in the configured form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if config.format is LogFormat.JSON else TextFormatter())
+    logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
+    # Other people's chatter about every connection is not news at our "info".
+    for name in ("httpx", "httpcore", "uvicorn"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -1,0 +1,183 @@
+"""Runs the HTTP door in this process: bind, start, tell when ready, and drain on SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+from vlp_spec.errors import ConfigError, StartupError
+
+from vlp_server.config.server import ServerConfig
+from vlp_server.core.records import ModelState
+from vlp_server.http.app import create_app
+from vlp_server.http.door import Door
+from vlp_server.http.protocol import bounded_protocol
+
+if TYPE_CHECKING:
+    from vlp_server.core.service import Service
+
+logger = logging.getLogger("vlpserve.server")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_FORCED_EXIT_S = 1.0
+
+Announce = Callable[[str], None]
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handling, which would end the process by the signal and not with exit code 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are handled by `HttpServer`."""
+        yield
+
+
+class HttpServer:
+    """One server process: a service behind its HTTP door.
+
+    Args:
+        service: not started yet; closed at the end.
+        config: the whole configuration.
+        announce: gets the server's address once it is ready.
+    """
+
+    def __init__(self, service: Service, config: ServerConfig, announce: Announce) -> None:
+        self._service = service
+        self._config = config
+        self._announce = announce
+
+    def run(self) -> None:
+        """Serve until a signal; return after the drain.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+            StartupError: no model can be served.
+        """
+        listener = bind(self._config.http.host, self._config.http.port)
+        try:
+            asyncio.run(self._serve(listener))
+        finally:
+            listener.close()
+
+    async def _serve(self, listener: socket.socket) -> None:
+        app = create_app(self._service, self._config)
+        door: Door = app.state.door
+        server = _Uvicorn(self._uvicorn_config(app))
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._stop, number, server, door)
+        await self._service.start()
+        # Listening starts while the models load: /livez and /readyz answer, and /v1 says that it is not ready.
+        serving = asyncio.ensure_future(server.serve([listener]))
+        ready = asyncio.ensure_future(self._tell_when_ready(listener, serving))
+        try:
+            await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
+            if ready.done() and ready.exception() is not None:
+                server.should_exit = True
+            await serving
+            if ready.done():
+                ready.result()
+        finally:
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
+            await self._end()
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def _uvicorn_config(self, app: object) -> uvicorn.Config:
+        http = self._config.http
+        return uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            loop="asyncio",
+            http=bounded_protocol(http),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=max(1, round(http.keep_alive_s)),
+            timeout_graceful_shutdown=max(1, round(http.drain_timeout_s)),
+        )
+
+    async def _tell_when_ready(self, listener: socket.socket, serving: asyncio.Future[None]) -> None:
+        """Wait until every model is ready or failed; write the ready file and announce the address."""
+        while True:
+            readiness = await self._service.wait_ready(timeout_s=3600.0)
+            if readiness.ready:
+                break
+            cards = self._service.models()
+            failed = [f"{card.name}: {card.reason}" for card in cards if card.state == ModelState.FAILED]
+            if failed:
+                raise StartupError("these models cannot be served:\n" + "\n".join(failed))
+            if all(card.state != ModelState.LOADING for card in cards):
+                raise StartupError(f"not ready: {readiness.reason}")
+        host, port = listener.getsockname()[:2]
+        if self._config.ready_file is not None:
+            write_ready_file(self._config.ready_file, host, port)
+        self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    def _stop(self, number: int, server: _Uvicorn, door: Door) -> None:
+        """First signal: not ready, no new connections, let running requests finish. Second one: at once."""
+        if server.should_exit:
+            logger.warning("signal %d again: not waiting for running requests", number)
+            server.force_exit = True
+            return
+        logger.info("signal %d: draining", number)
+        door.closing = True
+        server.should_exit = True
+
+    async def _end(self) -> None:
+        """By now all connections are closed; what is left in the core was abandoned."""
+        if self._config.ready_file is not None:
+            self._config.ready_file.unlink(missing_ok=True)
+        started = time.monotonic()
+        if not await self._service.drain(_FORCED_EXIT_S):
+            logger.warning("some requests did not finish in time")
+        await self._service.close()
+        logger.info("stopped after %.1f s", time.monotonic() - started)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to the address, not listening yet; port 0 takes a free one.
+
+    Raises:
+        ConfigError: the address is taken or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError([f"http.host, http.port: cannot listen on {host} port {port} ({error.strerror})"]) from error
+    listener.setblocking(False)
+    return listener
+
+
+def write_ready_file(path: Path, host: str, port: int) -> None:
+    """Write the address and process id, whole or not at all.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    text = json.dumps({"http_host": host, "http_port": port, "pid": os.getpid()})
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ConfigError([f"ready_file: cannot write {path} ({error.strerror})"]) from error
