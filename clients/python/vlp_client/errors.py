@@ -1,0 +1,92 @@
+"""What can go wrong for a caller of a vlpserve server.
+
+VlpClientError
+├─ ConnectError      no server there, or the connection broke
+├─ TimeoutError      the server did not answer in time
+├─ ProtocolError     what answered is not a vlpserve server
+└─ ServerError       the server said no: kind, status, request_id, retry_after_s
+   ├─ RequestError   the call itself is at fault; sending it again changes nothing
+   └─ CapacityError  nothing is wrong with the call; try again after retry_after_s seconds
+"""
+
+from __future__ import annotations
+
+import builtins
+
+UNKNOWN_KIND = "unknown"
+
+
+class VlpClientError(Exception):
+    """Root of all errors of this package."""
+
+
+class ConnectError(VlpClientError):
+    """No server there, or the connection broke."""
+
+
+class TimeoutError(VlpClientError, builtins.TimeoutError):
+    """The server did not answer in time."""
+
+
+class ProtocolError(VlpClientError):
+    """What answered is not a vlpserve server, or one of another version."""
+
+
+class ServerError(VlpClientError):
+    """The server refused or failed.
+
+    Attributes:
+        kind: stable name of the fault, such as "invalid_image"; "unknown" when something in between answered.
+        status: HTTP status.
+        field: the field of the request at fault, where one is.
+        request_id: by which the server's log knows this request.
+        retry_after_s: when it may be worth to try again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str,
+        status: int,
+        field: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind
+        self.status = status
+        self.field = field
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+class RequestError(ServerError):
+    """The call itself is at fault; sending it again changes nothing."""
+
+
+class CapacityError(ServerError):
+    """Nothing is wrong with the call; try again after `retry_after_s` seconds."""
+
+
+_CLASSES: dict[str, type[ServerError]] = {
+    "invalid_argument": RequestError,
+    "invalid_image": RequestError,
+    "unsupported_media_type": RequestError,
+    "too_large": RequestError,
+    "model_not_found": RequestError,
+    "task_not_supported": RequestError,
+    "not_found": RequestError,
+    "method_not_allowed": RequestError,
+    "headers_too_large": RequestError,
+    "overloaded": CapacityError,
+    "unavailable": CapacityError,
+    "deadline_exceeded": CapacityError,
+    "request_timeout": CapacityError,
+}
+
+
+def error_class(kind: str) -> type[ServerError]:
+    """The class of a kind; `ServerError` itself for faults of the server and for kinds of the future."""
+    return _CLASSES.get(kind, ServerError)

@@ -1,0 +1,79 @@
+"""What a server answers, as frozen records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer and its score between 0 and 1."""
+
+    answer: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class VqaAnswers:
+    """The reply to one question.
+
+    Attributes:
+        model: name@version that answered.
+        answers: best first.
+        timings_ms: where the time went, by stage, as the server says.
+    """
+
+    model: str
+    answers: tuple[Answer, ...]
+    timings_ms: Mapping[str, float]
+
+    @property
+    def best(self) -> str:
+        """The best answer."""
+        return self.answers[0].answer
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionResult:
+    """One question of a list, with its answers, best first."""
+
+    question: str
+    answers: tuple[Answer, ...]
+
+    @property
+    def best(self) -> str:
+        """The best answer."""
+        return self.answers[0].answer
+
+
+@dataclass(frozen=True, slots=True)
+class VqaResults:
+    """The reply to a list of questions, in their order; fields as in `VqaAnswers`."""
+
+    model: str
+    results: tuple[QuestionResult, ...]
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A served model.
+
+    Attributes:
+        id: what to give as `model`: name@version.
+        limits: largest size of each axis of its graphs, such as text tokens.
+        state: loading, ready or failed; `reason` says why.
+        default: whether it answers calls that name no model.
+    """
+
+    id: str
+    name: str
+    version: int | None
+    family: str | None
+    tasks: tuple[str, ...]
+    precision: str | None
+    limits: Mapping[str, int]
+    state: str
+    reason: str
+    default: bool
