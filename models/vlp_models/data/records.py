@@ -1,0 +1,93 @@
+"""One picture of a dataset with its texts: the record that JSONL lines and shard members hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vlp_spec.errors import InvalidArgumentError
+
+UNTYPED = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its accepted answers.
+
+    Attributes:
+        text: the question.
+        answers: answer -> soft score, above 0 and at most 1.
+        type: group that evaluation reports it under; "other" where the data names none.
+    """
+
+    text: str
+    answers: Mapping[str, float]
+    type: str = UNTYPED
+
+    @property
+    def best_answer(self) -> str:
+        """The answer with the highest score; the first of equals."""
+        return max(self.answers, key=lambda answer: self.answers[answer])
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRecord:
+    """A picture and what is said and asked about it.
+
+    Attributes:
+        id: unique in its split.
+        image: path relative to the dataset's root; empty in a shard, where the picture lies beside the record.
+    """
+
+    id: str
+    image: str
+    captions: tuple[str, ...]
+    questions: tuple[Question, ...]
+
+
+def parse_record(raw: Any, key: str = "") -> PictureRecord:
+    """Check one decoded JSON record; keys that training does not read (such as "scene") are ignored.
+
+    Args:
+        raw: {"id", "image", "captions"?, "questions"?: [{"question", "answers": {text: score}, "type"?}]}.
+        key: stands in for a missing "id".
+
+    Raises:
+        InvalidArgumentError: the record's first fault, with its field.
+    """
+    if not isinstance(raw, dict):
+        raise InvalidArgumentError(f"got {type(raw).__name__}, expected an object")
+    captions = _list(raw, "captions")
+    for caption in captions:
+        if not isinstance(caption, str) or not caption.strip():
+            raise InvalidArgumentError(f"captions: got {caption!r:.60}, expected texts that are not empty")
+    questions = tuple(_parse_question(item, index) for index, item in enumerate(_list(raw, "questions")))
+    identifier, image = raw.get("id", key), raw.get("image", "")
+    if not isinstance(image, str):
+        raise InvalidArgumentError(f"image: got {image!r:.60}, expected a path")
+    return PictureRecord(str(identifier), image, tuple(captions), questions)
+
+
+def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
+    value = raw.get(name, [])
+    if not isinstance(value, list):
+        raise InvalidArgumentError(f"{name}: got {type(value).__name__}, expected a list")
+    return value
+
+
+def _parse_question(raw: Any, index: int) -> Question:
+    place = f"questions[{index}]"
+    if not isinstance(raw, dict):
+        raise InvalidArgumentError(f"{place}: got {type(raw).__name__}, expected an object")
+    text, answers, kind = raw.get("question"), raw.get("answers"), raw.get("type", UNTYPED)
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidArgumentError(f"{place}.question: got {text!r:.60}, expected a text that is not empty")
+    if not isinstance(answers, dict) or not answers:
+        raise InvalidArgumentError(f"{place}.answers: got {answers!r:.60}, expected an object answer -> score")
+    for answer, score in answers.items():
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 < score <= 1:
+            raise InvalidArgumentError(f"{place}.answers[{answer!r}]: got {score!r:.60}, expected above 0 and up to 1")
+    if not isinstance(kind, str):
+        raise InvalidArgumentError(f"{place}.type: got {kind!r:.60}, expected a text")
+    return Question(text, {answer: float(score) for answer, score in answers.items()}, kind)

@@ -1,0 +1,205 @@
+"""Batches of the training data, each a pure function of its number.
+
+A stream draws the whole batch of all processes and hands out one process's rows, so that two processes with half
+the batch each see exactly what one process with the whole batch sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from vlp_models.data.epochs import EpochPlan, pick_per_picture
+from vlp_models.data.labels import TargetStore
+from vlp_models.data.masking import IGNORED, MaskingRule, mask_tokens
+from vlp_models.data.negatives import draw_false_pictures
+from vlp_models.data.pictures import PictureStore
+from vlp_models.data.tokens import SpecialTokens, TokenStore
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """How batches are cut.
+
+    Attributes:
+        batch_size: rows of one process.
+        rank: this process, from 0.
+        processes: how many there are.
+        pool_batches: batches sorted by length together.
+        seed: of everything drawn.
+        texts_per_picture: texts drawn of each picture and epoch; 0 takes all.
+    """
+
+    batch_size: int
+    rank: int = 0
+    processes: int = 1
+    pool_batches: int = 50
+    seed: int = 0
+    texts_per_picture: int = 0
+
+    @property
+    def global_size(self) -> int:
+        """Rows of all processes."""
+        return self.batch_size * self.processes
+
+    @property
+    def rows(self) -> slice:
+        """Rows of this process in the whole batch."""
+        return slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+
+
+class BatchStream(Protocol):
+    """What the trainer draws from."""
+
+    name: str
+
+    def batch(self, number: int) -> Arrays:
+        """Rows of this process in batch `number`, counted from 0 over all epochs."""
+        ...
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of every epoch."""
+        ...
+
+
+def _plan(tokens: TokenStore, examples: np.ndarray, picture_of: np.ndarray, shape: BatchShape, key: int) -> EpochPlan:
+    lengths = tokens.lengths
+
+    def pick(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        chosen = examples[pick_per_picture(picture_of[examples], shape.texts_per_picture, rng)]
+        return chosen, lengths[chosen]
+
+    return EpochPlan(pick, shape.global_size, seed=(shape.seed, key), pool_batches=shape.pool_batches)
+
+
+class QuestionStream:
+    """Questions with soft targets.
+
+    Args:
+        pictures: the split's pictures.
+        tokens: one text a question.
+        picture_of: (questions,) the picture of each.
+        targets: their answers.
+        shape: how batches are cut.
+
+    Batches: patches (B, N, P*P*3) uint8, grid (B, 2) int32, input_ids and text_mask (B, T) int32, targets
+    (B, labels) float32. Questions without an accepted answer among the labels are left out.
+    """
+
+    name = "questions"
+
+    def __init__(
+        self,
+        pictures: PictureStore,
+        tokens: TokenStore,
+        picture_of: np.ndarray,
+        targets: TargetStore,
+        shape: BatchShape,
+    ) -> None:
+        self._pictures, self._tokens, self._picture_of = pictures, tokens, picture_of
+        self._targets, self._shape = targets, shape
+        self._plan = _plan(tokens, np.flatnonzero(targets.is_answerable), picture_of, shape, key=1)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of every epoch."""
+        return self._plan.batches_per_epoch
+
+    def batch(self, number: int) -> Arrays:
+        """Rows of this process in batch `number`."""
+        mine = self._plan.batch(number)[self._shape.rows]
+        input_ids, text_mask = self._tokens.gather(mine)
+        patches, grid = self._pictures.gather(self._picture_of[mine])
+        return {
+            "patches": patches,
+            "grid": grid,
+            "input_ids": input_ids,
+            "text_mask": text_mask,
+            "targets": self._targets.gather(mine),
+        }
+
+
+@dataclass(frozen=True)
+class CaptionObjectives:
+    """Which arrays a caption batch carries.
+
+    Attributes:
+        masking: masked language modelling; None = not wanted.
+        negatives: "random", "hard", or "" = no image-text matching.
+        itm_every: matching in every so many batches.
+    """
+
+    masking: MaskingRule | None = field(default_factory=MaskingRule)
+    negatives: str = ""
+    itm_every: int = 1
+
+
+class CaptionStream:
+    """Captions with hidden words and, for matching, with true or false pictures.
+
+    Args:
+        pictures: the split's pictures.
+        tokens: one text a caption.
+        picture_of: (captions,) the picture of each.
+        special: the tokenizer's special ids.
+        wanted: which objectives' arrays to draw.
+        shape: how batches are cut.
+
+    Batches, for masked language modelling: mlm_ids and mlm_targets (B, T), mlm_scale () float32, the factor that
+    turns this process's summed loss into its share of the mean over all processes' hidden words. For matching:
+    itm_labels (B,), itm_patches, itm_grid. Always: patches, grid, input_ids, text_mask.
+    """
+
+    name = "captions"
+
+    def __init__(
+        self,
+        pictures: PictureStore,
+        tokens: TokenStore,
+        picture_of: np.ndarray,
+        *,
+        special: SpecialTokens,
+        wanted: CaptionObjectives,
+        shape: BatchShape,
+    ) -> None:
+        self._pictures, self._tokens, self._picture_of = pictures, tokens, picture_of
+        self._special, self._wanted, self._shape = special, wanted, shape
+        self._plan = _plan(tokens, np.arange(len(tokens)), picture_of, shape, key=2)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of every epoch."""
+        return self._plan.batches_per_epoch
+
+    def batch(self, number: int) -> Arrays:
+        """Rows of this process in batch `number`."""
+        everyone, rows = self._plan.batch(number), self._shape.rows
+        input_ids, text_mask = self._tokens.gather(everyone)
+        pictures = self._picture_of[everyone]
+        arrays: Arrays = {"input_ids": input_ids[rows], "text_mask": text_mask[rows]}
+        rng = np.random.default_rng((self._shape.seed, 3, number))
+        if self._wanted.masking is not None:
+            masked, targets = mask_tokens(input_ids, text_mask, self._special, self._wanted.masking, rng)
+            hidden = max(1, int((targets != IGNORED).sum()))
+            arrays["mlm_ids"], arrays["mlm_targets"] = masked[rows], targets[rows]
+            arrays["mlm_scale"] = np.array(self._shape.processes / hidden, dtype=np.float32)
+            arrays["patches"], arrays["grid"] = self._pictures.gather(pictures[rows])
+        if self._wanted.negatives and number % self._wanted.itm_every == 0:
+            shown, labels = draw_false_pictures(pictures, input_ids, text_mask, self._wanted.negatives, rng)
+            arrays["itm_patches"], arrays["itm_grid"] = self._pictures.gather(shown[rows])
+            arrays["itm_labels"] = labels[rows]
+        return arrays
+
+
+def caption_texts(
+    captions: Sequence[str], questions: Sequence[tuple[str, str]], *, with_answers: bool
+) -> tuple[str, ...]:
+    """A picture's texts for pre-training: its captions, and on wish every question followed by its answer."""
+    answered = tuple(f"{question} {answer}" for question, answer in questions) if with_answers else ()
+    return (*captions, *answered)

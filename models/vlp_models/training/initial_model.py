@@ -1,0 +1,79 @@
+"""The model that a run starts with: random, or a checkpoint's weights with the heads that the objectives need."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+
+import torch
+from vlp_spec.errors import ArtifactError
+
+from vlp_models.families.vilt import ViltModel
+from vlp_models.families.vilt_config import ViltConfig
+from vlp_models.training.optimizer import HEAD_PREFIXES
+from vlp_models.training.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+
+def wanted_heads(recipe: Recipe) -> tuple[str, ...]:
+    """The heads that the objectives train; a checkpoint's other heads are left behind."""
+    objectives = recipe.objectives
+    present = {"vqa": objectives.vqa, "itm": objectives.itm, "mlm": objectives.mlm}
+    return tuple(head for head, objective in present.items() if objective is not None)
+
+
+def build_initial_model(recipe: Recipe, vocab_size: int, num_labels: int) -> ViltModel:
+    """A model with random weights, drawn from torch's generator."""
+    shape = recipe.model
+    config = ViltConfig(
+        hidden_size=shape.hidden_size,
+        num_layers=shape.num_layers,
+        num_heads=shape.num_heads,
+        mlp_ratio=shape.mlp_ratio,
+        dropout=shape.dropout,
+        patch_size=recipe.image.patch_size,
+        image_size=shape.image_size or recipe.image.shorter_edge,
+        vocab_size=vocab_size,
+        max_text_len=recipe.text.max_length,
+        heads=wanted_heads(recipe),
+        num_labels=num_labels,
+    )
+    model = ViltModel(config)
+    model.init_weights()
+    _expect_one_answer(model)
+    return model
+
+
+def adapt_model(source: ViltModel, recipe: Recipe, num_labels: int) -> ViltModel:
+    """A model with `source`'s weights and the recipe's heads; a head that it lacks, or of another width, is new.
+
+    Raises:
+        ArtifactError: a part other than a head would stay random.
+    """
+    config = replace(source.config, heads=wanted_heads(recipe), num_labels=num_labels, dropout=recipe.model.dropout)
+    model = ViltModel(config)
+    model.init_weights()
+    expected, given = model.state_dict(), source.state_dict()
+    fitting = {name: given[name] for name in expected if name in given and given[name].shape == expected[name].shape}
+    fresh = sorted(set(expected) - set(fitting))
+    if strangers := [name for name in fresh if not name.startswith(HEAD_PREFIXES)]:
+        raise ArtifactError(f"model.init {recipe.model.init}: does not have {', '.join(strangers[:5])}")
+    # A head whose last layer has another width starts anew as a whole.
+    new_heads = {name.split(".")[0] for name in fresh}
+    kept = {name: value for name, value in fitting.items() if name.split(".")[0] not in new_heads}
+    model.load_state_dict(kept, strict=False)
+    if new_heads:
+        if "vqa_classifier" in new_heads:
+            _expect_one_answer(model)
+        logger.info("new heads: %s", ", ".join(sorted(new_heads)))
+    return model
+
+
+@torch.no_grad()
+def _expect_one_answer(model: ViltModel) -> None:
+    """Start with one expected answer a question; from 0, a run would first spend steps on learning that."""
+    if "vqa" in model.config.heads:
+        last = model.vqa_classifier[-1]
+        last.bias.fill_(-math.log(max(1, model.config.num_labels - 1)))

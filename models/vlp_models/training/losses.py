@@ -1,0 +1,98 @@
+"""The objectives of a run in one place: batch arrays in, named losses and their weighted sum out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vlp_models.data.masking import IGNORED
+from vlp_models.families.vilt import ViltModel
+from vlp_models.objectives.image_text_matching import image_text_matching_loss
+from vlp_models.objectives.visual_question_answering import answer_loss
+from vlp_models.objectives.word_patch_alignment import align_words_to_patches, word_patch_alignment_loss
+from vlp_models.training.recipe import ObjectivesRecipe
+
+Batch = Mapping[str, Mapping[str, Tensor]]
+
+
+class ObjectiveLosses(nn.Module):
+    """A model with its objectives, so that one forward pass goes through DistributedDataParallel.
+
+    The mean of the losses over processes is the loss of the whole batch: each of them is a mean over rows, or is
+    scaled by a count over all processes.
+
+    Args:
+        model: with the heads that the objectives need.
+        objectives: which ones, and their weights.
+    """
+
+    def __init__(self, model: ViltModel, objectives: ObjectivesRecipe) -> None:
+        super().__init__()
+        self.model = model
+        self.objectives = objectives
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute the losses.
+
+        Args:
+            batch: stream name -> its arrays as tensors (see vlp_models.data.streams).
+
+        Returns:
+            "loss", with gradients, and every objective's own loss and accuracy, detached; all float32 scalars.
+        """
+        losses: dict[str, tuple[Tensor, float]] = {}
+        metrics: dict[str, Tensor] = {}
+        if "captions" in batch:
+            arrays = batch["captions"]
+            if "mlm_ids" in arrays and self.objectives.mlm is not None:
+                losses["mlm"] = (self._words(arrays, metrics), self.objectives.mlm.weight)
+            if "itm_labels" in arrays and self.objectives.itm is not None:
+                self._matching(arrays, losses, metrics)
+        if "questions" in batch and self.objectives.vqa is not None:
+            losses["vqa"] = (self._answers(batch["questions"], metrics), self.objectives.vqa.weight)
+        weighted = [loss * weight for loss, weight in losses.values()]
+        total = torch.stack(weighted).sum()
+        named = {name: loss.detach() for name, (loss, _) in losses.items()}
+        return {"loss": total, **named, **metrics}
+
+    def _words(self, arrays: Mapping[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:
+        output = self.model.encode(arrays["patches"], arrays["grid"], arrays["mlm_ids"], arrays["text_mask"])
+        hidden = arrays["mlm_targets"] != IGNORED
+        # The decoder is the widest layer: only the hidden words go through it.
+        logits = self.model.mlm_score(output.text_feats[hidden]).float()
+        targets = arrays["mlm_targets"][hidden]
+        metrics["mlm_accuracy"] = _share(logits.argmax(-1) == targets)
+        return F.cross_entropy(logits, targets, reduction="sum") * arrays["mlm_scale"]
+
+    def _matching(
+        self, arrays: Mapping[str, Tensor], losses: dict[str, tuple[Tensor, float]], metrics: dict[str, Tensor]
+    ) -> None:
+        labels = arrays["itm_labels"]
+        output = self.model.encode(arrays["itm_patches"], arrays["itm_grid"], arrays["input_ids"], arrays["text_mask"])
+        logits = self.model.itm_score(output.cls_feats).float()
+        metrics["itm_accuracy"] = _share(logits.argmax(-1) == labels)
+        if self.objectives.itm is not None:
+            losses["itm"] = (image_text_matching_loss(logits, labels), self.objectives.itm.weight)
+        if self.objectives.wpa is not None:
+            aligned = align_words_to_patches(
+                output.text_feats, arrays["text_mask"], output.image_feats, output.image_mask
+            )
+            loss = word_patch_alignment_loss(aligned.distance, labels, weight=1.0)
+            losses["wpa"] = (loss, self.objectives.wpa.weight)
+
+    def _answers(self, arrays: Mapping[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:
+        logits = self.model.vqa_logits(
+            arrays["patches"], arrays["grid"], arrays["input_ids"], arrays["text_mask"]
+        ).float()
+        targets = arrays["targets"]
+        metrics["vqa_accuracy"] = targets.gather(1, logits.argmax(-1, keepdim=True)).mean().detach()
+        if self.objectives.vqa is not None and self.objectives.vqa.loss == "ce":
+            return F.cross_entropy(logits, targets / targets.sum(dim=1, keepdim=True))
+        return answer_loss(logits, targets)
+
+
+def _share(hits: Tensor) -> Tensor:
+    return hits.float().mean().detach() if hits.numel() else torch.zeros((), device=hits.device)

@@ -1,0 +1,130 @@
+"""A whole run: recipe and folder in, trained checkpoint out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from vlp_spec.errors import ConfigError
+
+from vlp_models.data.picture_loading import PictureSplit
+from vlp_models.families.vilt import ViltModel
+from vlp_models.training.final_checkpoint import write_final
+from vlp_models.training.initial_model import adapt_model, build_initial_model
+from vlp_models.training.losses import ObjectiveLosses
+from vlp_models.training.machine import build_accelerator
+from vlp_models.training.optimizer import freeze_parameters
+from vlp_models.training.recipe import Recipe
+from vlp_models.training.recipe_file import dump_recipe
+from vlp_models.training.run_state import saved_steps
+from vlp_models.training.trainer import Trainer, TrainingOutcome
+from vlp_models.training.training_data import (
+    TrainingTexts,
+    build_streams,
+    choose_texts,
+    load_splits,
+    read_texts,
+    save_texts,
+)
+from vlp_models.training.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run takes besides its recipe.
+
+    Attributes:
+        out_dir: the run's folder.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        resume: continue from the newest checkpoint in `out_dir`; a run that has none yet starts.
+        progress: show a progress bar.
+    """
+
+    out_dir: Path
+    device: str = "auto"
+    resume: bool = False
+    progress: bool = True
+
+
+def run_training(recipe: Recipe, options: RunOptions) -> TrainingOutcome:
+    """Train as the recipe says.
+
+    Writes `out_dir`/{recipe.toml, tokenizer.json, labels.json, log.jsonl, tensorboard/, checkpoints/step-N/} and, at
+    the end, final/.
+
+    Raises:
+        ConfigError: the recipe or the folder cannot be used.
+        ArtifactError: data, tokenizer, or the checkpoint to start from cannot be used.
+        InferenceError: training diverged.
+    """
+    accelerator = build_accelerator(options.device, recipe.compute)
+    steps = saved_steps(options.out_dir / "checkpoints")
+    if steps and not options.resume:
+        raise ConfigError([f"{options.out_dir}: holds a run (step {steps[-1]}); resume it, or choose another folder"])
+    train, validation_split = load_splits(recipe)
+    torch.manual_seed(recipe.seed)
+    model, texts = _model_and_texts(recipe, options, train, accelerator, is_new=not steps)
+    freeze_parameters(model, recipe.freeze)
+    model.set_gradient_checkpointing(recipe.compute.gradient_checkpointing)
+    losses = ObjectiveLosses(model, recipe.objectives)
+    streams = build_streams(recipe, train, texts, rank=accelerator.process_index, processes=accelerator.num_processes)
+    _describe(recipe, model, streams[0].batches_per_epoch, len(texts.labels))
+    # From here on every process draws its own random numbers (dropout).
+    torch.manual_seed(recipe.seed * 1_000_003 + accelerator.process_index)
+    validate = (
+        Validation(recipe, losses, validation_split, texts, accelerator) if validation_split is not None else None
+    )
+    trainer = Trainer(recipe, losses, streams, accelerator=accelerator, run_dir=options.out_dir, validate=validate)
+    if steps:
+        step = trainer.resume(options.out_dir / "checkpoints" / f"step-{steps[-1]}")
+        logger.info("resumed at step %d", step)
+    outcome = trainer.run(progress=options.progress)
+    if outcome.is_finished:
+        trainer.finish()
+        if accelerator.is_main_process:
+            write_final(options.out_dir / "final", model, recipe, texts)
+    accelerator.wait_for_everyone()
+    return outcome
+
+
+def _model_and_texts(
+    recipe: Recipe, options: RunOptions, train: PictureSplit, accelerator: Accelerator, *, is_new: bool
+) -> tuple[ViltModel, TrainingTexts]:
+    """Build the model; the main process writes the new run's files and everybody reads them."""
+    source = None
+    if recipe.model.init:
+        from vlp_models.checkpoints import load_checkpoint
+
+        source = load_checkpoint(recipe.model.init)
+    if is_new and accelerator.is_main_process:
+        options.out_dir.mkdir(parents=True, exist_ok=True)
+        texts = choose_texts(
+            recipe,
+            train.records,
+            given_tokenizer=source.tokenizer if source else "",
+            given_labels=source.labels or () if source else (),
+        )
+        save_texts(texts, options.out_dir)
+        (options.out_dir / "recipe.toml").write_text(dump_recipe(recipe), encoding="utf-8")
+    accelerator.wait_for_everyone()
+    texts = read_texts(options.out_dir, recipe.text.max_length)
+    if source is not None:
+        return adapt_model(source.model, recipe, len(texts.labels)), texts
+    return build_initial_model(recipe, texts.processor.vocab_size, len(texts.labels)), texts
+
+
+def _describe(recipe: Recipe, model: ViltModel, batches_per_epoch: int, labels: int) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    logger.info(
+        "%s: %.2f M parameters, vocabulary %d, %d labels, %d batches an epoch",
+        recipe.name,
+        parameters / 1e6,
+        model.config.vocab_size,
+        labels,
+        batches_per_epoch,
+    )
