@@ -87,9 +87,12 @@ def verify_files(found: FoundDeployment) -> None:
     if not deployment.proof.holds():
         raise ArtifactError(f"{place}: its proof does not hold; export the checkpoint again")
     for graph in deployment.graphs:
+        _check_all_listed(found, graph, place)
         for file_name, digest in graph.files.items():
             shown = f"model_repository/{graph.name}/{file_name}"
             _verify(found.layout.graph_dir(graph.name), file_name, digest, f"{place}: {shown}")
+    if CANARY_ASSET not in deployment.assets:
+        raise ArtifactError(f"{place}: its manifest lists no {CANARY_ASSET}; export the checkpoint again")
     for file_name, digest in deployment.assets.items():
         shown = f"deployments/{deployment.name}/{deployment.version}/{file_name}"
         _verify(found.assets_dir, file_name, digest, f"{place}: {shown}")
@@ -134,6 +137,16 @@ def _choose_version(reference: str, suffix: str, versions: list[int], aliases: M
             + (f" and the aliases {', '.join(sorted(aliases))}" if aliases else "")
         )
     return version
+
+
+def _check_all_listed(found: FoundDeployment, graph: GraphRef, place: str) -> None:
+    """An engine reads whatever lies beside the graph (external weights), so nothing unlisted may lie there."""
+    root = found.layout.graph_dir(graph.name)
+    there = {path.relative_to(root).as_posix() for path in found.graph_dir(graph).rglob("*") if path.is_file()}
+    if extra := sorted(there - set(graph.files)):
+        raise ArtifactError(f"{place}: model_repository/{graph.name}/{extra[0]}: not in the manifest")
+    if not graph.files:
+        raise ArtifactError(f"{place}: its manifest lists no file of graph {graph.name!r}")
 
 
 def _verify(folder: Path, file_name: str, digest: str, shown: str) -> None:

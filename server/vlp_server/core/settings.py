@@ -74,6 +74,7 @@ class AdmissionSettings:
     Attributes:
         max_requests: requests inside the service at the same time, all models together.
         max_request_bytes: bytes of pictures held by those requests, all together.
+        max_queries: questions in one request.
         max_queue_cost: per model: text tokens + patches of all queued items.
         bulk_share: share of `max_queue_cost` that bulk items may fill, so that interactive ones find room; 0 to 1.
         default_timeout_s: deadline of a request that brings none.
@@ -81,6 +82,7 @@ class AdmissionSettings:
 
     max_requests: int = 256
     max_request_bytes: int = 512 * _MIB
+    max_queries: int = 64
     max_queue_cost: int = 65536
     bulk_share: float = 0.5
     default_timeout_s: float = 30.0
@@ -91,6 +93,7 @@ class AdmissionSettings:
             {
                 "max_requests": self.max_requests,
                 "max_request_bytes": self.max_request_bytes,
+                "max_queries": self.max_queries,
                 "max_queue_cost": self.max_queue_cost,
             },
             1,

@@ -1,0 +1,72 @@
+"""Which served model a caller means. The names that callers send go no further than this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from vlp_spec.errors import ConfigError, ModelNotFoundError
+
+from vlp_server.core.served_model import ServedModel
+
+_SHOWN_NAMES = 20
+
+
+class ModelDirectory:
+    """The served models by name, name@version and name@alias.
+
+    Args:
+        models: at least one.
+        default: a reference among them; None = the first.
+
+    Raises:
+        ConfigError: the default is not among them.
+    """
+
+    def __init__(self, models: Sequence[ServedModel], default: str | None) -> None:
+        self._models = list(models)
+        self.default = self._models[0]
+        if default is not None:
+            matching = [m for m in models if default in (m.settings.reference, _name(m.settings.reference))]
+            if not matching:
+                served = ", ".join(model.settings.reference for model in models)
+                raise ConfigError([f"default_model: {default!r} is none of the served models: {served}"])
+            self.default = matching[0]
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._models)
+
+    def find(self, wanted: str | None) -> ServedModel:
+        """The model that a request names.
+
+        Of several versions of a name without a version the highest is meant. While the version of a model is not known
+        (it is loading, or could not be), it stands for every version of its name.
+
+        Raises:
+            ModelNotFoundError: none of the served ones.
+        """
+        if wanted is None:
+            return self.default
+        name, _, suffix = wanted.partition("@")
+        matching = [model for model in self._models if _matches(model, name, suffix, wanted)]
+        if not matching:
+            served = sorted(model.label for model in self._models)[:_SHOWN_NAMES]
+            raise ModelNotFoundError(f"model {wanted[:128]!r}: not served here; there are: {', '.join(served)}")
+        return max(matching, key=_version)
+
+
+def _matches(model: ServedModel, name: str, suffix: str, wanted: str) -> bool:
+    loaded = model.loaded
+    if loaded is None:
+        reference = model.settings.reference
+        return wanted == reference or (name == _name(reference) and ("@" not in wanted or "@" not in reference))
+    if name != loaded.deployment.name:
+        return False
+    return "@" not in wanted or suffix == str(loaded.deployment.version) or suffix in loaded.aliases
+
+
+def _version(model: ServedModel) -> int:
+    return model.loaded.deployment.version if model.loaded else 0
+
+
+def _name(reference: str) -> str:
+    return reference.partition("@")[0]

@@ -1,0 +1,190 @@
+"""One served model: its life from loading to closing, its queue, and whether it can be trusted now."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from vlp_spec.errors import InternalError, StartupError, UnavailableError, VlpError
+
+from vlp_server.core.batcher import Batcher
+from vlp_server.core.engine_thread import EngineThread
+from vlp_server.core.loading import LoadedModel
+from vlp_server.core.metrics import Metrics, ModelObserver
+from vlp_server.core.records import ModelCard, ModelState
+from vlp_server.core.scheduler import BatchScheduler
+from vlp_server.core.settings import AdmissionSettings, ModelSettings, WatchdogSettings
+
+logger = logging.getLogger(__name__)
+READY = "ready"
+_LOADING_RETRY_S = 2.0
+_FAILED_RETRY_S = 30.0
+
+
+class ServedModel:
+    """A model of the service. All methods belong to the event loop, and return at once unless they are async.
+
+    Args:
+        load: blocking; gives the model or raises.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        load: Callable[[ModelSettings], LoadedModel],
+        *,
+        admission: AdmissionSettings,
+        watchdog: WatchdogSettings,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self._load = load
+        self._admission = admission
+        self._watchdog = watchdog
+        self._metrics = metrics
+        self._clock = clock
+        self._fault: str | None = None
+        self._loaded: LoadedModel | None = None
+        self._batcher: Batcher | None = None
+        self._observer: ModelObserver | None = None
+
+    @property
+    def label(self) -> str:
+        """name@version, or the reference as configured while the version is not known."""
+        return self._loaded.label if self._loaded else self.settings.reference
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The model, once it was loaded; it may be failed all the same."""
+        return self._loaded
+
+    @property
+    def state(self) -> ModelState:
+        """Loading, ready or failed. A stalled model counts as failed until its batch comes back."""
+        if self._fault is not None or self.stalled():
+            return ModelState.FAILED
+        return ModelState.READY if self._batcher else ModelState.LOADING
+
+    @property
+    def reason(self) -> str:
+        """ "ready", or why not, safe to show."""
+        if self._fault is not None:
+            return self._fault
+        if self.stalled():
+            return f"stalled: a batch has been running for more than {self._watchdog.stall_after_s:g} s"
+        return READY if self._batcher else "loading"
+
+    def card(self, *, default: bool) -> ModelCard:
+        """What a caller may know of it."""
+        deployment = self._loaded.deployment if self._loaded else None
+        name = deployment.name if deployment else self.settings.reference.partition("@")[0]
+        return ModelCard(
+            name=name,
+            version=deployment.version if deployment else None,
+            tasks=deployment.tasks if deployment else (),
+            precision=deployment.precision if deployment else None,
+            family=deployment.family if deployment else None,
+            limits={axis: limit.max for axis, limit in deployment.axes.items()} if deployment else {},
+            state=self.state,
+            reason=self.reason,
+            default=default,
+            created=deployment.created if deployment else None,
+        )
+
+    def usable(self) -> tuple[LoadedModel, Batcher]:
+        """The model and its queue, for a request.
+
+        Raises:
+            UnavailableError: loading, failed or stalled.
+        """
+        state = self.state
+        if state is ModelState.READY and self._loaded is not None and self._batcher is not None:
+            return self._loaded, self._batcher
+        raise UnavailableError(
+            f"model {self.label!r} is not ready: {self.reason}",
+            retry_after_s=_LOADING_RETRY_S if state is ModelState.LOADING else _FAILED_RETRY_S,
+        )
+
+    def stalled(self) -> bool:
+        """Whether a batch has been running for too long to wait for it."""
+        return self._busy_for() > self._watchdog.stall_after_s
+
+    def alive(self) -> bool:
+        """False when only a restart of the process helps."""
+        if self._batcher is None:
+            return True
+        return self._busy_for() <= self._watchdog.dead_after_s and self._batcher.alive()
+
+    async def load(self, thread: EngineThread) -> None:
+        """Load in the given thread and start the queue. Never raises: a failure is a state."""
+        try:
+            loaded = await thread.run(lambda: self._load(self.settings))
+        except (StartupError, UnavailableError) as error:
+            self._fail(error.message)
+            logger.error("model %s cannot be served: %s (%s)", self.label, error.message, error.detail)
+            return
+        except Exception as error:
+            self._fail(InternalError().message)
+            logger.exception("model %s cannot be served: %s", self.label, getattr(error, "detail", None) or repr(error))
+            return
+        self._start(loaded)
+
+    async def check_canary(self) -> None:
+        """Run the canary between batches, and take its verdict: a model can fail, and recover, while it serves."""
+        if self._loaded is None or self._batcher is None or self._observer is None:
+            return
+        self._observer.all_failed = False
+        try:
+            await self._batcher.run_alone(self._loaded.check_canary)
+        except VlpError as error:
+            logger.error("model %s: %s (%s)", self.label, error.message, error.detail)
+            self._metrics.canary.labels(self.label, "failed").inc()
+            self._fail(error.message)
+            return
+        self._metrics.canary.labels(self.label, "ok").inc()
+        self._fault = None
+        self.publish_state()
+
+    def wants_canary(self) -> bool:
+        """Whether a batch has failed as a whole since the canary last ran."""
+        return self._observer is not None and self._observer.all_failed
+
+    def publish_state(self) -> None:
+        """Write the ready gauge."""
+        self._metrics.model_ready.labels(self.label).set(self.state is ModelState.READY)
+
+    async def close(self) -> None:
+        """Fail what waits and free the engine."""
+        if self._batcher is not None:
+            await self._batcher.close()
+        if self._loaded is not None:
+            self._loaded.engine.close()
+        if self._fault is None:
+            self._fault = "the server is stopping"
+
+    def _start(self, loaded: LoadedModel) -> None:
+        engine, axes = self.settings.engine, loaded.deployment.axes
+        scheduler = BatchScheduler(
+            self.settings.batch,
+            self._admission,
+            max_items=axes["batch"].max if "batch" in axes else None,
+            workers=engine.workers,
+        )
+        self._loaded = loaded
+        self._observer = ModelObserver(self._metrics, loaded.label)
+        self._batcher = Batcher(
+            loaded.label, loaded.compute, scheduler, self._observer, workers=engine.workers, clock=self._clock
+        )
+        self._batcher.start()
+        self._metrics.canary.labels(loaded.label, "ok").inc()
+        self.publish_state()
+
+    def _fail(self, reason: str) -> None:
+        self._fault = reason
+        self.publish_state()
+
+    def _busy_for(self) -> float:
+        since = self._batcher.busy_since() if self._batcher else None
+        return 0.0 if since is None else self._clock() - since
