@@ -1,0 +1,158 @@
+"""The proof: an exported graph computes what its checkpoint does, alone and in any company.
+
+The figures are measured on the graph as it will be served, against the torch model run on each sample alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlp_export.plan import Arrays
+from vlp_export.session import Runner
+from vlp_spec.deployment import OutputProof, Proof
+from vlp_spec.errors import ProofError
+
+Feeds = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class ProofTolerances:
+    """What a precision may differ by.
+
+    `relative` bounds are shares of the output's spread (the standard deviation of the checkpoint's outputs over all
+    samples): what counts is whether answers keep their order, and logits have no unit. The larger of the absolute and
+    the relative bound holds, and the bound itself is written into the proof.
+
+    Attributes:
+        absolute: bound of |graph - checkpoint|, in units of the output.
+        relative: the same as a share of the spread.
+        batch_absolute: bound of |alone - in a batch| of the graph itself.
+        batch_relative: the same as a share of the spread.
+        agreement: smallest share of samples with the same answer.
+        canary_factor: the canary's bound on another machine, as a multiple of that of |graph - checkpoint|.
+    """
+
+    absolute: float
+    relative: float
+    batch_absolute: float
+    batch_relative: float
+    agreement: float
+    canary_factor: float = 2.0
+
+
+TOLERANCES = {
+    "fp32": ProofTolerances(1e-4, 1e-4, 1e-4, 1e-4, agreement=1.0),
+    "fp16": ProofTolerances(1e-2, 5e-2, 1e-2, 2e-2, agreement=0.97),
+    "bf16": ProofTolerances(5e-2, 2e-1, 5e-2, 1e-1, agreement=0.95),
+    "int8": ProofTolerances(1e-2, 5e-1, 1e-2, 2e-1, agreement=0.95),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProofSample:
+    """One sample: the graph's inputs as a batch of one, and the checkpoint's outputs for it."""
+
+    feeds: Arrays
+    expected: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBatch:
+    """Samples of different sizes padded into one batch.
+
+    Attributes:
+        rows: index in the list of samples -> row, in order.
+    """
+
+    feeds: Arrays
+    rows: tuple[int, ...]
+
+
+def prove(
+    run: Runner,
+    samples: Sequence[ProofSample],
+    batches: Sequence[SampleBatch],
+    *,
+    answer_output: str,
+    tolerances: ProofTolerances,
+) -> Proof:
+    """Measure a graph.
+
+    Args:
+        run: the graph.
+        samples: at least one.
+        batches: every sample in at least one, with others of other sizes.
+        answer_output: (1, labels) output whose largest entry is the answer.
+        tolerances: of the graph's precision.
+
+    Returns:
+        The figures; they may or may not hold, see `check_proof`.
+    """
+    alone = [run(sample.feeds) for sample in samples]
+    batched = [(batch.rows, run(batch.feeds)) for batch in batches]
+    agreeing = sum(
+        int(np.argmax(output[answer_output]) == np.argmax(sample.expected[answer_output]))
+        for output, sample in zip(alone, samples, strict=True)
+    )
+    proofs = []
+    for name in samples[0].expected:
+        spread = float(np.std(np.concatenate([sample.expected[name].ravel() for sample in samples])))
+        differences = [_difference(a[name], s.expected[name]) for a, s in zip(alone, samples, strict=True)]
+        in_company = [
+            _difference(outputs[name][row], alone[index][name][0])
+            for rows, outputs in batched
+            for row, index in enumerate(rows)
+        ]
+        proofs.append(
+            OutputProof(
+                output=name,
+                max_abs_diff=_worst(differences),
+                max_batch_diff=_worst(in_company),
+                tolerance=max(tolerances.absolute, tolerances.relative * spread),
+                batch_tolerance=max(tolerances.batch_absolute, tolerances.batch_relative * spread),
+            )
+        )
+    return Proof(tuple(proofs), len(samples), agreeing / len(samples), tolerances.agreement)
+
+
+def check_proof(proof: Proof, graph: str) -> None:
+    """Refuse a graph whose figures do not hold.
+
+    Raises:
+        ProofError: lists every figure with its bound.
+    """
+    if proof.holds():
+        return
+    lines = [f"graph {graph} is not its checkpoint; it is not published:"]
+    lines += proof_table(proof)
+    raise ProofError("\n".join(lines))
+
+
+def proof_table(proof: Proof) -> list[str]:
+    """The figures of a proof and their bounds, one a line."""
+    lines = []
+    for item in proof.outputs:
+        pairs = (
+            ("|graph - checkpoint|", item.max_abs_diff, item.tolerance),
+            ("|alone - in a batch|", item.max_batch_diff, item.batch_tolerance),
+        )
+        lines += [f"{item.output}: max {what} {value:.3g} (bound {bound:.3g})" for what, value, bound in pairs]
+    lines.append(
+        f"same answer on {proof.agreement:.2%} of {proof.samples} samples (at least {proof.min_agreement:.2%})"
+    )
+    return lines
+
+
+def _difference(got: np.ndarray, expected: np.ndarray) -> float:
+    """Largest absolute difference; infinite where shapes differ, so that it holds no bound."""
+    if got.size != expected.size:
+        return float("inf")
+    return float(np.max(np.abs(got.astype(np.float64).ravel() - expected.astype(np.float64).ravel())))
+
+
+def _worst(values: Sequence[float]) -> float:
+    """Largest value; a NaN anywhere counts as infinite, for JSON has no NaN and no bound must hold."""
+    return float("inf") if not values or np.isnan(values).any() else max(values)
