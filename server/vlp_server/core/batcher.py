@@ -19,6 +19,8 @@ from vlp_server.core.scheduler import Batch, BatchScheduler, DropReason, QueuedI
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+# The event loop may fire a timer a little before its time; a caller who leaves then has left for its deadline.
+_TIMER_SLACK_S = 0.005
 ComputeBatch = Callable[[Sequence[Item]], Sequence[RowOutputs | InferenceError]]
 
 
@@ -110,7 +112,7 @@ class Batcher:
         finally:
             self._waiting.pop(queued, None)
             if self._scheduler.remove(queued):  # the caller has gone while it waited
-                late = self._clock() >= queued.deadline
+                late = self._clock() + _TIMER_SLACK_S >= queued.deadline
                 self._observer.item_dropped(DropReason.DEADLINE if late else DropReason.CANCELLED)
                 self._queue_changed()
 

@@ -69,7 +69,7 @@ class ServedModel:
 
     @property
     def reason(self) -> str:
-        """ "ready", or why not, safe to show."""
+        """Why it is not ready, safe to show, or the word READY."""
         if self._fault is not None:
             return self._fault
         if self.stalled():
@@ -148,12 +148,13 @@ class ServedModel:
         self.publish_state()
 
     def wants_canary(self) -> bool:
-        """Whether a batch has failed as a whole since the canary last ran."""
-        return self._observer is not None and self._observer.all_failed
+        """Whether the canary should run soon: a batch has failed as a whole, or the canary itself has."""
+        return self._observer is not None and (self._observer.all_failed or self._fault is not None)
 
     def publish_state(self) -> None:
-        """Write the ready gauge."""
-        self._metrics.model_ready.labels(self.label).set(self.state is ModelState.READY)
+        """Write the ready gauge, once it is known under which label."""
+        if self.state is not ModelState.LOADING:
+            self._metrics.model_ready.labels(self.label).set(self.state is ModelState.READY)
 
     async def close(self) -> None:
         """Fail what waits and free the engine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -103,16 +104,13 @@ class VqaFlow:
             deadline=urgency.deadline,
         )
 
-        def compute(item: Item, query: VqaQuery) -> Callable[[], Coroutine[Any, Any, _Answer]]:
-            return lambda: self._compute(model, batcher, (digest, query), item, urgency)
+        def shared(item: Item, query: VqaQuery) -> Coroutine[Any, Any, _Answer]:
+            key = digest, model.digest, query, urgency.lane
+            work = functools.partial(self._compute, model, batcher, (digest, query), item, urgency)
+            return self._share(self._answer_flights, key, work, urgency)
 
         answers = await _all_or_first_error(
-            [
-                self._share(
-                    self._answer_flights, (digest, model.digest, query, urgency.lane), compute(item, query), urgency
-                )
-                for item, query in zip(ran.value, queries, strict=True)
-            ]
+            [shared(item, query) for item, query in zip(ran.value, queries, strict=True)]
         )
         return answers, replace(
             decoding,

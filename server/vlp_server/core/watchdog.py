@@ -13,7 +13,7 @@ from vlp_server.core.settings import WatchdogSettings
 
 logger = logging.getLogger(__name__)
 TICK_S = 1.0
-# After a batch of which every item failed the canary is asked soon, but bad input must not keep the engine busy with it.
+# After a batch of which every item failed the canary is asked soon, but bad input must not keep the engine busy so.
 SUSPECT_GAP_S = 10.0
 
 
@@ -47,7 +47,7 @@ class Watchdog:
         self._task = None
 
     def tick(self) -> None:
-        """One look: publish every model's state, and start the canaries that are due. One that hangs delays no other."""
+        """One look: publish every state, and start the canaries that are due. One that hangs delays no other."""
         for index, model in enumerate(self._models):
             model.publish_state()
             check = self._checks.get(index)
