@@ -144,7 +144,7 @@ def test_a_size_where_pillow_would_warn_is_decided_by_our_limits_alone(save_pict
 
 def test_a_small_tiff_with_huge_tiles(save_picture: Save) -> None:
     data = bytearray(save_picture(Image.new("L", (8, 8)), "TIFF"))
-    # RowsPerStrip becomes TileWidth, and an unused tag would be TileLength: rewritten in place, tags stay sorted.
+    # RowsPerStrip and StripByteCounts become TileWidth and TileLength, in place, so that tags stay sorted.
     entry = data.index(struct.pack("<HH", 278, 4))
     struct.pack_into("<HHIHH", data, entry, 322, 3, 1, 60_000, 0)
     following = data.index(struct.pack("<HH", 279, 4))
