@@ -48,12 +48,10 @@ ADAPTERS = {"ViLTransformerSS": check_vilt}
 
 
 def _largest_picture(case: GoldenCase) -> int:
+    """Patches of the largest picture of the set."""
+    images = [item for item in case.inputs.values() if item.ndim >= 3 and item.is_floating_point()]
     patch = case.config["patch_size"]
-    return max(
-        (item.shape[-2] // patch) * (item.shape[-1] // patch)
-        for name, item in case.inputs.items()
-        if "image" in name and item.ndim >= 3
-    )
+    return max(int(grid_of_padded(item.reshape(-1, *item.shape[-3:]), patch).prod(dim=1).max()) for item in images)
 
 
 def _pictures(model: ViltModel, images: Tensor) -> Pictures:
