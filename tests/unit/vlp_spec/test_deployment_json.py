@@ -8,6 +8,7 @@ from vlp_spec.deployment_json import dump_deployment, parse_deployment
 from vlp_spec.errors import ArtifactError
 
 Raw = dict[str, Any]
+FREE_MAPPINGS = {"image", "text", "files", "assets", "source", "producers", "notes"}
 
 
 def parse(raw: Any) -> Deployment:
@@ -16,13 +17,12 @@ def parse(raw: Any) -> Deployment:
 
 def places(value: Any, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """The way to every record (object with fixed keys) below a manifest."""
-    free = {"image", "text", "files", "assets", "source", "producers", "notes", "axes"}
-    found = [place] if isinstance(value, dict) and (not place or place[-1] not in free) else []
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        if key not in free - {"axes"}:
-            found += places(child, (*place, key))
-    return found
+    if isinstance(value, list):
+        return [found for index, child in enumerate(value) for found in places(child, (*place, index))]
+    if not isinstance(value, dict) or (place and place[-1] in FREE_MAPPINGS and place[:-1] != ("axes",)):
+        return []
+    below = [found for key, child in value.items() for found in places(child, (*place, key))]
+    return below if place == ("axes",) else [place, *below]
 
 
 def at(raw: Any, place: tuple[str | int, ...]) -> Any:

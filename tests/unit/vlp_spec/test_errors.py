@@ -33,7 +33,8 @@ def test_the_tree_at_the_top_of_the_module_is_complete() -> None:
     [
         (
             errors.RequestError,
-            "invalid_argument invalid_image unsupported_media_type too_large model_not_found task_not_supported cancelled",
+            "invalid_argument invalid_image unsupported_media_type too_large "
+            "model_not_found task_not_supported cancelled",
         ),
         (errors.CapacityError, "overloaded unavailable deadline_exceeded"),
         (errors.StartupError, "config artifact proof"),
