@@ -69,8 +69,15 @@ class ModelTarget:
     repository: Path | None
 
 
-def core_settings(config: ServerConfig, targets: Sequence[ModelTarget]) -> CoreSettings:
+def core_settings(
+    config: ServerConfig, targets: Sequence[ModelTarget], default_model: str | None = None
+) -> CoreSettings:
     """The core's settings for serving `targets`.
+
+    Args:
+        config: the whole configuration.
+        targets: the models, found; the first one is the default.
+        default_model: reference of another default.
 
     Raises:
         ConfigError: no target, or one twice.
@@ -89,7 +96,7 @@ def core_settings(config: ServerConfig, targets: Sequence[ModelTarget]) -> CoreS
             )
             for target in targets
         ),
-        default_model=config.models.default,
+        default_model=default_model,
         admission=config.admission,
         cache=config.cache,
         watchdog=config.watchdog,

@@ -1,0 +1,30 @@
+"""`vlpserve generate`: documents that are made from the code. Tests prove them current."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from vlp_server.config import ServerConfig
+from vlp_server.config.report import config_page
+from vlp_server.core.service import Service
+from vlp_server.core.settings import CoreSettings, EngineSettings, ModelSettings
+from vlp_server.http.app import create_app
+
+
+def openapi_text() -> str:
+    """docs/openapi.json; the version is left out, so that a release does not change the interface."""
+    settings = CoreSettings(models=(ModelSettings(reference="dummy", engine=EngineSettings(engine="dummy")),))
+    description = create_app(Service(settings), ServerConfig()).openapi()
+    description["info"]["version"] = "v1"
+    return json.dumps(description, indent=1, sort_keys=True) + "\n"
+
+
+@click.command()
+@click.option("--docs", type=click.Path(path_type=Path, file_okay=False), default=Path("docs"), show_default=True)
+def generate(docs: Path) -> None:
+    """Write configuration.md and openapi.json into the folder of the documentation."""
+    (docs / "configuration.md").write_text(config_page(), encoding="utf-8")
+    (docs / "openapi.json").write_text(openapi_text(), encoding="utf-8")
+    click.echo(f"wrote configuration.md and openapi.json to {docs}")

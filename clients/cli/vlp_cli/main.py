@@ -1,0 +1,113 @@
+"""The `vlpserve` command. Each sub-command's module is imported only when it is used, so that `vlpserve ask` needs no
+server, `vlpserve serve` no torch, and `vlpserve --help` neither.
+
+Exit codes: 0 done, 1 a request failed, 2 the command line, the configuration or an artefact is at fault.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import click
+from vlp_spec.errors import StartupError, VlpError
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A sub-command that is not imported yet.
+
+    Attributes:
+        target: "module:attribute" of the click command.
+        help: one line for the list of commands.
+        extra: the extra of the distribution that it needs beyond the serving core.
+        hidden: for those who work on vlpserve; not in the list of commands.
+    """
+
+    target: str
+    help: str
+    extra: str | None = None
+    hidden: bool = False
+
+
+COMMANDS: Mapping[str, LazyCommand] = {
+    "ask": LazyCommand("vlp_cli.ask:ask", "Ask a running server questions about a picture."),
+    "config": LazyCommand("vlp_cli.config:config", "Look at the configuration."),
+    "evaluate": LazyCommand("vlp_cli.evaluate:evaluate", "Measure a checkpoint or deployment on a data set.", "train"),
+    "export": LazyCommand("vlp_cli.export:export", "Turn a checkpoint into a proved deployment.", "export"),
+    "generate": LazyCommand(
+        "vlp_cli.generate:generate", "Write the documents that are made from the code.", hidden=True
+    ),
+    "models": LazyCommand("vlp_cli.models:models", "List the models that can be served here, or that a server serves."),
+    "scenes": LazyCommand("vlp_cli.scenes:scenes", "Write the built-in data set of scenes.", "train"),
+    "serve": LazyCommand("vlp_cli.serve:serve", "Serve models over HTTP."),
+    "train": LazyCommand("vlp_cli.train:train", "Train a model by a recipe.", "train"),
+}
+
+
+class CommandFailure(click.ClickException):
+    """The command line, the configuration or an artefact is at fault; told in words, without a stack."""
+
+    exit_code = 2
+
+
+class RequestFailure(CommandFailure):
+    """A request to a server failed."""
+
+    exit_code = 1
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are the table's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        entry = COMMANDS.get(cmd_name)
+        return load_command(cmd_name, entry) if entry is not None else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list for --help, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in sorted(COMMANDS.items()) if not entry.hidden])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; faults that were raised on purpose become one message and the exit code."""
+        try:
+            return super().invoke(ctx)
+        except StartupError as error:
+            raise CommandFailure(error.message) from error
+        except VlpError as error:
+            raise RequestFailure(error.message) from error
+
+
+def load_command(name: str, entry: LazyCommand) -> click.Command:
+    """Import a sub-command.
+
+    Raises:
+        CommandFailure: a package that it needs is not installed.
+    """
+    module_name, _, attribute = entry.target.partition(":")
+    try:
+        command = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        hint = f"; pip install 'vlpserve[{entry.extra}]'" if entry.extra else ""
+        raise CommandFailure(f"vlpserve {name}: the module {error.name!r} is not installed{hint}") from error
+    if not isinstance(command, click.Command):
+        raise TypeError(entry.target)
+    return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vlpserve", prog_name="vlpserve")
+def cli() -> None:
+    """Serve pretrained vision-and-language models, and make the models that are served."""
+
+
+def main() -> None:
+    """Entry point of the command."""
+    cli()

@@ -1,0 +1,156 @@
+"""Which model does a name mean: a deployment here, one that the package ships, or a checkpoint to be exported first."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlp_server.config import ModelTarget, ServerConfig
+from vlp_server.config.server import DUMMY_ENGINE
+from vlp_spec.deployment_json import parse_deployment
+from vlp_spec.errors import ArtifactError, ConfigError
+from vlp_spec.repository import RepositoryLayout
+
+from vlp_cli.export_child import export_checkpoint
+
+Export = Callable[[str, str, Path], None]
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModels:
+    """What is to be served.
+
+    Attributes:
+        targets: in the order in which they were named.
+        default: reference of the default model, None for the first one.
+    """
+
+    targets: tuple[ModelTarget, ...]
+    default: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that is served through its export.
+
+    Attributes:
+        source: directory or hub id.
+        name: of the deployment that it becomes.
+    """
+
+    source: str
+    name: str
+
+
+def zoo_folder() -> Path:
+    """Where the shipped models lie."""
+    return Path(str(importlib.resources.files("vlp_zoo")))
+
+
+def deployment_names(repository: Path) -> list[str]:
+    """Names of all deployments of a repository that have a manifest."""
+    folder = RepositoryLayout(repository).deployments_dir
+    return sorted({manifest.parent.name for manifest in folder.glob("*/*.json")})
+
+
+def find_models(config: ServerConfig, export: Export = export_checkpoint, zoo: Path | None = None) -> FoundModels:
+    """Find every model that the configuration names; export the checkpoints among them.
+
+    Args:
+        config: the whole configuration; its store is filled in.
+        export: checkpoint, deployment name, repository -> a deployment there.
+        zoo: folder of the shipped models; None takes the package's.
+
+    Raises:
+        ConfigError: lists every name that means nothing; nothing has been exported then.
+    """
+    zoo = zoo_folder() if zoo is None else zoo
+    names = config.models.serve
+    if config.engine.engine == DUMMY_ENGINE:
+        dummies = tuple(ModelTarget(name, None) for name in names or (DUMMY_ENGINE,))
+        return FoundModels(dummies, config.models.default)
+    names = names or tuple(deployment_names(zoo / "repository"))
+    if not names:
+        raise ConfigError(["models.serve: nothing is named, and this installation ships no model"])
+    if config.models.store is None:
+        raise ConfigError(["models.store: not set; load the configuration with load_config"])
+    store = config.models.store
+    repositories = [path for path in (config.models.repository, zoo / "repository", store) if path is not None]
+    found: dict[str, ModelTarget | Checkpoint] = {}
+    faults: list[str] = []
+    for name in names:
+        source = _find(name, repositories, zoo)
+        if source is None:
+            faults.append(_unknown(name, repositories))
+        else:
+            found[name] = source
+    if faults:
+        raise ConfigError(faults)
+    targets = {name: _as_target(source, store, export) for name, source in found.items()}
+    default = config.models.default
+    return FoundModels(tuple(targets.values()), targets[default].reference if default in targets else default)
+
+
+def _find(name: str, repositories: Sequence[Path], zoo: Path) -> ModelTarget | Checkpoint | None:
+    if name == DUMMY_ENGINE:
+        return ModelTarget(name, None)
+    bare = name.partition("@")[0]
+    for repository in repositories:
+        if bare in deployment_names(repository):
+            return ModelTarget(name, repository)
+    if "/" not in name and (zoo / "checkpoints" / name).is_dir():
+        return Checkpoint(str(zoo / "checkpoints" / name), name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Checkpoint(str(path.resolve()), _deployment_name(path.resolve().name))
+    if _HUB_ID.fullmatch(name):
+        return Checkpoint(name, _deployment_name(name.rpartition("/")[2]))
+    return None
+
+
+def _as_target(source: ModelTarget | Checkpoint, store: Path, export: Export) -> ModelTarget:
+    """The deployment of a checkpoint, exported where the store has none that is up to date."""
+    if isinstance(source, ModelTarget):
+        return source
+    manifest = _latest_manifest(store, source.name)
+    if manifest is not None:
+        kept = parse_deployment(manifest.read_text(encoding="utf-8")).source.get("id")
+        if kept != source.source:
+            raise ConfigError(
+                [
+                    f"models.serve: {source.source!r} would be kept as {source.name!r}, which is {kept!r} in {store}; "
+                    f"export it under another name: vlpserve export {source.source} --repository {store} --name NAME"
+                ]
+            )
+    if manifest is None or _newest_change(Path(source.source)) > manifest.stat().st_mtime:
+        export(source.source, source.name, store)
+        if _latest_manifest(store, source.name) is None:
+            raise ArtifactError(f"exporting {source.source!r} left no deployment {source.name!r} in {store}")
+    return ModelTarget(source.name, store)
+
+
+def _latest_manifest(repository: Path, name: str) -> Path | None:
+    manifests = (RepositoryLayout(repository).deployments_dir / name).glob("*.json")
+    numbered = [path for path in manifests if path.stem.isdigit()]
+    return max(numbered, key=lambda path: int(path.stem), default=None)
+
+
+def _newest_change(folder: Path) -> float:
+    """Time of the last change of a checkpoint's files; a hub id has none that could be seen."""
+    if not folder.is_dir():
+        return 0.0
+    return max((path.stat().st_mtime for path in folder.iterdir() if path.is_file()), default=0.0)
+
+
+def _deployment_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-_") or "model"
+
+
+def _unknown(name: str, repositories: Sequence[Path]) -> str:
+    known = sorted({known for repository in repositories for known in deployment_names(repository)})
+    listed = ", ".join([*known, DUMMY_ENGINE])
+    return f"models.serve: {name!r} is no deployment, checkpoint directory or hub id; deployments here: {listed}"

@@ -1,0 +1,54 @@
+"""`vlpserve serve`: configuration, models, service, door, in this order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from vlp_server.config import core_settings, resolve_config
+from vlp_server.core.service import Service
+from vlp_server.http.logs import set_up_logs
+from vlp_server.http.server import HttpServer
+
+from vlp_cli.model_sources import find_models
+from vlp_cli.settings_flags import as_flags
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--config", "file", type=_FILE, help="TOML file with settings.")
+@click.option("--repository", type=_FILE, help="Folder whose models can be named.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", help="Port to listen on; 0 takes a free one.")
+@click.option("--engine", help="What computes: onnx or dummy.")
+@click.option("--threads", help="Threads of each model; 0: every CPU.")
+@click.option("--ready-file", type=_FILE, help="Written when ready: JSON with the address and process id.")
+@click.option("--log-level", help="debug, info, warning or error.")
+@click.option("--log-format", help="text or json.")
+@click.option("--access-log/--no-access-log", "access", default=None, help="Log a line for every request.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
+def serve(models: tuple[str, ...], file: Path | None, assignments: tuple[str, ...], **options: object) -> None:
+    """Serve MODELs over HTTP; none: the models that the package ships.
+
+    A MODEL is the name of a deployment in --repository, of a shipped model, "dummy", a checkpoint directory, or a hub
+    id. The latter two are exported on first use, which needs the export extra, and kept.
+    """
+    named = {
+        "models.serve": ",".join(models) if models else None,
+        "models.repository": options["repository"],
+        "http.host": options["host"],
+        "http.port": options["port"],
+        "engine.engine": options["engine"],
+        "engine.threads": options["threads"],
+        "ready_file": options["ready_file"],
+        "log.level": options["log_level"],
+        "log.format": options["log_format"],
+        "log.access": options["access"],
+    }
+    config = resolve_config(as_flags(named, assignments), None, file).config
+    set_up_logs(config.log)
+    found = find_models(config)
+    service = Service(core_settings(config, found.targets, found.default))
+    HttpServer(service, config, lambda address: click.echo(f"vlpserve is ready at {address}")).run()
