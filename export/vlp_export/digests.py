@@ -1,41 +1,38 @@
-"""sha256 of files and folders."""
+"""sha256 of what an export reads and writes."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from vlp_spec.errors import ArtifactError
+from torch import Tensor
 
 _CHUNK = 1 << 20
 
 
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def folder_digests(folder: Path) -> dict[str, str]:
-    """Path relative to `folder`, with slashes -> sha256 in hex, for every file below it; sorted by path."""
+def folder_digests(folder: Path, prefix: str = "") -> dict[str, str]:
+    """`prefix` + path relative to `folder` -> sha256 in hex, for every file below it; sorted by path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+    return {prefix + path.relative_to(folder).as_posix(): file_digest(path) for path in files}
 
 
-def source_digest(path: Path) -> str:
-    """One sha256 for a checkpoint: that of the file, or of the list of names and digests of a folder.
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """One sha256 for a model's weights: of names, shapes and float32 values, whatever file they came in.
 
-    Raises:
-        ArtifactError: there is no such file or folder.
+    Args:
+        state: a state_dict on the CPU; not changed.
     """
-    if path.is_file():
-        return file_digest(path)
-    if not path.is_dir():
-        raise ArtifactError(f"checkpoint {path}: no such file or folder")
     digest = hashlib.sha256()
-    for name, value in folder_digests(path).items():
-        digest.update(f"{name}\0{value}\n".encode())
+    for name in sorted(state):
+        values = state[name].detach().float().contiguous().numpy()
+        digest.update(f"{name} {values.shape}\n".encode())
+        for start in range(0, values.size, _CHUNK):
+            digest.update(values.reshape(-1)[start : start + _CHUNK].tobytes())
     return digest.hexdigest()

@@ -48,7 +48,7 @@ class Client:
     def vqa(
         self,
         image: ImageSource,
-        question: Sequence[str],
+        question: list[str] | tuple[str, ...],
         *,
         top_k: int = ...,
         answers: Sequence[str] | None = ...,
@@ -59,7 +59,7 @@ class Client:
     def vqa(
         self,
         image: ImageSource,
-        question: str | Sequence[str],
+        question: str | list[str] | tuple[str, ...],
         *,
         top_k: int = 5,
         answers: Sequence[str] | None = None,

@@ -25,6 +25,7 @@ from vlp_models.scenes.world import Split, World
 
 GENERATOR_VERSION = 1  # part of every seed: pictures change only together with it
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_PARTS = ("scene", "questions", "captions", "paint")
 Progress = Callable[[str, int, int], None]
 
 
@@ -34,14 +35,12 @@ class ScenesConfig:
 
     Attributes:
         pictures: split -> how many pictures.
-        questions_per_type: up to this many questions of each of the six types a picture.
         workers: processes that draw; the pictures do not depend on it.
         shard_size: pictures a WebDataset shard; 0 writes JSON lines and picture files.
     """
 
     pictures: dict[Split, int]
     seed: int = 0
-    questions_per_type: int = 2
     shard_size: int = 0
     workers: int = 1
 
@@ -55,13 +54,14 @@ class Picture:
     record: dict[str, Any]
 
 
-def draw_picture(split: Split, index: int, seed: int = 0, questions_per_type: int = 2) -> Picture:
+def draw_picture(split: Split, index: int, seed: int = 0) -> Picture:
     """Picture `index` of a split; the same whatever else is drawn."""
     world = World(split)
-    rng = random.Random(f"scenes-{GENERATOR_VERSION}-{seed}-{split}-{index}")
-    scene = world.draw(rng)
-    questions = questions_of(scene, world.pairs, rng, questions_per_type)
-    captions = captions_of(scene, rng)
+    # One stream a purpose: other sentences about a scene leave its picture as it is.
+    rng = {part: random.Random(f"scenes-{GENERATOR_VERSION}-{seed}-{split}-{index}-{part}") for part in _PARTS}
+    scene = world.draw(rng["scene"])
+    questions = questions_of(scene, world.pairs, rng["questions"])
+    captions = captions_of(scene, rng["captions"])
     record = {
         "id": f"{split}-{index:06d}",
         "captions": list(captions),
@@ -74,7 +74,7 @@ def draw_picture(split: Split, index: int, seed: int = 0, questions_per_type: in
             "things": [dataclasses.asdict(thing) | {"box": list(thing.box)} for thing in scene.things],
         },
     }
-    return Picture(record["id"], encode_jpeg(paint(scene, rng), rng), record)
+    return Picture(record["id"], encode_jpeg(paint(scene, rng["paint"]), rng["paint"]), record)
 
 
 def write_scenes(root: Path, config: ScenesConfig, progress: Progress | None = None) -> None:
@@ -82,7 +82,7 @@ def write_scenes(root: Path, config: ScenesConfig, progress: Progress | None = N
     root.mkdir(parents=True, exist_ok=True)
     with multiprocessing.get_context("spawn").Pool(config.workers) as pool:
         for split, count in config.pictures.items():
-            draw = partial(draw_picture, split, seed=config.seed, questions_per_type=config.questions_per_type)
+            draw = partial(draw_picture, split, seed=config.seed)
             pictures = _watched(pool.imap(draw, range(count), chunksize=32), split, count, progress)
             if config.shard_size:
                 _write_shards(root, split, pictures, config.shard_size)

@@ -29,21 +29,21 @@ class Question:
 Asker = Callable[[Scene, tuple[Pair, ...], random.Random], tuple[str, str] | None]
 
 
-def questions_of(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random, per_type: int = 2) -> tuple[Question, ...]:
-    """Up to `per_type` different questions of each type.
+def questions_of(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tuple[Question, ...]:
+    """Different questions of each type, up to its number in _ASKERS.
 
     Args:
         pairs: the compositions that sentences of this split may speak of.
     """
     asked: dict[str, Question] = {}
-    for kind, asker in _ASKERS.items():
+    for kind, (asker, most) in _ASKERS.items():
         found = 0
-        for _ in range(per_type * 12):
+        for _ in range(most * 10):
             drawn = asker(scene, pairs, rng)
             if drawn is not None and drawn[0] not in asked:
                 asked[drawn[0]] = Question(drawn[0], drawn[1], kind)
                 found += 1
-            if found == per_type:
+            if found == most:
                 break
     return tuple(asked.values())
 
@@ -183,11 +183,12 @@ def _ask_comparison(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -
     return f"are there {word} {names[0]} than {names[1]}?", _yes_no(truth)
 
 
-_ASKERS: dict[QuestionType, Asker] = {
-    "kind": _ask_kind,
-    "colour": _ask_colour,
-    "count": _ask_count,
-    "existence": _ask_existence,
-    "relation": _ask_relation,
-    "comparison": _ask_comparison,
+# More of the types that many scenes cannot answer, so that all types are about equally frequent.
+_ASKERS: dict[QuestionType, tuple[Asker, int]] = {
+    "kind": (_ask_kind, 3),
+    "colour": (_ask_colour, 2),
+    "count": (_ask_count, 2),
+    "existence": (_ask_existence, 2),
+    "relation": (_ask_relation, 4),
+    "comparison": (_ask_comparison, 3),
 }

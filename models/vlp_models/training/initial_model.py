@@ -50,8 +50,13 @@ def adapt_model(source: ViltModel, recipe: Recipe, num_labels: int) -> ViltModel
     """A model with `source`'s weights and the recipe's heads; a head that it lacks, or of another width, is new.
 
     Raises:
-        ArtifactError: a part other than a head would stay random.
+        ArtifactError: a part other than a head would stay random, or the recipe cuts patches of another size.
     """
+    if source.config.patch_size != recipe.image.patch_size:
+        raise ArtifactError(
+            f"image.patch_size: got {recipe.image.patch_size}, model.init {recipe.model.init} has patches of "
+            f"{source.config.patch_size} pixels"
+        )
     config = replace(source.config, heads=wanted_heads(recipe), num_labels=num_labels, dropout=recipe.model.dropout)
     model = ViltModel(config)
     model.init_weights()

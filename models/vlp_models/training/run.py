@@ -112,7 +112,8 @@ def _model_and_texts(
         save_texts(texts, options.out_dir)
         (options.out_dir / "recipe.toml").write_text(dump_recipe(recipe), encoding="utf-8")
     accelerator.wait_for_everyone()
-    texts = read_texts(options.out_dir, recipe.text.max_length)
+    max_length = source.config.max_text_len if source else recipe.text.max_length
+    texts = read_texts(options.out_dir, max_length)
     if source is not None:
         return adapt_model(source.model, recipe, len(texts.labels)), texts
     return build_initial_model(recipe, texts.processor.vocab_size, len(texts.labels)), texts

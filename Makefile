@@ -1,0 +1,64 @@
+# Two words matter: `make serve` answers questions about pictures, `make test` runs every check.
+# Everything is built from a package index into .venv (development) and .venv-serve (serving, no torch).
+
+PYTHON ?= python3
+DEV := .venv/bin
+SERVE := .venv-serve/bin
+PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
+CPU_LIMIT := OMP_NUM_THREADS=2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check lint types imports unit format bench wheels check-system clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.venv/.built: pyproject.toml clients/python/pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(DEV)/pip install $(PIP_FLAGS) -e clients/python -e '.[dev]'
+	@touch $@
+
+.venv-serve/.built: pyproject.toml clients/python/pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-serve
+	$(SERVE)/pip install $(PIP_FLAGS) -e clients/python -e '.[cpu]'
+	@touch $@
+
+setup: .venv/.built ## build the development environment
+
+serve: .venv-serve/.built ## serve the shipped models on http://127.0.0.1:8080
+	$(SERVE)/vlpserve serve
+
+test: setup lint types imports unit ## every check that needs no system package
+	@echo "not run: make check-system (podman, promtool, chromium)"
+
+check: lint types imports ## the quick checks alone
+
+lint: setup ## ruff
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+
+format: setup ## let ruff rewrite
+	$(DEV)/ruff check --fix .
+	$(DEV)/ruff format .
+
+types: setup ## mypy
+	$(DEV)/mypy
+
+imports: setup ## the arrows between packages
+	$(DEV)/lint-imports
+
+unit: setup ## the tests
+	$(CPU_LIMIT) $(DEV)/pytest
+
+bench: setup ## print the figures (never pass or fail)
+	$(CPU_LIMIT) $(DEV)/python benchmarks/run_all.py
+
+wheels: setup ## build both wheels into dist/
+	$(DEV)/python -m build --wheel --outdir dist .
+	$(DEV)/python -m build --wheel --outdir dist clients/python
+
+check-system: setup ## checks that need system packages; run before an issue is resolved
+	@echo "nothing yet: the containers come with the Triton issue"
+
+clean: ## remove environments and builds
+	rm -rf .venv .venv-serve build dist

@@ -1,0 +1,28 @@
+"""Which family and task is exported how. Families are imported when they are first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from vlp_export.plan import ExportPlan
+from vlp_models.checkpoints import LoadedCheckpoint
+from vlp_spec.errors import ArtifactError
+from vlp_spec.tasks import Task
+
+# Class name of the checkpoint's model, task -> module, function.
+PLANS: dict[tuple[str, Task], tuple[str, str]] = {("ViltModel", Task.VQA): ("vlp_export.vilt", "plan_vilt_vqa")}
+
+
+def plan_export(checkpoint: LoadedCheckpoint, task: Task) -> ExportPlan:
+    """What to export of a checkpoint for a task.
+
+    Raises:
+        ArtifactError: this family is not exported for this task, or the checkpoint does not fit.
+    """
+    key = type(checkpoint.model).__name__, task
+    if key not in PLANS:
+        known = ", ".join(f"{family} {name}" for family, name in PLANS)
+        raise ArtifactError(f"{checkpoint.source}: {key[0]} is not exported for the task {task}; there are: {known}")
+    module, function = PLANS[key]
+    return cast(ExportPlan, getattr(importlib.import_module(module), function)(checkpoint))

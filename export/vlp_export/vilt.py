@@ -1,0 +1,105 @@
+"""ViLT for visual question answering: one graph from raw patches and token ids to answer logits."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vlp_export.plan import Arrays, ExportPlan, GraphPlan
+from vlp_models.checkpoints import LoadedCheckpoint
+from vlp_models.families.vilt import ViltModel
+from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
+from vlp_spec.deployment import AxisLimit
+from vlp_spec.errors import ArtifactError
+from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
+from vlp_spec.tensors import TensorSpec
+
+MAX_BATCH = 64
+_TUNED_BATCH = 8
+_TUNED_TEXT = 16
+_MIN_TEXT = 4
+_TUNED_PICTURE = (640, 480)
+_TRACED_GRIDS = ((1, 3), (1, 2))
+_TRACED_TEXT = 5
+
+
+class ViltVqaGraph(nn.Module):
+    """The model's VQA forward pass under the graph's input names."""
+
+    def __init__(self, model: ViltModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, patches: Tensor, grid: Tensor, input_ids: Tensor, text_mask: Tensor) -> Tensor:
+        """Logits (B, labels) of uint8 patches, int32 grid, ids and mask; see ViltModel.encode."""
+        return cast(Tensor, self.model.vqa_logits(patches, grid, input_ids, text_mask))
+
+
+def plan_vilt_vqa(checkpoint: LoadedCheckpoint) -> ExportPlan:
+    """What to export of a ViLT checkpoint with a VQA head.
+
+    Raises:
+        ArtifactError: the checkpoint has no answers, or its processor and its model do not fit together.
+    """
+    config = checkpoint.config
+    settings = ViltImageSettings.from_mapping(checkpoint.image)
+    if checkpoint.labels is None or len(checkpoint.labels) != config.num_labels:
+        raise ArtifactError(f"{checkpoint.source}: expected {config.num_labels} answers; give them with --labels FILE")
+    if settings.patch_size != config.patch_size:
+        raise ArtifactError(
+            f"{checkpoint.source}: its image processor cuts patches of {settings.patch_size} pixels, "
+            f"its model reads {config.patch_size}"
+        )
+    pixels = config.patch_size**2 * 3
+    inputs = (
+        TensorSpec("patches", "uint8", ("batch", "patches", pixels)),
+        TensorSpec("grid", "int32", ("batch", 2)),
+        TensorSpec("input_ids", "int32", ("batch", "text")),
+        TensorSpec("text_mask", "int32", ("batch", "text")),
+    )
+    outputs = (TensorSpec("logits", "float32", ("batch", config.num_labels)),)
+    module = ViltVqaGraph(checkpoint.model).eval()
+    graph = GraphPlan(
+        "fusion", module, inputs, outputs, _traced_feeds(pixels, config.max_text_len), frozenset({"grid"})
+    )
+    return ExportPlan(
+        family="vilt",
+        graph=graph,
+        axes=_axes(settings, config.max_text_len),
+        image=dict(checkpoint.image),
+        text=checkpoint.text,
+        answer_output="logits",
+        assets={
+            TOKENIZER_ASSET: checkpoint.tokenizer.encode(),
+            LABELS_ASSET: (json.dumps(list(checkpoint.labels), ensure_ascii=False, indent=0) + "\n").encode(),
+        },
+    )
+
+
+def _axes(settings: ViltImageSettings, max_text: int) -> dict[str, AxisLimit]:
+    processor = ViltImageProcessor(settings)
+    width, height = processor.target_size(*_TUNED_PICTURE)
+    tuned = (width // settings.patch_size) * (height // settings.patch_size)
+    return {
+        "batch": AxisLimit(1, _TUNED_BATCH, MAX_BATCH),
+        "text": AxisLimit(min(_MIN_TEXT, max_text), min(_TUNED_TEXT, max_text), max_text),
+        "patches": AxisLimit(1, min(tuned, processor.max_patches), processor.max_patches),
+    }
+
+
+def _traced_feeds(pixels: int, max_text: int) -> Arrays:
+    """Any valid arrays: shapes are dynamic, values do not matter, and small ones trace fast."""
+    generator = torch.Generator().manual_seed(0)
+    slots = max(rows * columns for rows, columns in _TRACED_GRIDS)
+    batch, text = len(_TRACED_GRIDS), min(_TRACED_TEXT, max_text)
+    patches = torch.randint(0, 256, (batch, slots, pixels), generator=generator, dtype=torch.uint8)
+    return {
+        "patches": patches.numpy(),
+        "grid": np.array(_TRACED_GRIDS, np.int32),
+        "input_ids": np.ones((batch, text), np.int32),
+        "text_mask": np.ones((batch, text), np.int32),
+    }
