@@ -36,9 +36,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "config": LazyCommand("vlp_cli.config:config", "Look at the configuration."),
     "evaluate": LazyCommand("vlp_cli.evaluate:evaluate", "Measure a checkpoint or deployment on a data set.", "train"),
     "export": LazyCommand("vlp_cli.export:export", "Turn a checkpoint into a proved deployment.", "export"),
-    "generate": LazyCommand(
-        "vlp_cli.generate:generate", "Write the documents made from the code.", hidden=True
-    ),
+    "generate": LazyCommand("vlp_cli.generate:generate", "Write the documents made from the code.", hidden=True),
     "models": LazyCommand("vlp_cli.models:models", "List the models that can be served here, or that a server serves."),
     "scenes": LazyCommand("vlp_cli.scenes:scenes", "Write the built-in data set of scenes.", "train"),
     "serve": LazyCommand("vlp_cli.serve:serve", "Serve models over HTTP."),

@@ -54,6 +54,9 @@ class ServerConfig:
                     "http.max_request_timeout_s",
                     self.http.max_request_timeout_s,
                 ),
+                not_over(
+                    "limits.questions", self.limits.questions, "admission.max_queries", self.admission.max_queries
+                ),
                 "models.repository: the dummy engine reads none; leave it out, or choose another engine.engine"
                 if dummy_with_repository
                 else None,

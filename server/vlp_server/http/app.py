@@ -28,7 +28,7 @@ from vlp_server.http.vqa import vqa_router
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
 
-logger = logging.getLogger("vlpserve.http")
+logger = logging.getLogger(__name__)
 
 _TEXT = "Questions about pictures, answered by pretrained vision-and-language models."
 

@@ -14,7 +14,7 @@ from vlp_server.http.context import REQUEST_ID_HEADER, RequestContext
 from vlp_server.http.door_metrics import DoorMetrics
 from vlp_server.http.problems import CLIENT_CLOSED_REQUEST, problem_of
 
-logger = logging.getLogger("vlpserve.http")
+logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("vlpserve.access")
 
 

@@ -26,7 +26,7 @@ from vlp_server.http.protocol import bounded_protocol
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
 
-logger = logging.getLogger("vlpserve.server")
+logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FORCED_EXIT_S = 1.0
