@@ -15,6 +15,7 @@ from vlp_spec.tasks import MAX_TOP_K, VqaQuery
 from vlp_server.config.settings import LimitsConfig
 
 DEFAULT_TOP_K = 5
+_MAX_MODEL_CHARS = 300
 _LISTS = ("questions", "answers")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 
@@ -121,12 +122,14 @@ def ask_of(fields: VqaFields, limits: LimitsConfig) -> VqaAsk:
         raise InvalidArgumentError("questions: an empty list; ask something about the picture", field="questions")
     if fields.model is not None and not fields.model.strip():
         raise InvalidArgumentError("model: empty; leave it out for the default model", field="model")
+    if fields.model is not None:
+        _check_text("model", fields.model, _MAX_MODEL_CHARS)
     _check_count("questions", len(questions), limits.questions)
     _check_count("answers", len(fields.answers or ()), limits.answers)
     for question in questions:
-        _check_chars("question", question, limits.question_chars)
+        _check_text("question", question, limits.question_chars)
     for answer in fields.answers or ():
-        _check_chars("answers", answer, limits.answer_chars)
+        _check_text("answers", answer, limits.answer_chars)
     candidates = tuple(fields.answers) if fields.answers is not None else None
     listed = fields.questions is not None
     queries = []
@@ -170,6 +173,9 @@ def _check_count(name: str, count: int, limit: int) -> None:
         raise TooLargeError(f"{name}: got {count}, at most {limit} in one call; send several calls")
 
 
-def _check_chars(name: str, text: str, limit: int) -> None:
+def _check_text(name: str, text: str, limit: int) -> None:
     if len(text) > limit:
         raise TooLargeError(f"{name}: {len(text)} characters, at most {limit} are read; shorten it")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        # JSON can spell half of a surrogate pair; nothing behind this could write it as UTF-8.
+        raise InvalidArgumentError(f"{name}: half of a surrogate pair is not text", field=name)

@@ -1,0 +1,100 @@
+"""The HTTP door in process: over a service that answers what a test tells it, and over the real one with the dummy engine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from vlp_server.config import ServerConfig
+from vlp_server.core.records import ModelCard, ModelState, Readiness, Timings, VqaReply
+from vlp_server.core.service import Service
+from vlp_server.core.settings import CoreSettings, EngineSettings, ModelSettings
+from vlp_server.http.app import create_app
+from vlp_spec.tasks import ScoredAnswer, Task, VqaQuery, VqaResult
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+
+class ScriptedService:
+    """Answers at once, or as `behave` says; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.metrics = CollectorRegistry()
+        self.calls: list[dict[str, Any]] = []
+        self.behave: Callable[[], Any] | None = None
+        self.ready = Readiness(True, {"scripted@1": "ready"})
+        self.is_alive = True
+
+    async def vqa(self, image: bytes, queries: Sequence[VqaQuery], **options: Any) -> VqaReply:
+        self.calls.append({"image": image, "queries": list(queries), **options})
+        if self.behave is not None:
+            await self.behave()
+        result = VqaResult((ScoredAnswer("red", 0.75), ScoredAnswer("blue", 0.25)))
+        return VqaReply("scripted@1", [result for _ in queries], Timings(queue_ms=1.0, infer_ms=2.5, batch_items=3))
+
+    def models(self) -> list[ModelCard]:
+        card = ModelCard(
+            name="scripted",
+            version=1,
+            tasks=(Task.VQA,),
+            precision="fp32",
+            family="vilt",
+            limits={"text": 40},
+            state=ModelState.READY,
+            reason="ready",
+            default=True,
+            created="2026-01-02T03:04:05Z",
+        )
+        return [card]
+
+    def alive(self) -> bool:
+        return self.is_alive
+
+    def readiness(self) -> Readiness:
+        return self.ready
+
+
+@asynccontextmanager
+async def open_door(service: Any, config: ServerConfig, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    app = create_app(service, config, **options)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door") as client:
+        yield client
+
+
+@pytest.fixture
+def scripted() -> ScriptedService:
+    return ScriptedService()
+
+
+@pytest.fixture
+async def door(scripted: ScriptedService) -> AsyncIterator[httpx.AsyncClient]:
+    async with open_door(scripted, ServerConfig()) as client:
+        yield client
+
+
+@pytest.fixture
+def door_with(scripted: ScriptedService) -> Callable[..., Any]:
+    """Open a door on the scripted service with a configuration of the test's own."""
+    return lambda config, **options: open_door(scripted, config, **options)
+
+
+@pytest.fixture
+def dummy_settings() -> CoreSettings:
+    model = ModelSettings(reference="dummy", engine=EngineSettings(engine="dummy"))
+    return CoreSettings(models=(model,), preprocess_threads=1)
+
+
+@pytest.fixture
+async def dummy_door(dummy_settings: CoreSettings) -> AsyncIterator[httpx.AsyncClient]:
+    service = Service(dummy_settings)
+    await service.start()
+    assert (await service.wait_ready(30)).ready
+    async with open_door(service, ServerConfig()) as client:
+        yield client
+    await service.close()
