@@ -10,6 +10,8 @@ from vlp_spec.errors import ArtifactError
 
 from vlp_models.checkpoints.json_file import read_json_object
 
+_SPECIAL = ("[CLS]", "[SEP]", "[PAD]", "[UNK]")
+
 
 def find_tokenizer(directory: Path) -> Path | None:
     """The tokenizer file of a directory: tokenizer.json, else vocab.txt, else None."""
@@ -59,7 +61,10 @@ def _read_text(path: Path) -> str:
 
 
 def _from_vocabulary(path: Path) -> str:
-    words = _read_text(path).splitlines()
+    # Not splitlines: the characters that Unicode calls line breaks can be words.
+    words = [line.removesuffix("\r") for line in _read_text(path).removesuffix("\n").split("\n")]
+    if missing := [token for token in _SPECIAL if token not in words]:
+        raise ArtifactError(f"{path}: {len(words)} words, but it lacks {', '.join(missing)}; expected BERT's vocab.txt")
     settings_path = path.with_name("tokenizer_config.json")
     settings = read_json_object(settings_path) if settings_path.is_file() else {}
     tokenizer = BertWordPieceTokenizer(
