@@ -62,8 +62,9 @@ def draw_picture(split: Split, index: int, seed: int = 0) -> Picture:
     scene = world.draw(rng["scene"])
     questions = questions_of(scene, world.pairs, rng["questions"])
     captions = captions_of(scene, rng["captions"])
+    name = f"{split}-{index:06d}"
     record = {
-        "id": f"{split}-{index:06d}",
+        "id": name,
         "captions": list(captions),
         "questions": [
             {"question": asked.question, "answers": {asked.answer: 1.0}, "type": asked.type} for asked in questions
@@ -74,7 +75,7 @@ def draw_picture(split: Split, index: int, seed: int = 0) -> Picture:
             "things": [dataclasses.asdict(thing) | {"box": list(thing.box)} for thing in scene.things],
         },
     }
-    return Picture(record["id"], encode_jpeg(paint(scene, rng["paint"]), rng["paint"]), record)
+    return Picture(name, encode_jpeg(paint(scene, rng["paint"]), rng["paint"]), record)
 
 
 def write_scenes(root: Path, config: ScenesConfig, progress: Progress | None = None) -> None:

@@ -103,9 +103,10 @@ def _background(width: int, height: int, noise: np.random.Generator) -> NDArray[
 def _muted(noise: np.random.Generator) -> NDArray[np.float32]:
     """A colour of low saturation, from dark to bright."""
     grey = noise.uniform(60, 235)
-    return (grey + noise.uniform(-22, 22, size=3)).astype(np.float32)
+    colour: NDArray[np.float32] = (grey + noise.uniform(-22, 22, size=3)).astype(np.float32)
+    return colour
 
 
 def _clouds(width: int, height: int, noise: np.random.Generator) -> NDArray[np.float32]:
     coarse = Image.fromarray(noise.integers(0, 256, size=(6, 6), dtype=np.uint8))
-    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32) / np.float32(255)
