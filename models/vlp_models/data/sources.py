@@ -33,6 +33,10 @@ class PictureSource(Protocol):
         """Yield the readable records."""
         ...
 
+    def read_records(self, faults: FaultCounter) -> Iterator[PictureRecord]:
+        """Yield the readable records alone, without looking at pictures where they lie apart."""
+        ...
+
     def files(self) -> list[Path]:
         """The files whose change means other data (image files apart)."""
         ...
@@ -51,6 +55,19 @@ class JsonlSource:
 
     def read(self, faults: FaultCounter) -> Iterator[RawPicture]:
         """Yield the records whose line and image file can be read."""
+        for place, record in self._parse(faults):
+            try:
+                image = (self.root / record.image).read_bytes()
+            except (OSError, ValueError) as error:
+                faults.note(place, error)
+                continue
+            yield RawPicture(place, record, image)
+
+    def read_records(self, faults: FaultCounter) -> Iterator[PictureRecord]:
+        """Yield the records whose line can be read."""
+        return (record for _, record in self._parse(faults))
+
+    def _parse(self, faults: FaultCounter) -> Iterator[tuple[str, PictureRecord]]:
         path = self.files()[0]
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -58,12 +75,9 @@ class JsonlSource:
                     continue
                 place = f"{path.name}:{number}"
                 try:
-                    record = parse_record(json.loads(line), key=str(number))
-                    image = (self.root / record.image).read_bytes()
-                except (RequestError, ValueError, OSError) as error:
+                    yield place, parse_record(json.loads(line), key=str(number))
+                except (RequestError, ValueError) as error:
                     faults.note(place, error)
-                    continue
-                yield RawPicture(place, record, image)
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,10 @@ class ShardSource:
                 faults.note(place, error)
                 continue
             yield RawPicture(place, record, image)
+
+    def read_records(self, faults: FaultCounter) -> Iterator[PictureRecord]:
+        """Yield the records of all readable samples."""
+        return (raw.record for raw in self.read(faults))
 
 
 def _image_of(sample: dict[str, Any]) -> bytes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import replace
+from typing import cast
 
 import torch
+from torch import nn
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.families.vilt import ViltModel
@@ -80,5 +82,5 @@ def adapt_model(source: ViltModel, recipe: Recipe, num_labels: int) -> ViltModel
 def _expect_one_answer(model: ViltModel) -> None:
     """Start with one expected answer a question; from 0, a run would first spend steps on learning that."""
     if "vqa" in model.config.heads:
-        last = model.vqa_classifier[-1]
+        last = cast(nn.Linear, model.vqa_classifier[-1])
         last.bias.fill_(-math.log(max(1, model.config.num_labels - 1)))

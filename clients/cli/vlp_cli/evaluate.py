@@ -1,0 +1,114 @@
+"""`vlpserve evaluate`: accuracy per question type beside the majority baseline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vlp_cli.table import format_table
+
+if TYPE_CHECKING:
+    from vlp_models.evaluation.accuracy import AccuracyReport
+    from vlp_models.evaluation.artefacts import AnsweringModel
+
+
+@click.command()
+@click.argument("checkpoint", required=False)
+@click.option("--repository", type=click.Path(path_type=Path), help="Evaluate a deployment of this repository.")
+@click.option("--model", help="The deployment: name or name@version; with --repository.")
+@click.option("--data", "root", type=click.Path(path_type=Path, exists=True), required=True, help="Data set folder.")
+@click.option("--split", default="test", show_default=True, help="Split that is asked.")
+@click.option("--train-split", default="train", show_default=True, help="Split that majority answers are counted on.")
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="Questions at most; 0 asks all.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Questions a pass.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N; for a checkpoint.")
+@click.option("--blind", is_flag=True, help="Show one grey picture instead of each picture.")
+@click.option("--predictions", type=click.Path(path_type=Path), help="Write every answer to this JSONL file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def evaluate(  # noqa: PLR0913 - one parameter an option
+    checkpoint: str | None,
+    repository: Path | None,
+    model: str | None,
+    root: Path,
+    split: str,
+    train_split: str,
+    limit: int,
+    batch_size: int,
+    device: str,
+    blind: bool,
+    predictions: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure CHECKPOINT, or a deployment (--repository and --model), on a split of a data set.
+
+    Scores are mean soft scores of the predicted answers. The baseline always gives the most frequent answer of the
+    question's type.
+    """
+    from tqdm import tqdm
+    from vlp_models.evaluation.answering import write_predictions
+    from vlp_models.evaluation.evaluate import EvaluationData, evaluate_model
+
+    opened = _open(checkpoint, repository, model, device)
+    data = EvaluationData(root, split, train_split, limit=limit, blind=blind)
+    with tqdm(unit="question", disable=as_json) as bar:
+
+        def watch(answered_so_far: int) -> None:
+            bar.update(answered_so_far - bar.n)
+
+        report, answered = evaluate_model(opened, data, batch_size=batch_size, watch=watch)
+    if predictions is not None:
+        write_predictions(predictions, answered)
+    click.echo(_as_json(opened.name, split, report) if as_json else _as_text(opened.name, split, report))
+
+
+def _open(checkpoint: str | None, repository: Path | None, model: str | None, device: str) -> AnsweringModel:
+    from vlp_models.evaluation.artefacts import open_checkpoint, open_deployment
+
+    if checkpoint is not None and repository is None and model is None:
+        return open_checkpoint(checkpoint, device)
+    if checkpoint is None and repository is not None and model is not None:
+        return open_deployment(repository, model)
+    raise click.UsageError("give either CHECKPOINT, or both --repository and --model")
+
+
+def _as_text(name: str, split: str, report: AccuracyReport) -> str:
+    rows = [
+        [
+            item.type,
+            str(item.questions),
+            f"{item.accuracy:.2%}",
+            f"{item.baseline:.2%}",
+            item.baseline_answer,
+        ]
+        for item in report.types
+    ]
+    rows.append(["macro average", "", f"{report.macro_accuracy:.2%}", f"{report.macro_baseline:.2%}", ""])
+    rows.append(["all questions", str(report.questions), f"{report.accuracy:.2%}", "", ""])
+    table = format_table(["type", "questions", "accuracy", "baseline", "most frequent answer"], rows)
+    return f"{name} on split {split!r}; baseline answers counted on split {report.baseline_split!r}\n{table}"
+
+
+def _as_json(name: str, split: str, report: AccuracyReport) -> str:
+    types = {
+        item.type: {
+            "questions": item.questions,
+            "accuracy": item.accuracy,
+            "baseline": item.baseline,
+            "baseline_answer": item.baseline_answer,
+        }
+        for item in report.types
+    }
+    content = {
+        "model": name,
+        "split": split,
+        "questions": report.questions,
+        "accuracy": report.accuracy,
+        "macro_accuracy": report.macro_accuracy,
+        "macro_baseline": report.macro_baseline,
+        "baseline_split": report.baseline_split,
+        "types": types,
+    }
+    return json.dumps(content, indent=1)

@@ -1,0 +1,127 @@
+"""Ask a model every question of a split."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from vlp_pipeline.pipeline import Item, PreparedImage
+from vlp_spec.errors import RequestError
+from vlp_spec.tasks import VqaQuery
+
+from vlp_models.data.faults import FaultCounter
+from vlp_models.data.records import Question
+from vlp_models.data.sources import PictureSource
+from vlp_models.evaluation.artefacts import AnsweringModel
+
+# Batches that are sorted by size together: enough to pad little, few enough to hold in memory.
+_POOL_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answered question; `number` counts the picture's questions from 0."""
+
+    picture: str
+    number: int
+    question: Question
+    answer: str
+    score: float
+
+    @property
+    def id(self) -> str:
+        """Unique in the split."""
+        return f"{self.picture}/{self.number}"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    picture: str
+    number: int
+    question: Question
+    item: Item
+
+
+def answer_questions(
+    model: AnsweringModel,
+    source: PictureSource,
+    faults: FaultCounter,
+    *,
+    batch_size: int = 64,
+    limit: int = 0,
+    blind: bool = False,
+) -> Iterator[Prediction]:
+    """Answer a split's questions in their order.
+
+    Args:
+        model: what answers.
+        source: the split.
+        faults: counts records and pictures that cannot be read; they are left out.
+        batch_size: questions a forward pass.
+        limit: questions at most; 0 asks all.
+        blind: show one grey picture instead of each picture.
+    """
+    asked = _prepare(model, source, faults, blind=blind)
+    if limit:
+        asked = itertools.islice(asked, limit)
+    while pool := list(itertools.islice(asked, batch_size * _POOL_BATCHES)):
+        yield from _answer_pool(model, pool, batch_size)
+
+
+def _prepare(model: AnsweringModel, source: PictureSource, faults: FaultCounter, *, blind: bool) -> Iterator[_Asked]:
+    grey = model.pipeline.prepare_image(_grey_picture(model.grey_side)) if blind else None
+    for raw in source.read(faults):
+        if not raw.record.questions:
+            continue
+        try:
+            picture: PreparedImage = grey or model.pipeline.prepare_image(raw.image)
+            items = [
+                model.pipeline.prepare(picture, VqaQuery(question.text, top_k=1)) for question in raw.record.questions
+            ]
+        except RequestError as error:
+            faults.note(raw.place, error)
+            continue
+        for number, (question, item) in enumerate(zip(raw.record.questions, items, strict=True)):
+            yield _Asked(raw.record.id, number, question, item)
+
+
+def _answer_pool(model: AnsweringModel, pool: Sequence[_Asked], batch_size: int) -> list[Prediction]:
+    """Run a pool in batches of like sizes and put the answers back into their order."""
+    order = sorted(range(len(pool)), key=lambda index: tuple(sorted(pool[index].item.sizes.items())))
+    found: dict[int, Prediction] = {}
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        outputs = model.forward(model.pipeline.collate([pool[row].item for row in rows]))
+        for place, row in enumerate(rows):
+            asked = pool[row]
+            query = VqaQuery(asked.question.text, top_k=1)
+            best = model.pipeline.result(query, {name: array[place] for name, array in outputs.items()}).answers[0]
+            found[row] = Prediction(asked.picture, asked.number, asked.question, best.answer, best.score)
+    return [found[row] for row in range(len(pool))]
+
+
+def _grey_picture(side: int) -> bytes:
+    """A PNG of one grey, the picture that blind training shows."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((side, side, 3), 128, dtype=np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write one JSON line a question: id, question, type, answer, score."""
+    with path.open("w", encoding="utf-8") as file:
+        for item in predictions:
+            line = {
+                "id": item.id,
+                "question": item.question.text,
+                "type": item.question.type,
+                "answer": item.answer,
+                "score": round(item.score, 6),
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")

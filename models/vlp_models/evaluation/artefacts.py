@@ -1,0 +1,121 @@
+"""What answers questions: a torch checkpoint, or a published deployment run by onnxruntime as the server runs it.
+
+Both go through the pipeline that serves, so that an offline figure is the served model's figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from vlp_pipeline.pipeline import VqaPipeline
+from vlp_pipeline.registry import build_pipeline
+from vlp_spec.deployment_json import parse_deployment
+from vlp_spec.errors import ArtifactError, TaskNotSupportedError
+from vlp_spec.repository import RepositoryLayout
+from vlp_spec.tasks import Task
+
+Forward = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+"""Graph inputs, batch first -> outputs by name, among them `logits` (B, labels)."""
+
+
+@dataclass(frozen=True)
+class AnsweringModel:
+    """A model that can be asked.
+
+    Attributes:
+        name: for reports.
+        pipeline: pictures and questions to arrays, and arrays to answers.
+        forward: runs a batch.
+        grey_side: side in pixels of the grey picture that a question-only model is shown.
+    """
+
+    name: str
+    pipeline: VqaPipeline
+    forward: Forward
+    grey_side: int
+
+
+def open_checkpoint(source: str, device: str = "cpu") -> AnsweringModel:
+    """Load a checkpoint directory, hub id or published file with its own weights.
+
+    Raises:
+        ArtifactError: it cannot be loaded, or has no VQA head.
+    """
+    import torch
+    from vlp_pipeline.text import TextProcessor
+    from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
+    from vlp_pipeline.vilt_vqa import ViltVqaPipeline
+    from vlp_pipeline.vqa import AnswerRanker
+
+    from vlp_models.checkpoints import load_checkpoint
+
+    checkpoint = load_checkpoint(source, task="vqa")
+    settings = ViltImageSettings.from_mapping(checkpoint.image)
+    pipeline = ViltVqaPipeline(
+        ViltImageProcessor(settings),
+        TextProcessor.from_file(checkpoint.tokenizer.encode(), checkpoint.config.max_text_len),
+        AnswerRanker(checkpoint.labels or ()),
+    )
+    model = checkpoint.model.to(device).eval()
+
+    def forward(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        tensors = {name: torch.as_tensor(array).to(device) for name, array in feeds.items()}
+        with torch.inference_mode():
+            return {"logits": model.vqa_logits(**tensors).float().cpu().numpy()}
+
+    return AnsweringModel(source, pipeline, forward, settings.shorter_edge)
+
+
+def open_deployment(repository: Path, reference: str) -> AnsweringModel:
+    """Open a published deployment.
+
+    Args:
+        repository: folder with deployments/ and model_repository/.
+        reference: "name" (its highest version) or "name@version".
+
+    Raises:
+        ArtifactError: there is none, it is damaged, or onnxruntime is not installed.
+        TaskNotSupportedError: it does not answer questions.
+    """
+    name, _, version = reference.partition("@")
+    layout = RepositoryLayout(repository)
+    number = int(version) if version.isdigit() else _latest_version(layout, name)
+    try:
+        deployment = parse_deployment(layout.manifest(name, number).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArtifactError(f"deployment {name}@{number}: {layout.manifest(name, number)}: {error.strerror}") from error
+    if Task.VQA not in deployment.tasks:
+        raise TaskNotSupportedError(f"deployment {name}@{number} does not answer questions")
+    graph = deployment.graph("fusion")
+    forward = _onnx_forward(layout.graph_file(graph, "model.onnx"))
+    pipeline = build_pipeline(deployment, layout.assets(name, number))
+    return AnsweringModel(f"{name}@{number}", pipeline, forward, int(deployment.image.get("shorter_edge", 1)))
+
+
+def _latest_version(layout: RepositoryLayout, name: str) -> int:
+    versions = [int(path.stem) for path in layout.manifest(name, 1).parent.glob("*.json") if path.stem.isdigit()]
+    if not versions:
+        known = sorted({path.parent.name for path in layout.deployments_dir.glob("*/*.json")})
+        raise ArtifactError(f"{layout.root}: no deployment {name!r}; there are: {', '.join(known) or 'none'}")
+    return max(versions)
+
+
+def _onnx_forward(path: Path) -> Forward:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ArtifactError("onnxruntime is not installed; install vlpserve[cpu] to evaluate a deployment") from error
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    # onnxruntime has no common base of its errors.
+    except Exception as error:
+        raise ArtifactError(f"graph {path}: onnxruntime cannot load it ({error!s:.200})") from error
+    names = [output.name for output in session.get_outputs()]
+
+    def forward(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+    return forward
