@@ -1,4 +1,4 @@
-"""The HTTP door in process: over a service that answers what a test tells it, and over the real one with the dummy engine."""
+"""The HTTP door in process: over a service that answers what a test tells it, and over the real one, dummy engine."""
 
 from __future__ import annotations
 

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from vlp_cli.generate import openapi_text
+from vlp_server.config import LogConfig, ServerConfig
+from vlp_server.core.records import Readiness
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+async def test_models_have_openai_s_shape_and_ours(door: httpx.AsyncClient) -> None:
+    body = (await door.get("/v1/models")).json()
+    assert body["object"] == "list"
+    assert body["data"] == [
+        {
+            "id": "scripted@1",
+            "object": "model",
+            "created": 1767323045,
+            "owned_by": "vlpserve",
+            "name": "scripted",
+            "version": 1,
+            "family": "vilt",
+            "tasks": ["vqa"],
+            "precision": "fp32",
+            "limits": {"text": 40},
+            "state": "ready",
+            "reason": "ready",
+            "default": True,
+        }
+    ]
+    assert body["request_limits"]["questions"] == 64
+
+
+async def test_liveness(door: httpx.AsyncClient, scripted: Any) -> None:
+    alive = await door.get("/livez")
+    scripted.is_alive = False
+    stuck = await door.get("/livez")
+    assert (alive.status_code, alive.json()) == (200, {"alive": True})
+    assert (stuck.status_code, stuck.json()["kind"]) == (503, "unavailable")
+
+
+async def test_readiness_tells_the_reasons(door: httpx.AsyncClient, scripted: Any) -> None:
+    ready = await door.get("/readyz")
+    scripted.ready = Readiness(False, {"a@1": "ready", "b@1": "canary failed"}, "some models are not ready")
+    waiting = await door.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "models": {"scripted@1": "ready"}})
+    assert (waiting.status_code, waiting.json()["detail"]) == (503, "b@1: canary failed")
+    assert waiting.json()["models"] == {"a@1": "ready", "b@1": "canary failed"}
+    assert waiting.headers["retry-after"] == "1"
+
+
+async def test_metrics_hold_the_core_s_and_the_door_s(dummy_door: httpx.AsyncClient) -> None:
+    await dummy_door.get("/nothing/secret-path")
+    await dummy_door.post("/v1/vqa", files={"image": b"no"}, data={"question": "a?"})
+    response = await dummy_door.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    lines = response.text.splitlines()
+    refused = 'vlpserve_http_requests_total{kind="invalid_image",method="POST",route="/v1/vqa",status="422"} 1.0'
+    lost = 'vlpserve_http_requests_total{kind="not_found",method="GET",route="other",status="404"} 1.0'
+    assert refused in lines
+    assert lost in lines
+    assert "secret-path" not in response.text
+    assert any("batch" in line for line in lines)
+
+
+async def test_the_root_leads_to_the_documentation(door: httpx.AsyncClient) -> None:
+    root = await door.get("/")
+    assert (root.status_code, root.headers["location"]) == (307, "/docs")
+    assert (await door.get("/docs")).status_code == 200
+    assert (await door.get("/openapi.json")).json()["info"]["title"] == "vlpserve"
+
+
+async def test_access_lines_hold_no_question(
+    door_with: Any, caplog: pytest.LogCaptureFixture, door: httpx.AsyncClient
+) -> None:
+    call: dict[str, Any] = {"content": b"x", "headers": {"Content-Type": "image/png"}}
+    with caplog.at_level(logging.INFO):
+        await door.post("/v1/vqa?question=who+is+she", **call)
+        assert not [record for record in caplog.records if record.name == "vlpserve.access"]
+        async with door_with(ServerConfig(log=LogConfig(access=True))) as logged:
+            response = await logged.post("/v1/vqa?question=who+is+she", **call)
+    (line,) = [record for record in caplog.records if record.name == "vlpserve.access"]
+    fields: dict[str, Any] = line.__dict__["fields"]
+    assert fields["request_id"] == response.headers["x-request-id"]
+    assert (fields["path"], fields["status"], fields["model"]) == ("/v1/vqa", 200, "scripted@1")
+    assert "she" not in json.dumps(fields)
+
+
+def test_the_openapi_file_is_current() -> None:
+    assert (DOCS / "openapi.json").read_text(encoding="utf-8") == openapi_text(), "run: vlpserve generate"
+
+
+def test_the_description_shows_all_three_bodies_and_the_problems() -> None:
+    operation = json.loads(openapi_text())["paths"]["/v1/vqa"]["post"]
+    content = operation["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json", "image/*"}
+    assert content["application/json"]["schema"]["required"] == ["image"]
+    assert content["application/json"]["schema"]["additionalProperties"] is False
+    assert {"question", "top_k", "X-Request-Timeout-Ms"} <= {item["name"] for item in operation["parameters"]}
+    for status in ("400", "404", "408", "413", "415", "422", "429", "500", "503", "504"):
+        schema = operation["responses"][status]["content"]["application/problem+json"]["schema"]
+        assert schema == {"$ref": "#/components/schemas/ProblemDocument"}
+    assert "ProblemDocument" in json.loads(openapi_text())["components"]["schemas"]
