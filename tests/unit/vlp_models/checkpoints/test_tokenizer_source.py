@@ -37,7 +37,7 @@ def test_a_tokenizer_of_another_model_is_refused(vocabulary: Path) -> None:
 
 def test_a_vocabulary_without_special_tokens_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("what\nis\n")
-    with pytest.raises(ArtifactError, match=r"vocab.txt: .*lacks \[CLS\]"):
+    with pytest.raises(ArtifactError, match=r"vocab.txt: 2 words, but it lacks \[CLS\], \[SEP\], \[PAD\], \[UNK\]"):
         read_tokenizer(tmp_path, 100)
 
 
