@@ -42,7 +42,11 @@ def test_a_reference_to_nothing_says_what_there_is(root, reference, message):
 
 @pytest.mark.parametrize(
     "path",
-    ["model_repository/tiny-fp32/10/model.onnx", "deployments/tiny/10/tokenizer.json", "deployments/tiny/10/labels.json"],
+    [
+        "model_repository/tiny-fp32/10/model.onnx",
+        "deployments/tiny/10/tokenizer.json",
+        "deployments/tiny/10/labels.json",
+    ],
 )
 @pytest.mark.parametrize("change", ["flip", "remove"])
 def test_a_changed_or_missing_file_is_named(root, path, change):
