@@ -9,7 +9,8 @@ from vlp_spec.errors import ArtifactError
 
 _MIB = 1024 * 1024
 # While a session is made, onnxruntime holds the file's weights and the copies that it packs for its kernels at the
-# same time. Runtime and kernels take a fixed part beside them, and so do the activations of a small batch.
+# same time: up to both in full, 1.3 to 1.4 times the file measured on 90 MiB of matrix products. Runtime and kernels
+# take a fixed part beside them, and so do the activations of a small batch.
 WEIGHT_COPIES = 2.0
 FIXED_BYTES = 64 * _MIB
 
