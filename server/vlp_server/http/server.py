@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FORCED_EXIT_S = 1.0
+_BACKLOG = 1024
 
 Announce = Callable[[str], None]
 
@@ -107,6 +108,7 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            backlog=_BACKLOG,
             timeout_keep_alive=max(1, round(http.keep_alive_s)),
             timeout_graceful_shutdown=max(1, round(http.drain_timeout_s)),
         )
@@ -150,7 +152,7 @@ class HttpServer:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to the address, not listening yet; port 0 takes a free one.
+    """A listening socket at the address; port 0 takes a free one. Connections wait until the server accepts them.
 
     Raises:
         ConfigError: the address is taken or not this machine's.
@@ -160,6 +162,8 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # At once: until somebody listens, SO_REUSEADDR would let a second server have the same port.
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise ConfigError([f"http.host, http.port: cannot listen on {host} port {port} ({error.strerror})"]) from error
