@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from vlp_spec.errors import ArtifactError, ConfigError
 
+_MODULE = "vlp_cli"
 _NEEDED = ("torch", "transformers", "onnx")
 
 
@@ -35,7 +36,7 @@ def export_checkpoint(source: str, name: str, repository: Path) -> None:
         )
     click.echo(f"exporting {source} to {repository} (once; kept as {name!r})", err=True)
     repository.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "vlp_cli", "export", source, "--task", "vqa", "--repository", str(repository)]
+    command = [sys.executable, "-m", _MODULE, "export", source, "--task", "vqa", "--repository", str(repository)]
     # Its output goes where ours for people goes: standard output holds the line with the address, and nothing else.
     done = subprocess.run([*command, "--name", name], stdout=sys.stderr, check=False)
     if done.returncode != 0:

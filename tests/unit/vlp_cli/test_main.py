@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+from vlp_cli import main
+from vlp_cli.main import COMMANDS, LazyCommand, cli
+from vlp_spec.errors import ConfigError, InvalidImageError, VlpError
+
+
+def test_help_lists_every_command_that_is_not_hidden_and_imports_none() -> None:
+    code = (
+        "import sys; from vlp_cli.main import cli\n"
+        "try: cli(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown, _, loaded = done.stdout.partition("LOADED")
+    listed = {line.split()[0] for line in shown.partition("Commands:")[2].splitlines() if line.startswith("  ")}
+    assert {name for name, entry in COMMANDS.items() if not entry.hidden} <= listed
+    assert {"torch", "vlp_server", "fastapi", "httpx"} & set(loaded.split()) == set()
+
+
+@pytest.mark.parametrize("name", ["ask", "config", "generate", "models", "serve"])
+def test_commands_load(name: str) -> None:
+    command = main.load_command(name, COMMANDS[name])
+    assert command.name == name
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ConfigError(["a: wrong", "b: wrong"]), 2), (InvalidImageError("image: broken"), 1)]
+)
+def test_faults_become_words_and_exit_codes(error: VlpError, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def broken() -> None:
+        raise error
+
+    monkeypatch.setattr(main, "load_command", lambda name, entry: broken)
+    done = CliRunner().invoke(cli, ["serve"])
+    assert done.exit_code == code
+    assert done.stderr == f"Error: {error.message}\n"
+
+
+def test_a_module_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = LazyCommand("no_such_module_anywhere:command", "", "train")
+    monkeypatch.setattr(main, "COMMANDS", {"train": entry})
+    done = CliRunner().invoke(cli, ["train"])
+    assert done.exit_code == 2
+    assert "'no_such_module_anywhere' is not installed; pip install 'vlpserve[train]'" in done.stderr
+
+
+def test_an_unknown_command_is_a_usage_fault() -> None:
+    done = CliRunner().invoke(cli, ["sevre"])
+    assert done.exit_code == 2
+    assert "No such command" in done.stderr

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from vlp_cli import export_child
+from vlp_cli.model_sources import FoundModels, deployment_names, find_models
+from vlp_server.config import ModelTarget, load_config
+from vlp_server.engines.dummy_deployment import build_dummy_deployment
+from vlp_spec.deployment_json import dump_deployment
+from vlp_spec.errors import ArtifactError, ConfigError
+from vlp_spec.repository import RepositoryLayout
+
+
+def publish(repository: Path, name: str, source: str = "s", version: int = 1) -> Path:
+    deployment = dataclasses.replace(build_dummy_deployment(name), source={"id": source}, version=version)
+    manifest = RepositoryLayout(repository).manifest(name, version)
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(dump_deployment(deployment))
+    return manifest
+
+
+class Exporter:
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+
+    def __call__(self, source: str, name: str, repository: Path) -> None:
+        self.calls.append((source, name))
+        publish(repository, name, source, version=len(self.calls))
+
+
+Find = Callable[..., FoundModels]
+
+
+@pytest.fixture
+def exporter() -> Exporter:
+    return Exporter()
+
+
+@pytest.fixture
+def find(tmp_path: Path, exporter: Exporter) -> Find:
+    publish(tmp_path / "zoo" / "repository", "shipped")
+
+    def find_named(*names: str, **flags: str) -> FoundModels:
+        dotted = {name.replace("__", "."): value for name, value in flags.items()}
+        given = {"models.store": str(tmp_path / "store"), **({"models.serve": ",".join(names)} if names else {})}
+        return find_models(load_config({**given, **dotted}, {}), exporter, tmp_path / "zoo")
+
+    return find_named
+
+
+def test_without_names_the_shipped_models_are_served(find: Find, tmp_path: Path) -> None:
+    assert find() == FoundModels((ModelTarget("shipped", tmp_path / "zoo" / "repository"),), None)
+
+
+def test_an_installation_without_models_says_so(tmp_path: Path, exporter: Exporter) -> None:
+    config = load_config({"models.store": str(tmp_path / "store")}, {})
+    with pytest.raises(ConfigError, match="ships no model"):
+        find_models(config, exporter, tmp_path / "empty")
+
+
+def test_names_versions_and_the_dummy(find: Find, tmp_path: Path) -> None:
+    publish(tmp_path / "mine", "own")
+    publish(tmp_path / "store", "kept")
+    found = find("own@2", "kept", "shipped", "dummy", models__repository=str(tmp_path / "mine"))
+    assert found.targets == (
+        ModelTarget("own@2", tmp_path / "mine"),
+        ModelTarget("kept", tmp_path / "store"),
+        ModelTarget("shipped", tmp_path / "zoo" / "repository"),
+        ModelTarget("dummy", None),
+    )
+
+
+def test_the_dummy_engine_needs_no_model(find: Find) -> None:
+    assert find(engine__engine="dummy").targets == (ModelTarget("dummy", None),)
+    assert find("a", "b", engine__engine="dummy").targets == (ModelTarget("a", None), ModelTarget("b", None))
+
+
+def test_every_unknown_name_is_told_before_anything_is_exported(find: Find, tmp_path: Path, exporter: Exporter) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        find("shiped", str(tmp_path / "checkpoint"), "other")
+    assert len(caught.value.faults) == 2
+    assert "'shiped' is no deployment" in caught.value.faults[0]
+    assert "deployments here: shipped, dummy" in caught.value.faults[0]
+    assert exporter.calls == []
+
+
+def test_a_directory_is_exported_once_and_again_when_it_changes(find: Find, tmp_path: Path, exporter: Exporter) -> None:
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"a")
+    os.utime(weights, (1, 1))
+    target = ModelTarget("my-model", tmp_path / "store")
+    assert find(str(folder)).targets == (target,)
+    assert find(str(folder), models__default=str(folder)) == FoundModels((target,), "my-model")
+    assert exporter.calls == [(str(folder), "my-model")]
+    os.utime(weights, (4e9, 4e9))
+    assert find(str(folder)).targets == (target,)
+    assert exporter.calls == [(str(folder), "my-model")] * 2
+
+
+def test_a_hub_id_is_exported_once(find: Find, tmp_path: Path, exporter: Exporter) -> None:
+    for _ in range(2):
+        found = find("someone/vilt-b32-vqa")
+        assert found.targets == (ModelTarget("vilt-b32-vqa", tmp_path / "store"),)
+    assert exporter.calls == [("someone/vilt-b32-vqa", "vilt-b32-vqa")]
+
+
+def test_two_checkpoints_of_one_name_are_not_mixed_up(find: Find, exporter: Exporter) -> None:
+    find("someone/vilt")
+    with pytest.raises(ConfigError, match="export it under another name"):
+        find("else/vilt")
+    assert exporter.calls == [("someone/vilt", "vilt")]
+
+
+def test_a_shipped_checkpoint_without_a_deployment_is_exported(find: Find, tmp_path: Path, exporter: Exporter) -> None:
+    checkpoint = tmp_path / "zoo" / "checkpoints" / "raw"
+    checkpoint.mkdir(parents=True)
+    assert find("raw").targets == (ModelTarget("raw", tmp_path / "store"),)
+    assert exporter.calls == [(str(checkpoint), "raw")]
+
+
+def test_an_export_that_leaves_nothing_is_a_fault(tmp_path: Path) -> None:
+    config = load_config({"models.store": str(tmp_path / "store"), "models.serve": "someone/vilt"}, {})
+    with pytest.raises(ArtifactError, match="left no deployment 'vilt'"):
+        find_models(config, lambda source, name, repository: None, tmp_path / "zoo")
+
+
+def test_half_a_deployment_is_none(tmp_path: Path) -> None:
+    (tmp_path / "deployments" / "half" / "1").mkdir(parents=True)
+    assert deployment_names(tmp_path) == []
+
+
+def test_the_export_extra_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_child.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'vlpserve\[export\]'"):
+        export_child.export_checkpoint("someone/vilt", "vilt", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_child_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export_child.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(export_child, "_MODULE", "no_such_module_anywhere")
+    with pytest.raises(ArtifactError, match="failed with exit code 1"):
+        export_child.export_checkpoint("someone/vilt", "vilt", tmp_path / "store")
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "exporting someone/vilt" in told.err
+    assert "no_such_module_anywhere" in told.err

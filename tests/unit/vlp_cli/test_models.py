@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from vlp_cli.main import cli
+from vlp_server.engines.dummy_deployment import build_dummy_deployment
+from vlp_spec.deployment_json import dump_deployment
+from vlp_spec.repository import RepositoryLayout
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_DATA_HOME": str(tmp_path / "data")}
+
+
+def test_models_of_a_repository(tmp_path: Path, environ: dict[str, str]) -> None:
+    manifest = RepositoryLayout(tmp_path / "mine").manifest("own", 1)
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(dump_deployment(build_dummy_deployment("own")))
+    arguments = ["models", "--repository", str(tmp_path / "mine")]
+    table = CliRunner().invoke(cli, arguments, env=environ)
+    listed = CliRunner().invoke(cli, [*arguments, "--json"], env=environ)
+    assert table.exit_code == 0
+    assert table.output.splitlines()[0].split() == ["model", "family", "tasks", "precision", "state", "where"]
+    assert json.loads(listed.output)[0] == {
+        "model": "own@1",
+        "family": "dummy",
+        "tasks": "vqa",
+        "precision": "fp32",
+        "state": "on disk",
+        "where": str(tmp_path / "mine"),
+    }
+
+
+def test_a_server_that_is_not_there(environ: dict[str, str]) -> None:
+    # Port 9 of the loopback: refused at once.
+    done = CliRunner().invoke(cli, ["models", "--url", "http://127.0.0.1:9"], env=environ)
+    assert done.exit_code == 1
+    assert "is the server up?" in done.stderr
