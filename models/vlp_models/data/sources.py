@@ -93,27 +93,35 @@ class ShardSource:
 
     def read(self, faults: FaultCounter) -> Iterator[RawPicture]:
         """Yield the samples that have a record and a picture; a broken shard ends at its break."""
-        import webdataset
-
-        def skip(error: Exception) -> bool:
-            faults.note("shard", error)
-            return True
-
-        urls = [str(path) for path in self.files()]
-        samples = webdataset.WebDataset(urls, shardshuffle=False, handler=skip, empty_check=False)
-        for sample in samples:
-            place = f"{Path(sample['__url__']).name}:{sample['__key__']}"
-            try:
-                image = _image_of(sample)
-                record = parse_record(json.loads(sample["json"]), key=sample["__key__"])
-            except (RequestError, ValueError, KeyError) as error:
-                faults.note(place, error)
-                continue
-            yield RawPicture(place, record, image)
+        for path in self.files():
+            for sample in _samples(path, faults):
+                place = f"{path.name}:{sample['__key__']}"
+                try:
+                    image = _image_of(sample)
+                    record = parse_record(json.loads(sample["json"]), key=sample["__key__"])
+                except KeyError:
+                    faults.note(place, ValueError("no record: expected a member ending in .json"))
+                except (RequestError, ValueError) as error:
+                    faults.note(place, error)
+                else:
+                    yield RawPicture(place, record, image)
 
     def read_records(self, faults: FaultCounter) -> Iterator[PictureRecord]:
         """Yield the records of all readable samples."""
         return (raw.record for raw in self.read(faults))
+
+
+def _samples(path: Path, faults: FaultCounter) -> Iterator[dict[str, Any]]:
+    """Members of one shard grouped by key. webdataset's own opener would leave the file open."""
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    def skip(error: Exception) -> bool:
+        faults.note(path.name, error)
+        return True
+
+    with path.open("rb") as stream:
+        members = tar_file_expander([{"url": path.name, "stream": stream}], handler=skip)
+        yield from group_by_keys(members, handler=skip)
 
 
 def _image_of(sample: dict[str, Any]) -> bytes:

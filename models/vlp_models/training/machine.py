@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -14,10 +16,13 @@ from vlp_spec.errors import ConfigError
 from vlp_models.training.recipe import ComputeRecipe
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+# accelerate takes a device of one's choice from nowhere else.
+_DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
 
 
-def build_accelerator(device: str, compute: ComputeRecipe) -> Accelerator:
-    """Set up this process; under `accelerate launch` it joins the others.
+@contextmanager
+def training_machine(device: str, compute: ComputeRecipe) -> Iterator[Accelerator]:
+    """Set up this process, which under `accelerate launch` joins the others; undone at the end.
 
     Args:
         device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N".
@@ -26,22 +31,45 @@ def build_accelerator(device: str, compute: ComputeRecipe) -> Accelerator:
     Raises:
         ConfigError: a device that is unknown or not there.
     """
+    check_device(device)
+    threads, chosen_before = torch.get_num_threads(), os.environ.get(_DEVICE_VARIABLE)
+    if ":" in device:
+        os.environ[_DEVICE_VARIABLE] = device
+    if compute.num_threads:
+        torch.set_num_threads(compute.num_threads)
+    # Numbers near 0 of trained layer norms and of Adam's moments slow a CPU down several times.
+    torch.set_flush_denormal(True)
+    accelerator = _build(device, compute.precision)
+    try:
+        yield accelerator
+        accelerator.end_training()
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+        if ":" in device:
+            os.environ.pop(_DEVICE_VARIABLE)
+            os.environ.update({_DEVICE_VARIABLE: chosen_before} if chosen_before else {})
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is unknown or not there.
+
+    Raises:
+        ConfigError: says what there is.
+    """
     if not _DEVICE.fullmatch(device):
         raise ConfigError([f"device: got {device!r}, expected auto, cpu, cuda or cuda:N"])
     if device.startswith("cuda"):
         count = torch.cuda.device_count()
         if int(device.partition(":")[2] or 0) >= count:
             raise ConfigError([f"device: got {device!r}, this machine has {count} CUDA devices; use --device cpu"])
-        if ":" in device:
-            # accelerate takes a device of one's choice from nowhere else.
-            os.environ["ACCELERATE_TORCH_DEVICE"] = device
-    if compute.num_threads:
-        torch.set_num_threads(compute.num_threads)
-    # Numbers near 0 of trained layer norms and of Adam's moments slow a CPU down several times.
-    torch.set_flush_denormal(True)
-    precision = "no" if compute.precision == "fp32" else compute.precision
+
+
+def _build(device: str, precision: str) -> Accelerator:
     use_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    AcceleratorState._reset_state()
     # Heads without a loss in some step would leave the other processes waiting for their gradients.
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    return Accelerator(cpu=use_cpu, mixed_precision=precision, kwargs_handlers=handlers)
+    return Accelerator(
+        cpu=use_cpu, mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=handlers
+    )

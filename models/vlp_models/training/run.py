@@ -15,7 +15,7 @@ from vlp_models.families.vilt import ViltModel
 from vlp_models.training.final_checkpoint import write_final
 from vlp_models.training.initial_model import adapt_model, build_initial_model
 from vlp_models.training.losses import ObjectiveLosses
-from vlp_models.training.machine import build_accelerator
+from vlp_models.training.machine import training_machine
 from vlp_models.training.optimizer import freeze_parameters
 from vlp_models.training.recipe import Recipe
 from vlp_models.training.recipe_file import dump_recipe
@@ -62,10 +62,13 @@ def run_training(recipe: Recipe, options: RunOptions) -> TrainingOutcome:
         ArtifactError: data, tokenizer, or the checkpoint to start from cannot be used.
         InferenceError: training diverged.
     """
-    accelerator = build_accelerator(options.device, recipe.compute)
-    steps = saved_steps(options.out_dir / "checkpoints")
-    if steps and not options.resume:
-        raise ConfigError([f"{options.out_dir}: holds a run (step {steps[-1]}); resume it, or choose another folder"])
+    with training_machine(options.device, recipe.compute) as accelerator:
+        return _run(recipe, options, accelerator)
+
+
+def _run(recipe: Recipe, options: RunOptions, accelerator: Accelerator) -> TrainingOutcome:
+    steps = _earlier_steps(recipe, options)
+    accelerator.wait_for_everyone()  # nobody may look for earlier steps after somebody wrote new ones
     train, validation_split = load_splits(recipe)
     torch.manual_seed(recipe.seed)
     model, texts = _model_and_texts(recipe, options, train, accelerator, is_new=not steps)
@@ -90,6 +93,17 @@ def run_training(recipe: Recipe, options: RunOptions) -> TrainingOutcome:
             write_final(options.out_dir / "final", model, recipe, texts)
     accelerator.wait_for_everyone()
     return outcome
+
+
+def _earlier_steps(recipe: Recipe, options: RunOptions) -> list[int]:
+    """Steps saved by an earlier sitting of this run."""
+    steps = saved_steps(options.out_dir / "checkpoints")
+    if steps and not options.resume:
+        raise ConfigError([f"{options.out_dir}: holds a run (step {steps[-1]}); resume it, or choose another folder"])
+    stored = options.out_dir / "recipe.toml"
+    if steps and stored.is_file() and stored.read_text(encoding="utf-8") != dump_recipe(recipe):
+        logger.warning("the recipe is not the one that this run was started with (%s)", stored)
+    return steps
 
 
 def _model_and_texts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +15,18 @@ from accelerate import Accelerator
 from torch import Tensor
 from vlp_spec.errors import InferenceError
 
+from vlp_models.data.prefetching import Prefetcher
 from vlp_models.data.streams import Arrays, BatchStream
 from vlp_models.training.averaging import WeightAverage
 from vlp_models.training.losses import ObjectiveLosses
 from vlp_models.training.optimizer import build_optimizer, set_lr
 from vlp_models.training.recipe import Recipe
 from vlp_models.training.run_log import RunLog
-from vlp_models.training.run_state import RunPosition, RunState, load_state, save_state
+from vlp_models.training.run_state import RunPosition, RunState, load_state, save_state, saved_steps
 from vlp_models.training.schedule import lr_factor
 from vlp_models.training.stop_signal import StopSignal
 
+logger = logging.getLogger(__name__)
 Validate = Callable[[], Mapping[str, float]]
 
 
@@ -67,6 +70,7 @@ class Trainer:
         decay = recipe.optimisation.ema_decay
         self._average = WeightAverage(self._model, decay) if decay else None
         self._step, self._earlier_s, self._started = 0, 0.0, time.monotonic()
+        self._batch_of: Callable[[int], dict[str, Arrays]] = self._build_batch
 
     @property
     def _state(self) -> RunState:
@@ -99,10 +103,12 @@ class Trainer:
         )
         self._started = time.monotonic()
         try:
-            with StopSignal() as stop:
+            with StopSignal() as stop, Prefetcher(self._build_batch) as prefetcher:
+                self._batch_of = prefetcher.get
                 is_finished = self._loop(stop, log)
             self._save()
         finally:
+            self._batch_of = self._build_batch
             log.close()
         return TrainingOutcome(self._step, self.elapsed_s, is_finished)
 
@@ -143,7 +149,7 @@ class Trainer:
         sums: dict[str, list[Tensor]] = {}
         for micro in range(count):
             number = self._step * count + micro
-            batch = {stream.name: self._to_device(stream.batch(number)) for stream in self._streams}
+            batch = {name: self._to_device(arrays) for name, arrays in self._batch_of(number).items()}
             is_last = micro == count - 1
             with nullcontext() if is_last else self._accelerator.no_sync(self._losses):
                 figures = self._losses(batch)
@@ -156,6 +162,9 @@ class Trainer:
         """Leave the result in the model: the weight average where there is one."""
         if self._average is not None:
             self._average.apply()
+
+    def _build_batch(self, number: int) -> dict[str, Arrays]:
+        return {stream.name: stream.batch(number) for stream in self._streams}
 
     def _to_device(self, arrays: Arrays) -> dict[str, Tensor]:
         device = self._accelerator.device
@@ -203,8 +212,11 @@ class Trainer:
         self._accelerator.wait_for_everyone()
 
     def _save(self) -> None:
+        if self._step in saved_steps(self._checkpoints_dir):
+            return  # the same state; writing it again would only risk it
         position = RunPosition(self._step, self.elapsed_s, self._accelerator.num_processes)
         save_state(self._checkpoints_dir, self._state, position, self._accelerator, self._recipe.checkpoint.keep)
+        logger.info("step %d: saved", self._step)
 
 
 class _Meter:
