@@ -19,6 +19,7 @@ from vlp_server.core.settings import (
     ModelSettings,
     WatchdogSettings,
 )
+from vlp_server.engines.registry import ENGINES
 
 DUMMY_ENGINE = "dummy"
 
@@ -45,6 +46,7 @@ class ServerConfig:
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
 
     def __post_init__(self) -> None:
+        known_engine = self.engine.engine in ENGINES
         dummy_with_repository = self.engine.engine == DUMMY_ENGINE and self.models.repository is not None
         raise_faults(
             [
@@ -57,6 +59,9 @@ class ServerConfig:
                 not_over(
                     "limits.questions", self.limits.questions, "admission.max_queries", self.admission.max_queries
                 ),
+                None
+                if known_engine
+                else f"engine.engine: got {self.engine.engine!r}, expected {' or '.join(sorted(ENGINES))}",
                 "models.repository: the dummy engine reads none; leave it out, or choose another engine.engine"
                 if dummy_with_repository
                 else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -11,11 +12,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from vlp_spec.errors import ErrorKind, InternalError, VlpError
 
 from vlp_server.config.server import ServerConfig
 from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER, context_of
+from vlp_server.http.docs_page import docs_page
 from vlp_server.http.door import Door
 from vlp_server.http.envelope import Envelope
 from vlp_server.http.fetch import UrlFetcher
@@ -45,10 +47,17 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
         the application; `app.state.door` is its `Door`.
     """
     door = Door(service, config, fetcher)
-    app = DescribedApp(title="vlpserve", version=_version(), description=_TEXT, redirect_slashes=False)
+    app = DescribedApp(
+        title="vlpserve", version=_version(), description=_TEXT, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.door = door
     for router in (vqa_router(door), models_router(door), health_router(door)):
         app.include_router(router)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(docs_page(app.openapi()))
+
     app.add_exception_handler(VlpError, _answer_error)
     app.add_exception_handler(ProblemError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_error)
@@ -78,12 +87,17 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def _problem(request: Request, error: Exception) -> Problem:
+    problem = _problem_of_any(request, error)
+    if "expect" in request.headers and "Connection" not in problem.headers:
+        # The client may be waiting for leave to send its body and gets none; what follows on this connection could be
+        # the body or another request.
+        return dataclasses.replace(problem, headers={**problem.headers, "Connection": "close"})
+    return problem
+
+
+def _problem_of_any(request: Request, error: Exception) -> Problem:
     if isinstance(error, VlpError):
-        problem = problem_of(error)
-        if problem.kind == ErrorKind.TOO_LARGE and "expect" in request.headers:
-            # The client waits for leave to send its body and gets none: bytes that follow would be taken for a request.
-            return Problem(problem.kind, problem.detail, headers={"Connection": "close"})
-        return problem
+        return problem_of(error)
     if isinstance(error, ProblemError):
         return error.problem
     if isinstance(error, HTTPException):

@@ -157,15 +157,16 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: the address is taken or not this machine's.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener: socket.socket | None = None
     try:
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         # At once: until somebody listens, SO_REUSEADDR would let a second server have the same port.
         listener.listen(_BACKLOG)
     except OSError as error:
-        listener.close()
+        if listener is not None:
+            listener.close()
         raise ConfigError([f"http.host, http.port: cannot listen on {host} port {port} ({error.strerror})"]) from error
     listener.setblocking(False)
     return listener

@@ -72,7 +72,13 @@ async def test_metrics_hold_the_core_s_and_the_door_s(dummy_door: httpx.AsyncCli
 async def test_the_root_leads_to_the_documentation(door: httpx.AsyncClient) -> None:
     root = await door.get("/")
     assert (root.status_code, root.headers["location"]) == (307, "/docs")
-    assert (await door.get("/docs")).status_code == 200
+    page = await door.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "POST /v1/vqa" in page.text
+    assert "multipart/form-data" in page.text
+    assert "image (required)" in page.text
+    assert "http://" not in page.text.replace("http(s)", "")
+    assert "<script" not in page.text
     assert (await door.get("/openapi.json")).json()["info"]["title"] == "vlpserve"
 
 

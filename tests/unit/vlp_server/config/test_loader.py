@@ -114,6 +114,7 @@ def test_all_faults_are_told_at_once_with_their_sources(tmp_path: Path) -> None:
     [
         ({"admission.default_timeout_s": "600"}, "flag: admission.default_timeout_s: 600 is over http.max_request"),
         ({"limits.questions": "65"}, "flag: limits.questions: 65 is over admission.max_queries = 64"),
+        ({"engine.engine": "quantum"}, "flag: engine.engine: got 'quantum', expected dummy or onnx"),
         ({"engine.engine": "dummy", "models.repository": "/r"}, "flag: models.repository: the dummy engine reads none"),
         ({"url_fetch.enabled": "true", "url_fetch.ports": ""}, "flag: url_fetch.ports: empty, though"),
         ({"models.serve": "a,b", "models.default": "c"}, "flag: models.default: 'c' is not among"),
