@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.resources
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from vlp_server.config import ModelTarget, ServerConfig
 from vlp_server.config.server import DUMMY_ENGINE
-from vlp_spec.deployment_json import parse_deployment
 from vlp_spec.errors import ArtifactError, ConfigError
 from vlp_spec.repository import RepositoryLayout
+from vlp_zoo import zoo_path
 
 from vlp_cli.export_child import export_checkpoint
 
@@ -46,11 +46,6 @@ class Checkpoint:
     name: str
 
 
-def zoo_folder() -> Path:
-    """Where the shipped models lie."""
-    return Path(str(importlib.resources.files("vlp_zoo")))
-
-
 def deployment_names(repository: Path) -> list[str]:
     """Names of all deployments of a repository that have a manifest."""
     folder = RepositoryLayout(repository).deployments_dir
@@ -68,7 +63,7 @@ def find_models(config: ServerConfig, export: Export = export_checkpoint, zoo: P
     Raises:
         ConfigError: lists every name that means nothing; nothing has been exported then.
     """
-    zoo = zoo_folder() if zoo is None else zoo
+    zoo = zoo_path() if zoo is None else zoo
     names = config.models.serve
     if config.engine.engine == DUMMY_ENGINE:
         dummies = tuple(ModelTarget(name, None) for name in names or (DUMMY_ENGINE,))
@@ -117,20 +112,39 @@ def _as_target(source: ModelTarget | Checkpoint, store: Path, export: Export) ->
     if isinstance(source, ModelTarget):
         return source
     manifest = _latest_manifest(store, source.name)
-    if manifest is not None:
-        kept = parse_deployment(manifest.read_text(encoding="utf-8")).source.get("id")
-        if kept != source.source:
-            raise ConfigError(
-                [
-                    f"models.serve: {source.source!r} would be kept as {source.name!r}, which is {kept!r} in {store}; "
-                    f"export it under another name: vlpserve export {source.source} --repository {store} --name NAME"
-                ]
-            )
+    kept = _kept_source(store, source.name)
+    if manifest is not None and kept != source.source:
+        origin = repr(kept) if kept is not None else "exported by hand"
+        raise ConfigError(
+            [
+                f"models.serve: {source.source!r} would be kept as {source.name!r}, and {store} has one of that name "
+                f"({origin}); serve that one by its name, or export this one under another: "
+                f"vlpserve export {source.source} --repository {store} --name NAME"
+            ]
+        )
     if manifest is None or _newest_change(Path(source.source)) > manifest.stat().st_mtime:
         export(source.source, source.name, store)
         if _latest_manifest(store, source.name) is None:
             raise ArtifactError(f"exporting {source.source!r} left no deployment {source.name!r} in {store}")
+        note = _source_note(store, source.name)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"source": source.source}) + "\n", encoding="utf-8")
     return ModelTarget(source.name, store)
+
+
+def _source_note(store: Path, name: str) -> Path:
+    """Where the store notes which checkpoint a deployment came from; a manifest, which travels, holds no paths."""
+    return store / "sources" / f"{name}.json"
+
+
+def _kept_source(store: Path, name: str) -> str | None:
+    note = _source_note(store, name)
+    if not note.is_file():
+        return None
+    try:
+        return str(json.loads(note.read_text(encoding="utf-8"))["source"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{note}: not a note of a checkpoint; remove it") from error
 
 
 def _latest_manifest(repository: Path, name: str) -> Path | None:

@@ -9,9 +9,9 @@ import click
 from vlp_server.config import resolve_config
 from vlp_spec.deployment_json import parse_deployment
 from vlp_spec.repository import RepositoryLayout
+from vlp_zoo import zoo_path
 
 from vlp_cli.main import RequestFailure
-from vlp_cli.model_sources import zoo_folder
 from vlp_cli.settings_flags import as_flags
 from vlp_cli.table import format_table
 
@@ -36,7 +36,7 @@ def models(url: str | None, repository: Path | None, as_json: bool) -> None:
 def _available(repository: Path | None) -> list[tuple[str, ...]]:
     config = resolve_config(as_flags({"models.repository": repository}, ())).config
     rows: list[tuple[str, ...]] = []
-    for folder in (config.models.repository, zoo_folder() / "repository", config.models.store):
+    for folder in (config.models.repository, zoo_path() / "repository", config.models.store):
         if folder is None:
             continue
         for manifest in sorted(RepositoryLayout(folder).deployments_dir.glob("*/*.json")):

@@ -113,9 +113,23 @@ def test_a_hub_id_is_exported_once(find: Find, tmp_path: Path, exporter: Exporte
 
 def test_two_checkpoints_of_one_name_are_not_mixed_up(find: Find, exporter: Exporter) -> None:
     find("someone/vilt")
-    with pytest.raises(ConfigError, match="export it under another name"):
+    with pytest.raises(ConfigError, match="has one of that name .'someone/vilt'."):
         find("else/vilt")
     assert exporter.calls == [("someone/vilt", "vilt")]
+
+
+def test_a_model_that_was_exported_by_hand_is_not_taken_for_a_checkpoint(find: Find, tmp_path: Path) -> None:
+    publish(tmp_path / "store", "vilt")
+    with pytest.raises(ConfigError, match="exported by hand"):
+        find("someone/vilt")
+    assert find("vilt").targets == (ModelTarget("vilt", tmp_path / "store"),)
+
+
+def test_a_note_that_is_damaged_is_told(find: Find, tmp_path: Path) -> None:
+    find("someone/vilt")
+    (tmp_path / "store" / "sources" / "vilt.json").write_text("{")
+    with pytest.raises(ArtifactError, match="remove it"):
+        find("someone/vilt")
 
 
 def test_a_shipped_checkpoint_without_a_deployment_is_exported(find: Find, tmp_path: Path, exporter: Exporter) -> None:
