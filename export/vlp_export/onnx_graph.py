@@ -16,10 +16,10 @@ from typing import Any
 
 import onnx
 import torch
-
-from vlp_export.plan import GraphPlan
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.errors import ArtifactError
+
+from vlp_export.plan import GraphPlan
 
 OPSET = 18
 # The exporter folds constants of up to this many elements; larger ones are weights and stay as they are.

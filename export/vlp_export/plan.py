@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from torch import nn
-
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.tensors import TensorSpec
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
-from vlp_export.plan import ExportPlan
 from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_spec.errors import ArtifactError
 from vlp_spec.tasks import Task
+
+from vlp_export.plan import ExportPlan
 
 # Class name of the checkpoint's model, task -> module, function.
 PLANS: dict[tuple[str, Task], tuple[str, str]] = {("ViltModel", Task.VQA): ("vlp_export.vilt", "plan_vilt_vqa")}

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlp_export.staging import clean_leftovers, repository_lock, sync_folder, sync_tree, take_back, write_journal
-from vlp_export.triton_config import CONFIG_FILE, GraphInterface, check_same_interface, render_config
 from vlp_spec.deployment import Deployment
 from vlp_spec.deployment_json import dump_deployment
 from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import RepositoryLayout
+
+from vlp_export.staging import clean_leftovers, repository_lock, sync_folder, sync_tree, take_back, write_journal
+from vlp_export.triton_config import CONFIG_FILE, GraphInterface, check_same_interface, render_config
 
 
 @dataclass(frozen=True, slots=True)

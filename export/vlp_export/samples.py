@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from tokenizers import Tokenizer
-
 from vlp_spec.errors import ArtifactError
 
 _SIZES = ((640, 480), (480, 640), (500, 500), (1200, 100), (90, 1100), (333, 251), (64, 48), (1920, 1080), (37, 41))

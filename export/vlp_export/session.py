@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-
 from vlp_spec.errors import ArtifactError
 
 Runner = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]

@@ -17,8 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlp_export.tensorrt_profile import ProfileShapes
 from vlp_spec.errors import ArtifactError
+
+from vlp_export.tensorrt_profile import ProfileShapes
 
 PRECISION_FLAGS = {"fp32": None, "fp16": "FP16", "bf16": "BF16"}
 _MAJOR = 10

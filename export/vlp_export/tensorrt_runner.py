@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from vlp_spec.errors import ArtifactError
+from vlp_spec.tensors import TensorSpec
 
 from vlp_export.session import Runner
 from vlp_export.tensorrt_engine import load_tensorrt
-from vlp_spec.errors import ArtifactError
-from vlp_spec.tensors import TensorSpec
 
 
 def engine_runner(plan: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Runner:
@@ -62,7 +62,7 @@ class _EngineRunner:
             buffers[name] = torch.empty(shape, dtype=torch.float32, device=self._device)
         for name, buffer in buffers.items():
             self._context.set_tensor_address(name, buffer.data_ptr())
-        stream = torch.cuda.Stream(self._device)
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         # Copies were queued on the current stream; the engine must not start before they are done.
         stream.wait_stream(torch.cuda.current_stream(self._device))
         if not self._context.execute_async_v3(stream.cuda_stream):

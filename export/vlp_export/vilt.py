@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from vlp_export.plan import Arrays, ExportPlan, GraphPlan
 from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_models.families.vilt import ViltModel
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
@@ -17,6 +14,8 @@ from vlp_spec.deployment import AxisLimit
 from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
 from vlp_spec.tensors import TensorSpec
+
+from vlp_export.plan import Arrays, ExportPlan, GraphPlan
 
 MAX_BATCH = 64
 _TUNED_BATCH = 8
@@ -36,7 +35,7 @@ class ViltVqaGraph(nn.Module):
 
     def forward(self, patches: Tensor, grid: Tensor, input_ids: Tensor, text_mask: Tensor) -> Tensor:
         """Logits (B, labels) of uint8 patches, int32 grid, ids and mask; see ViltModel.encode."""
-        return cast(Tensor, self.model.vqa_logits(patches, grid, input_ids, text_mask))
+        return self.model.vqa_logits(patches, grid, input_ids, text_mask)
 
 
 def plan_vilt_vqa(checkpoint: LoadedCheckpoint) -> ExportPlan:

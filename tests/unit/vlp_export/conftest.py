@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from vlp_spec.deployment import AxisLimit, Deployment, GraphRef, OutputProof, Proof
+from vlp_spec.tasks import Task
+from vlp_spec.tensors import TensorSpec
 
 from vlp_export.publish import StagedDeployment, StagedGraph
 from vlp_export.staging import staging_folder
 from vlp_export.triton_config import GraphInterface
-from vlp_spec.deployment import AxisLimit, Deployment, GraphRef, OutputProof, Proof
-from vlp_spec.tasks import Task
-from vlp_spec.tensors import TensorSpec
 
 INTERFACE = GraphInterface(
     inputs=(TensorSpec("grid", "int32", ("batch", 2)), TensorSpec("input_ids", "int32", ("batch", "text"))),
