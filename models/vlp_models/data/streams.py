@@ -31,6 +31,8 @@ class BatchShape:
         rank: this process, from 0.
         processes: how many there are.
         pool_batches: batches sorted by length together.
+        length_bucket: lengths that differ by less than so many tokens count as equal. Exact sorting pads least, but
+            questions of one length are often of one type, and batches of one type teach badly.
         seed: of everything drawn.
         texts_per_picture: texts drawn of each picture and epoch; 0 takes all.
     """
@@ -39,6 +41,7 @@ class BatchShape:
     rank: int = 0
     processes: int = 1
     pool_batches: int = 50
+    length_bucket: int = 4
     seed: int = 0
     texts_per_picture: int = 0
 
@@ -69,7 +72,7 @@ class BatchStream(Protocol):
 
 
 def _plan(tokens: TokenStore, examples: np.ndarray, picture_of: np.ndarray, shape: BatchShape, key: int) -> EpochPlan:
-    lengths = tokens.lengths
+    lengths = -(-tokens.lengths // shape.length_bucket)
 
     def pick(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         chosen = examples[pick_per_picture(picture_of[examples], shape.texts_per_picture, rng)]

@@ -65,8 +65,9 @@ def evaluate_model(
         predictions.append(prediction)
         if watch is not None:
             watch(len(predictions))
-    faults.check(len({prediction.picture for prediction in predictions}))
-    if not predictions:
+    if predictions or faults.reasons:
+        faults.check(len({prediction.picture for prediction in predictions}))
+    else:
         raise ArtifactError(f"split {data.split!r}: no questions to answer")
     counted = data.train_split if has_split(data.root, data.train_split) else data.split
     records = open_source(data.root, counted, data.form).read_records(FaultCounter(counted))

@@ -37,6 +37,7 @@ class DataRecipe:
         texts_per_picture: questions (and captions) drawn of each picture in an epoch; 0 takes all.
         answered_questions: pre-training also reads "question answer" as a caption.
         pool_batches: batches that are sorted by text length together.
+        length_bucket: text lengths that differ by less than so many tokens count as equal in that.
         decode_threads: threads that decode pictures at the start.
     """
 
@@ -50,6 +51,7 @@ class DataRecipe:
     texts_per_picture: int = 0
     answered_questions: bool = False
     pool_batches: int = 50
+    length_bucket: int = 4
     decode_threads: int = 2
 
     def __post_init__(self) -> None:
@@ -60,6 +62,7 @@ class DataRecipe:
             _at_least("limit", self.limit, 0),
             _at_least("texts_per_picture", self.texts_per_picture, 0),
             _at_least("pool_batches", self.pool_batches, 1),
+            _at_least("length_bucket", self.length_bucket, 1),
             _at_least("decode_threads", self.decode_threads, 1),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class RunLog:
         if group == "train":
             self._bar.set_postfix(shown)
         elif not self._bar.disable:
-            tqdm.write(f"step {step} {group}: " + "  ".join(f"{name} {value}" for name, value in shown.items()))
+            line = "  ".join(f"{name} {value}" for name, value in shown.items())
+            tqdm.write(f"step {step} {group}: {line}", file=sys.stderr)
 
     def close(self) -> None:
         """Flush and close the files."""

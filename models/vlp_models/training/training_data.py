@@ -135,6 +135,7 @@ def build_streams(
         rank=rank,
         processes=processes,
         pool_batches=recipe.data.pool_batches,
+        length_bucket=recipe.data.length_bucket,
         seed=recipe.seed,
         texts_per_picture=recipe.data.texts_per_picture,
     )

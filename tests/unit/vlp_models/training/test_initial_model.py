@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_pictures import recipe_text
+from vlp_models.families.vilt import ViltModel
+from vlp_models.training.initial_model import adapt_model, build_initial_model
+from vlp_models.training.recipe import Recipe
+from vlp_models.training.recipe_file import parse_recipe
+from vlp_spec.errors import ArtifactError
+
+
+def _recipe(*overrides: str) -> Recipe:
+    return parse_recipe(recipe_text(Path("x")), overrides)
+
+
+def _model(*overrides: str, labels: int = 5) -> ViltModel:
+    torch.manual_seed(len(overrides))
+    return build_initial_model(_recipe(*overrides), 20, labels)
+
+
+def test_a_new_model_expects_one_answer() -> None:
+    model = _model()
+    assert model.config.image_size == 16
+    assert torch.sigmoid(model.state_dict()["vqa_classifier.3.bias"]).sum().item() == pytest.approx(1.0)
+    assert _model("model.image_size=24").config.grid_side == 3
+
+
+def test_a_head_of_the_same_answers_is_kept() -> None:
+    source = _model()
+    kept = adapt_model(source, _recipe(), num_labels=5).state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in source.state_dict().items())
+
+
+def test_a_head_of_other_answers_is_new_as_a_whole() -> None:
+    source = _model()
+    adapted = adapt_model(source, _recipe(), num_labels=7)
+    old, new = source.state_dict(), adapted.state_dict()
+    assert new["vqa_classifier.3.bias"].shape == (7,)
+    assert not torch.equal(old["vqa_classifier.0.weight"], new["vqa_classifier.0.weight"])
+    assert torch.equal(old["pooler.dense.weight"], new["pooler.dense.weight"])
+
+
+def test_a_source_that_lacks_a_part_is_refused() -> None:
+    class Torn(ViltModel):
+        def state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:  # type: ignore[override]
+            full: dict[str, torch.Tensor] = super().state_dict(*args, **kwargs)  # type: ignore[misc]
+            return {name: value for name, value in full.items() if name != "pooler.dense.bias"}
+
+    with pytest.raises(ArtifactError, match=r"does not have pooler\.dense\.bias"):
+        adapt_model(Torn(_model().config), _recipe(), num_labels=5)

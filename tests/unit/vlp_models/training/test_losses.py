@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from vlp_models.families.vilt import ViltModel
+from vlp_models.families.vilt_config import ViltConfig
+from vlp_models.objectives.masked_language import masked_language_loss
+from vlp_models.objectives.word_patch_alignment import align_words_to_patches
+from vlp_models.training.losses import ObjectiveLosses
+from vlp_models.training.recipe import ItmRecipe, MlmRecipe, ObjectivesRecipe, VqaRecipe, WpaRecipe
+
+CONFIG = ViltConfig(8, 1, 2, 2, 4, 20, 8, ("vqa", "itm", "mlm"), num_labels=3, dropout=0.0)
+
+
+@pytest.fixture
+def model() -> ViltModel:
+    torch.manual_seed(0)
+    made = ViltModel(CONFIG)
+    made.init_weights()
+    return made
+
+
+def _batch() -> dict[str, dict[str, Tensor]]:
+    rng = np.random.default_rng(0)
+    pairs = {
+        "patches": torch.from_numpy(rng.integers(0, 256, (4, 6, 12), dtype=np.uint8)),
+        "grid": torch.tensor([[2, 3], [1, 2], [2, 2], [3, 2]]),
+        "input_ids": torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0], [2, 8, 9, 3], [2, 5, 3, 0]]),
+        "text_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 0]]),
+    }
+    captions = pairs | {
+        "mlm_ids": torch.tensor([[2, 4, 6, 3], [2, 4, 3, 0], [2, 8, 4, 3], [2, 5, 3, 0]]),
+        "mlm_targets": torch.tensor([[-100, 5, -100, -100], [-100, 7, -100, -100], [-100, -100, 9, -100], [-100] * 4]),
+        "mlm_scale": torch.tensor(1 / 3),
+        "itm_patches": pairs["patches"].flip(0),
+        "itm_grid": pairs["grid"].flip(0),
+        "itm_labels": torch.tensor([0, 0, 1, 1]),
+    }
+    targets = torch.tensor([[1.0, 0, 0], [0, 1.0, 0.3], [0, 0, 1.0], [0.6, 0, 0]])
+    return {"captions": captions, "questions": pairs | {"targets": targets}}
+
+
+def test_the_total_is_the_weighted_sum(model: ViltModel) -> None:
+    recipe = ObjectivesRecipe(MlmRecipe(2.0), ItmRecipe(0.5), WpaRecipe(0.1), VqaRecipe(3.0))
+    found = ObjectiveLosses(model, recipe)(_batch())
+    expected = 2 * found["mlm"] + 0.5 * found["itm"] + 0.1 * found["wpa"] + 3 * found["vqa"]
+    assert found["loss"].item() == pytest.approx(expected.item())
+    assert found["loss"].requires_grad
+    assert not any(value.requires_grad for name, value in found.items() if name != "loss")
+
+
+def test_each_loss_is_its_definition(model: ViltModel) -> None:
+    batch = _batch()
+    captions, questions = batch["captions"], batch["questions"]
+    recipe = ObjectivesRecipe(MlmRecipe(), ItmRecipe(), WpaRecipe(), VqaRecipe())
+    found = ObjectiveLosses(model, recipe)(batch)
+    text = captions["text_mask"]
+    words = model.mlm_logits(captions["patches"], captions["grid"], captions["mlm_ids"], text)
+    assert found["mlm"].item() == pytest.approx(masked_language_loss(words, captions["mlm_targets"]).item(), rel=1e-5)
+    shown = (captions["itm_patches"], captions["itm_grid"], captions["input_ids"], text)
+    matching = F.cross_entropy(model.itm_logits(*shown), captions["itm_labels"])
+    assert found["itm"].item() == pytest.approx(matching.item(), rel=1e-5)
+    output = model.encode(*shown)
+    distance = align_words_to_patches(output.text_feats, text, output.image_feats, output.image_mask).distance
+    assert found["wpa"].item() == pytest.approx((distance[2:].sum() - distance[:2].sum()).item() / 4, rel=1e-4)
+    logits = model.vqa_logits(questions["patches"], questions["grid"], questions["input_ids"], text)
+    answers = F.binary_cross_entropy_with_logits(logits, questions["targets"], reduction="sum") / 4
+    assert found["vqa"].item() == pytest.approx(answers.item(), rel=1e-5)
+
+
+def test_cross_entropy_on_normalised_answers(model: ViltModel) -> None:
+    questions = _batch()["questions"]
+    found = ObjectiveLosses(model, ObjectivesRecipe(vqa=VqaRecipe(loss="ce")))({"questions": questions})
+    logits = model.vqa_logits(questions["patches"], questions["grid"], questions["input_ids"], questions["text_mask"])
+    shares = questions["targets"] / questions["targets"].sum(1, keepdim=True)
+    assert found["vqa"].item() == pytest.approx(-(shares * logits.log_softmax(-1)).sum(1).mean().item(), rel=1e-5)
+
+
+def test_a_batch_without_matching_has_no_matching_loss(model: ViltModel) -> None:
+    batch = _batch()
+    for name in ("itm_patches", "itm_grid", "itm_labels"):
+        batch["captions"].pop(name)
+    found = ObjectiveLosses(model, ObjectivesRecipe(MlmRecipe(), ItmRecipe()))(batch)
+    assert found.keys() == {"loss", "mlm", "mlm_accuracy"}
