@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from vlp_spec.errors import ConfigError
 
 from vlp_models.training.recipe import ComputeRecipe
 
+logger = logging.getLogger(__name__)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 # accelerate takes a device of one's choice from nowhere else.
 _DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
@@ -40,6 +42,11 @@ def training_machine(device: str, compute: ComputeRecipe) -> Iterator[Accelerato
     # Numbers near 0 of trained layer norms and of Adam's moments slow a CPU down several times.
     torch.set_flush_denormal(True)
     accelerator = _build(device, compute.precision)
+    if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ:
+        logger.warning(
+            "several processes were announced (MASTER_ADDR is set) and one trains; without MPI, start several on "
+            "CPUs with: accelerate launch --multi_gpu --num_processes N -m vlp_cli train RECIPE --device cpu"
+        )
     try:
         yield accelerator
         accelerator.end_training()

@@ -1,0 +1,103 @@
+"""Training in real processes: killed and resumed, and shared by two."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_pictures import recipe_text, write_jsonl
+from vlp_models.checkpoints import load_checkpoint
+from vlp_models.training.run_state import saved_steps
+
+TIMEOUT_S = 180
+SUPPORT = Path(__file__).parents[1] / "support"
+EVERYTHING = """
+[objectives.mlm]
+probability = 0.5
+[objectives.itm]
+negatives = "hard"
+[objectives.wpa]
+"""
+# --multi_gpu is accelerate's only launcher of several processes without MPI; on CPUs they talk by gloo.
+TWO_PROCESSES = (
+    *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+    *("--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_jsonl(tmp_path_factory.mktemp("pictures"), {"train": 24, "val": 6})
+    path = root / "recipe.toml"
+    path.write_text(recipe_text(root) + EVERYTHING)
+    return path
+
+
+def _environment() -> dict[str, str]:
+    # Free ports of the launcher's own choice; one thread, as the recipe has it.
+    return os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _finish(arguments: Sequence[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], env=_environment(), timeout=TIMEOUT_S, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def _train(recipe: Path, out_dir: Path, *more: str) -> list[str]:
+    overrides = ["optimisation.max_steps=200", "checkpoint.every=5", "model.dropout=0.1", "optimisation.ema_decay=0.9"]
+    settings = [word for override in overrides for word in ("--set", override)]
+    return ["-m", "vlp_cli", "train", str(recipe), "--device", "cpu", "--no-progress", "--out", str(out_dir),
+            *settings, *more]  # fmt: skip
+
+
+def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(recipe: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    _finish(_train(recipe, whole))
+    process = subprocess.Popen(
+        [sys.executable, *_train(recipe, broken)], env=_environment(), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    with process.stderr as lines:
+        assert any("step 20: saved" in line for line in lines)
+        process.send_signal(signal.SIGKILL)
+        process.wait(TIMEOUT_S)
+    stopped_at = saved_steps(broken / "checkpoints")[-1]
+    assert 20 <= stopped_at < 200
+    assert not (broken / "final").exists()
+    told = _finish(_train(recipe, broken, "--resume"))
+    assert f"resumed at step {stopped_at}" in told
+    expected, found = (load_file(folder / "final" / "model.safetensors") for folder in (whole, broken))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_two_processes_train_one_model(recipe: Path, tmp_path: Path) -> None:
+    told = _finish([*TWO_PROCESSES, *_train(recipe, tmp_path, "--set", "optimisation.max_steps=6")])
+    assert f"finished: {tmp_path / 'final'}" in told
+    assert {path.name for path in (tmp_path / "checkpoints" / "step-6").glob("rng-*")} == {"rng-0.pt", "rng-1.pt"}
+    assert load_checkpoint(tmp_path / "final").config.heads == ("vqa", "itm", "mlm")
+
+
+def test_two_processes_have_the_gradients_of_one_with_the_double_batch(recipe: Path, tmp_path: Path) -> None:
+    double = tmp_path / "double.toml"
+    double.write_text(recipe.read_text().replace("batch_size = 4", "batch_size = 8"))
+    script = str(SUPPORT / "write_gradients.py")
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    _finish([script, str(double), str(tmp_path), str(one)])
+    _finish([*TWO_PROCESSES, script, str(recipe), str(tmp_path), str(two)])
+    expected, found = load_file(one), load_file(two)
+    assert (expected.pop("processes").item(), found.pop("processes").item()) == (1, 2)
+    assert expected.keys() == found.keys()
+    assert max(value.abs().max().item() for value in expected.values()) > 0.1
+    for name, value in expected.items():
+        assert torch.allclose(value, found[name], rtol=0, atol=1e-5), name
