@@ -1,9 +1,9 @@
 """A module that stands in for `tensorrt`: the names and parameters of the real API, and nothing else.
 
-tests/golden/tensorrt_api/api.json lists the classes, methods with their parameters, properties and enumerations that the
-Python bindings of TensorRT 10.3 and 10.16 share, as read from the real modules. A name that is not there raises
-AttributeError here, as it would there; a call whose arguments fit no overload raises TypeError. What the listed names do
-is played: a plan is the ONNX graph itself, and a run reads and writes memory by address, like the real one.
+tests/golden/tensorrt_api/api.json lists the classes, methods with their parameters, properties and enumerations that
+the Python bindings of TensorRT 10.3 and 10.16 share, as read from the real modules. A name that is not there raises
+AttributeError here, as it would there; a call whose arguments fit no overload raises TypeError. What the listed names
+do is played: a plan is the ONNX graph itself, and a run reads and writes memory by address, like the real one.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _builder_config(module: types.ModuleType, machine: Machine) -> dict[str, Any
     }
 
 
-def _set_shape(self: Any, input: str, min: Any, opt: Any, max: Any) -> None:  # noqa: A002 - the API's own names
+def _set_shape(self: Any, input: str, min: Any, opt: Any, max: Any) -> None:
     assert all(a <= b <= c for a, b, c in zip(min, opt, max, strict=True)), "shapes out of order"
     self.shapes[input] = (min, opt, max)
 

@@ -22,4 +22,8 @@ def scenes(*, root: Path, train: int, val: int, test: int, seed: int, shard_size
 
     config = ScenesConfig({"train": train, "val": val, "test": test}, seed, shard_size, workers)
     with tqdm(total=train + val + test, unit="picture") as bar:
-        write_scenes(root, config, lambda split, done, count: bar.update())
+
+        def advance(split: str, done: int, count: int) -> None:
+            bar.update()
+
+        write_scenes(root, config, advance)

@@ -20,7 +20,8 @@ def train(
 ) -> None:
     """Train a model by RECIPE, a TOML file or the name of a shipped recipe.
 
-    Several processes or GPUs: accelerate launch --num_processes N -m vlp_cli train RECIPE.
+    Several GPUs: accelerate launch --multi_gpu --num_processes N -m vlp_cli train RECIPE (with --device cpu the same
+    on CPUs). batch_size is that of one process. SIGTERM saves and stops; --resume continues exactly where it was.
     """
     from vlp_models.training.recipe_file import load_recipe
     from vlp_models.training.run import RunOptions, run_training

@@ -35,19 +35,15 @@ def training_machine(device: str, compute: ComputeRecipe) -> Iterator[Accelerato
     """
     check_device(device)
     threads, chosen_before = torch.get_num_threads(), os.environ.get(_DEVICE_VARIABLE)
-    if ":" in device:
-        os.environ[_DEVICE_VARIABLE] = device
-    if compute.num_threads:
-        torch.set_num_threads(compute.num_threads)
-    # Numbers near 0 of trained layer norms and of Adam's moments slow a CPU down several times.
-    torch.set_flush_denormal(True)
-    accelerator = _build(device, compute.precision)
-    if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ:
-        logger.warning(
-            "several processes were announced (MASTER_ADDR is set) and one trains; without MPI, start several on "
-            "CPUs with: accelerate launch --multi_gpu --num_processes N -m vlp_cli train RECIPE --device cpu"
-        )
     try:
+        if ":" in device:
+            os.environ[_DEVICE_VARIABLE] = device
+        if compute.num_threads:
+            torch.set_num_threads(compute.num_threads)
+        # Numbers near 0 of trained layer norms and of Adam's moments slow a CPU down several times.
+        torch.set_flush_denormal(True)
+        accelerator = _build(device, compute.precision)
+        _check_processes(accelerator)
         yield accelerator
         accelerator.end_training()
     finally:
@@ -57,6 +53,15 @@ def training_machine(device: str, compute: ComputeRecipe) -> Iterator[Accelerato
         if ":" in device:
             os.environ.pop(_DEVICE_VARIABLE)
             os.environ.update({_DEVICE_VARIABLE: chosen_before} if chosen_before else {})
+
+
+def _check_processes(accelerator: Accelerator) -> None:
+    """Notice that a launcher started one process where several were wanted, which it does without a word."""
+    if accelerator.num_processes == 1 and "MASTER_ADDR" in os.environ:
+        logger.warning(
+            "several processes were announced (MASTER_ADDR is set) and one trains; without MPI, start several on "
+            "CPUs with: accelerate launch --multi_gpu --num_processes N -m vlp_cli train RECIPE --device cpu"
+        )
 
 
 def check_device(device: str) -> None:

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_pictures import recipe_text, write_jsonl, write_shards
 from vlp_models.checkpoints import load_checkpoint
-from vlp_models.training import run
+from vlp_models.training import machine, run
+from vlp_models.training.recipe import ComputeRecipe
 from vlp_models.training.recipe_file import parse_recipe
 from vlp_models.training.run import RunOptions, run_training
 from vlp_models.training.run_state import saved_steps
@@ -235,3 +236,29 @@ def test_the_bar_shows_losses(pictures: Path, tmp_path: Path, capsys: pytest.Cap
     assert "4/4" in shown
     assert "samples_per_s" in shown
     assert "eval" in shown
+
+
+def test_processes_that_did_not_start_are_noticed(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    _train(pictures, tmp_path, ["optimisation.max_steps=1"])
+    assert "--multi_gpu" in caplog.text
+
+
+def test_a_chosen_gpu_is_told_to_accelerate_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+
+    def build(device: str, precision: str) -> None:
+        seen.append(os.environ.get("ACCELERATE_TORCH_DEVICE"))
+        raise RuntimeError("no GPU here")
+
+    monkeypatch.setattr(machine, "_build", build)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for before, after in ((None, None), ("cuda:0", "cuda:0")):
+        if before:
+            monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", before)
+        with pytest.raises(RuntimeError), machine.training_machine("cuda:1", ComputeRecipe()):
+            pass
+        assert os.environ.get("ACCELERATE_TORCH_DEVICE") == after
+    assert seen == ["cuda:1", "cuda:1"]

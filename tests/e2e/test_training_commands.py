@@ -1,0 +1,72 @@
+"""`vlpserve train` and `vlpserve evaluate` one after another, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from tiny_pictures import recipe_text, write_jsonl
+from tiny_repository import publish
+from vlp_cli.main import cli
+
+
+@pytest.fixture(autouse=True)
+def _logging_left_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_jsonl(tmp_path_factory.mktemp("data"), {"train": 12, "test": 6})
+    (root / "recipe.toml").write_text(recipe_text(root))
+    return root
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_train_then_evaluate(data: Path, tmp_path: Path) -> None:
+    trained = _run("train", data / "recipe.toml", "--device", "cpu", "--out", tmp_path / "run", "--no-progress")
+    assert trained.exit_code == 0, trained.output
+    assert f"finished: {tmp_path / 'run' / 'final'}" in trained.stderr
+    written = tmp_path / "predictions.jsonl"
+    table = _run("evaluate", tmp_path / "run" / "final", "--data", data, "--predictions", written)
+    assert table.exit_code == 0, table.output
+    assert "baseline answers counted on split 'train'" in table.stdout
+    assert {"colour", "existence", "macro", "all"} <= {line.split(" ")[0] for line in table.stdout.splitlines()[2:]}
+    assert len(written.read_text().splitlines()) == 12
+    found = json.loads(_run("evaluate", tmp_path / "run" / "final", "--data", data, "--json", "--limit", 4).stdout)
+    assert found["questions"] == 4
+    assert found["types"].keys() == {"colour", "existence"}
+    again = _run("train", data / "recipe.toml", "--device", "cpu", "--out", tmp_path / "run", "--no-progress")
+    assert again.exit_code == 2
+    assert "holds a run" in again.output
+
+
+def test_a_deployment_is_evaluated(data: Path, tmp_path: Path) -> None:
+    publish(tmp_path, "tiny")
+    found = _run("evaluate", "--repository", tmp_path, "--model", "tiny", "--data", data, "--json", "--blind")
+    assert json.loads(found.stdout)["model"] == "tiny@1"
+
+
+def test_faults_of_a_recipe_are_told_in_words(data: Path) -> None:
+    failed = _run("train", data / "recipe.toml", "--set", "data.rot=x", "--set", "optimisation.lr=-1")
+    assert failed.exit_code == 2
+    assert "recipe: data.rot: unknown key; did you mean 'root'?" in failed.output
+    assert "recipe: optimisation.lr: got -1.0, expected above 0" in failed.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["checkpoint", "--repository", "x", "--model", "y"], ["--model", "y"]])
+def test_evaluate_wants_one_model(data: Path, arguments: list[str]) -> None:
+    failed = _run("evaluate", "--data", data, *arguments)
+    assert failed.exit_code == 2
+    assert "either CHECKPOINT, or both" in failed.output
