@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-import torch
 from vlp_models.checkpoints import LoadedCheckpoint, load_checkpoint
-from vlp_pipeline.pipeline import Item, VqaPipeline
 from vlp_pipeline.registry import build_pipeline
 from vlp_spec.deployment import Deployment, GraphRef, OutputProof, Proof, check_name
-from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import CANARY_ASSET
-from vlp_spec.tasks import Task, VqaQuery
+from vlp_spec.tasks import Task
 
 from vlp_export.digests import folder_digests, weights_digest
+from vlp_export.evidence import gather_evidence, write_canary
 from vlp_export.float16_storage import store_as_float16
 from vlp_export.int8 import quantize_rows
 from vlp_export.onnx_graph import export_graph, save_graph
-from vlp_export.operators import check_operators
-from vlp_export.plan import Arrays, ExportPlan
+from vlp_export.operators import INT8_OPERATORS, check_operators
+from vlp_export.options import ExportOptions
+from vlp_export.plan import ExportPlan
 from vlp_export.plans import plan_export
 from vlp_export.progress import Progress, Stage, no_progress
-from vlp_export.proof import TOLERANCES, ProofSample, SampleBatch, check_proof, prove
+from vlp_export.proof import TOLERANCES, check_proof, prove
 from vlp_export.publish import StagedDeployment, StagedGraph, publish
-from vlp_export.samples import dataset_samples, made_up_samples
+from vlp_export.samples import RawSample, dataset_samples, made_up_samples
 from vlp_export.session import Runner, onnx_runner
 from vlp_export.staging import staging_folder
 from vlp_export.tensorrt_engine import EngineSettings, build_engine, load_tensorrt
@@ -36,44 +33,7 @@ from vlp_export.tensorrt_profile import profile_shapes
 from vlp_export.tensorrt_runner import engine_runner
 from vlp_export.triton_config import GraphInterface
 
-FORMATS = ("onnx", "tensorrt")
 _PRODUCERS = ("vlpserve", "torch", "onnx", "onnxruntime", "transformers")
-_CANARY_SAMPLES = 3
-_BATCH = 4
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What to make of a checkpoint.
-
-    Attributes:
-        name: of the deployment; None takes the checkpoint's folder or file name. A precision other than fp32 and a
-            format other than onnx are appended.
-        version: None takes the next free one.
-        precision: "fp32" or "int8"; a TensorRT engine takes "fp32", "fp16" or "bf16".
-        format: "onnx" or "tensorrt".
-        proof_samples: how many samples the graph is compared on.
-        proof_data: JSONL data set to take them from; None makes them up.
-    """
-
-    name: str | None = None
-    version: int | None = None
-    precision: str = "fp32"
-    format: str = "onnx"
-    proof_samples: int = 24
-    proof_data: Path | None = None
-    timing_cache: Path | None = None
-
-    def __post_init__(self) -> None:
-        allowed = {"onnx": ("fp32", "int8"), "tensorrt": ("fp32", "fp16", "bf16")}
-        if self.format not in allowed:
-            raise ArtifactError(f"format {self.format!r}: expected one of {', '.join(FORMATS)}")
-        if self.precision not in allowed[self.format]:
-            raise ArtifactError(
-                f"precision {self.precision!r}: the format {self.format} takes {', '.join(allowed[self.format])}"
-            )
-        if self.proof_samples < 1:
-            raise ArtifactError(f"proof samples: got {self.proof_samples}, expected at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +78,7 @@ def export_checkpoint(
     """Export, prove and publish a checkpoint.
 
     Args:
-        source: a checkpoint directory, a published file, or a hub id.
+        source: a checkpoint directory, a published file, or a hub id. Zoo names are the command's business.
         repository: made where it is not there.
         task: which head.
         options: name, precision, format, proof.
@@ -157,9 +117,8 @@ def export_checkpoint(
 class _Manifest:
     """The manifest but for the version, which publication decides."""
 
-    def __init__(self, job: _Job, task: Task, proof: Proof) -> None:
-        self._job, self._task, self._proof = job, task, proof
-        self._weights = weights_digest(job.checkpoint.model.state_dict())
+    def __init__(self, job: _Job, task: Task, proof: Proof, weights: str = "") -> None:
+        self._job, self._task, self._proof, self._weights = job, task, proof, weights
 
     def __call__(self, version: int) -> Deployment:
         job = self._job
@@ -185,7 +144,7 @@ class _Manifest:
             canary_tolerance=bound * tolerances.canary_factor,
             source={
                 "id": Path(job.checkpoint.source).name,
-                "sha256": weights_digest(job.checkpoint.model.state_dict()),
+                "sha256": self._weights,
             },
             producers=_producer_versions(),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -198,23 +157,29 @@ def _prepare(job: _Job, task: Task) -> _Manifest:
     job.assets_dir.mkdir()
     for file_name, content in job.plan.assets.items():
         (job.assets_dir / file_name).write_bytes(content)
-    job.progress(Stage.SAMPLES)
-    pipeline = build_pipeline(_Manifest(job, task, _no_proof())(1), job.assets_dir)
-    items = _items(job, pipeline)
     job.progress(Stage.REFERENCE)
-    samples = [_reference(job.plan, pipeline, item) for item in items]
+    pipeline = build_pipeline(_Manifest(job, task, _no_proof())(1), job.assets_dir)
+    evidence = gather_evidence(job.plan, pipeline, _raw_samples(job))
     run = _build(job)
     job.progress(Stage.PROOF)
     proof = prove(
         run,
-        samples,
-        _mixed_batches(pipeline, items),
+        evidence.samples,
+        evidence.batches,
         answer_output=job.plan.answer_output,
         tolerances=TOLERANCES[job.options.precision],
+        min_agreement=job.options.agreement_bound,
     )
     check_proof(proof, job.graph_name)
-    _write_canary(job, pipeline, items[:_CANARY_SAMPLES], samples[:_CANARY_SAMPLES])
-    return _Manifest(job, task, proof)
+    write_canary(evidence.canary, job.assets_dir / CANARY_ASSET)
+    return _Manifest(job, task, proof, weights_digest(job.checkpoint.model.state_dict()))
+
+
+def _raw_samples(job: _Job) -> list[RawSample]:
+    options, checkpoint = job.options, job.checkpoint
+    if options.proof_data is not None:
+        return dataset_samples(options.proof_data, options.proof_samples)
+    return made_up_samples(checkpoint.tokenizer, checkpoint.config.max_text_len, options.proof_samples)
 
 
 def _build(job: _Job) -> Runner:
@@ -225,6 +190,7 @@ def _build(job: _Job) -> Runner:
     if job.options.precision == "int8":
         job.progress(Stage.QUANTIZE)
         quantize_rows(model, job.plan.graph.table_inputs)
+        check_operators(model, INT8_OPERATORS)
     store_as_float16(model)
     if job.options.format == "onnx":
         path = job.graph_dir / "model.onnx"
@@ -237,44 +203,6 @@ def _build(job: _Job) -> Runner:
     plan = build_engine(onnx_file, profile_shapes(job.plan.graph.inputs, job.plan.axes), settings)
     (job.graph_dir / "model.plan").write_bytes(plan)
     return engine_runner(plan, job.plan.graph.inputs, job.plan.graph.outputs)
-
-
-def _items(job: _Job, pipeline: VqaPipeline) -> list[Item]:
-    options, checkpoint = job.options, job.checkpoint
-    if options.proof_data is not None:
-        raw = dataset_samples(options.proof_data, options.proof_samples)
-    else:
-        raw = made_up_samples(checkpoint.tokenizer, checkpoint.config.max_text_len, options.proof_samples)
-    return [pipeline.prepare(pipeline.prepare_image(sample.image), VqaQuery(sample.question)) for sample in raw]
-
-
-def _reference(plan: ExportPlan, pipeline: VqaPipeline, item: Item) -> ProofSample:
-    """The checkpoint's outputs for one sample alone."""
-    feeds = pipeline.collate([item])
-    arguments = [torch.from_numpy(feeds[spec.name]) for spec in plan.graph.inputs]
-    with torch.no_grad():
-        outputs = plan.graph.module(*arguments)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    expected: Arrays = {
-        spec.name: output.float().numpy() for spec, output in zip(plan.graph.outputs, outputs, strict=True)
-    }
-    return ProofSample(feeds, expected)
-
-
-def _mixed_batches(pipeline: VqaPipeline, items: Sequence[Item]) -> list[SampleBatch]:
-    """Every sample in a batch with others of other sizes; a single sample twice."""
-    groups = [tuple(range(start, min(start + _BATCH, len(items)))) for start in range(0, len(items), _BATCH)]
-    rows = [group if len(group) > 1 else (0, *group) for group in groups]
-    return [SampleBatch(pipeline.collate([items[index] for index in group]), group) for group in rows]
-
-
-def _write_canary(job: _Job, pipeline: VqaPipeline, items: Sequence[Item], samples: Sequence[ProofSample]) -> None:
-    inputs: Mapping[str, np.ndarray] = pipeline.collate(items)
-    names = [spec.name for spec in job.plan.graph.outputs]
-    outputs = {name: np.concatenate([sample.expected[name] for sample in samples]) for name in names}
-    arrays = {f"input.{name}": array for name, array in inputs.items()}
-    arrays |= {f"output.{name}": array for name, array in outputs.items()}
-    np.savez_compressed(job.assets_dir / CANARY_ASSET, **arrays)  # type: ignore[arg-type]
 
 
 def _interface(plan: ExportPlan) -> GraphInterface:

@@ -10,8 +10,7 @@ class Stage(StrEnum):
     """What the exporter is doing; the order is that of a run, and not every run has all of them."""
 
     LOAD = "load checkpoint"
-    SAMPLES = "prepare proof samples"
-    REFERENCE = "run checkpoint"
+    REFERENCE = "run checkpoint on proof samples"
     GRAPH = "export graph"
     QUANTIZE = "quantize graph"
     ENGINE = "build engine"

@@ -31,7 +31,9 @@ class ProofTolerances:
         relative: the same as a share of the spread.
         batch_absolute: bound of |alone - in a batch| of the graph itself.
         batch_relative: the same as a share of the spread.
-        agreement: smallest share of samples with the same answer.
+        agreement: smallest share of real samples with the same answer.
+        agreement_made_up: the same of made-up samples. They are unlike what a model was trained on: its answers to
+            them are often near ties, which rounding tips over.
         canary_factor: the canary's bound on another machine, as a multiple of that of |graph - checkpoint|.
     """
 
@@ -40,14 +42,18 @@ class ProofTolerances:
     batch_absolute: float
     batch_relative: float
     agreement: float
+    agreement_made_up: float
     canary_factor: float = 2.0
 
 
+# The int8 bound on single values is wide, for one ambiguous picture may fall to the other side of a decision inside the
+# network: what holds an int8 graph is the agreement. Its rows are rounded alike alone and in company, but a last bit
+# of a float32 sum that depends on the batch's shape can move a value to the next step.
 TOLERANCES = {
-    "fp32": ProofTolerances(1e-4, 1e-4, 1e-4, 1e-4, agreement=1.0),
-    "fp16": ProofTolerances(1e-2, 5e-2, 1e-2, 2e-2, agreement=0.97),
-    "bf16": ProofTolerances(5e-2, 2e-1, 5e-2, 1e-1, agreement=0.95),
-    "int8": ProofTolerances(1e-2, 5e-1, 1e-2, 2e-1, agreement=0.95),
+    "fp32": ProofTolerances(1e-4, 1e-4, 1e-4, 1e-4, agreement=0.998, agreement_made_up=0.998),
+    "fp16": ProofTolerances(1e-2, 5e-2, 1e-2, 2e-2, agreement=0.98, agreement_made_up=0.9),
+    "bf16": ProofTolerances(5e-2, 2e-1, 5e-2, 1e-1, agreement=0.96, agreement_made_up=0.8),
+    "int8": ProofTolerances(1e-2, 1.0, 1e-2, 5e-2, agreement=0.96, agreement_made_up=0.8),
 }
 
 
@@ -78,6 +84,7 @@ def prove(
     *,
     answer_output: str,
     tolerances: ProofTolerances,
+    min_agreement: float | None = None,
 ) -> Proof:
     """Measure a graph.
 
@@ -87,6 +94,7 @@ def prove(
         batches: every sample in at least one, with others of other sizes.
         answer_output: (1, labels) output whose largest entry is the answer.
         tolerances: of the graph's precision.
+        min_agreement: smallest share of samples with the same answer; None takes that for real samples.
 
     Returns:
         The figures; they may or may not hold, see `check_proof`.
@@ -115,7 +123,8 @@ def prove(
                 batch_tolerance=max(tolerances.batch_absolute, tolerances.batch_relative * spread),
             )
         )
-    return Proof(tuple(proofs), len(samples), agreeing / len(samples), tolerances.agreement)
+    least = tolerances.agreement if min_agreement is None else min_agreement
+    return Proof(tuple(proofs), len(samples), agreeing / len(samples), least)
 
 
 def check_proof(proof: Proof, graph: str) -> None:

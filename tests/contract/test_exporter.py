@@ -110,8 +110,8 @@ def test_a_graph_that_is_not_its_checkpoint_is_not_published(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoil(model: onnx.ModelProto) -> int:
-        weight = next(item for item in model.graph.initializer if len(item.dims) == 2 and item.data_type == 1)
-        changed = onnx.numpy_helper.to_array(weight) + np.float32(0.5)
+        weight = next(item for item in model.graph.initializer if len(item.dims) == 2 and len(LABELS) in item.dims)
+        changed = onnx.numpy_helper.to_array(weight) * np.float32(1.5)
         weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
         return 0
 

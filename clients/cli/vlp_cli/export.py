@@ -19,6 +19,7 @@ import click
 @click.option("--labels", type=click.Path(path_type=Path), help="JSON of answers, likewise.")
 @click.option("--proof-data", type=click.Path(path_type=Path), help="JSONL data set to prove the graph on.")
 @click.option("--proof-samples", type=click.IntRange(min=1), default=24, show_default=True)
+@click.option("--min-agreement", type=click.FloatRange(0, 1), help="Share of samples that must keep their answer.")
 @click.option("--timing-cache", type=click.Path(path_type=Path), help="TensorRT's kernel timings, kept in this file.")
 def export(  # noqa: PLR0913 - one parameter an option
     checkpoint: str,
@@ -32,10 +33,12 @@ def export(  # noqa: PLR0913 - one parameter an option
     labels: Path | None,
     proof_data: Path | None,
     proof_samples: int,
+    min_agreement: float | None,
     timing_cache: Path | None,
 ) -> None:
     """Export CHECKPOINT: a directory, the name of a shipped model, a hub id, or a published .ckpt file."""
-    from vlp_export.exporter import ExportOptions, export_checkpoint
+    from vlp_export.exporter import export_checkpoint
+    from vlp_export.options import ExportOptions
     from vlp_export.proof import proof_table
     from vlp_spec.tasks import Task
     from vlp_zoo import zoo_path
@@ -46,7 +49,16 @@ def export(  # noqa: PLR0913 - one parameter an option
         shipped if is_shipped else checkpoint,
         repository=repository,
         task=Task(task),
-        options=ExportOptions(name, version, precision, format_, proof_samples, proof_data, timing_cache),
+        options=ExportOptions(
+            name=name,
+            version=version,
+            precision=precision,
+            format=format_,
+            proof_samples=proof_samples,
+            proof_data=proof_data,
+            min_agreement=min_agreement,
+            timing_cache=timing_cache,
+        ),
         tokenizer=tokenizer,
         labels=labels,
         progress=lambda stage: click.echo(f"{stage}...", err=True),
