@@ -6,6 +6,7 @@ It lies at `deployments/<name>/<version>.json` of a repository, beside the folde
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,13 +86,14 @@ class Proof:
     min_agreement: float
 
     def holds(self) -> bool:
-        """Whether every figure is within its bound (a NaN is not)."""
+        """Whether every figure is within its bound; a NaN is not, and an infinite bound is none."""
         return (
             bool(self.outputs)
             and self.samples > 0
             and self.agreement >= self.min_agreement
             and all(
-                proof.max_abs_diff <= proof.tolerance and proof.max_batch_diff <= proof.batch_tolerance
+                proof.max_abs_diff <= proof.tolerance < math.inf
+                and proof.max_batch_diff <= proof.batch_tolerance < math.inf
                 for proof in self.outputs
             )
         )

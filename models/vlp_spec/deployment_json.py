@@ -35,6 +35,11 @@ def parse_deployment(text: str) -> Deployment:
     check_name(deployment.name)
     for graph in deployment.graphs:
         check_name(graph.name)
+        for path in graph.files:
+            for part in path.split("/"):
+                check_name(part)
+    for asset in deployment.assets:
+        check_name(asset)
     if deployment.version < 1:
         raise ArtifactError(f"deployment.version: got {deployment.version}, expected 1 or more")
     if deployment.precision not in PRECISIONS:

@@ -42,4 +42,4 @@ class RepositoryLayout:
 
     def graph_file(self, graph: GraphRef, file_name: str) -> Path:
         """A file of a graph's version folder, such as model.onnx."""
-        return self.graph_dir(graph.name) / str(graph.version) / file_name
+        return self.graph_dir(graph.name) / str(graph.version) / check_name(file_name)

@@ -126,3 +126,21 @@ def test_a_long_wrong_value_is_cut_in_the_message(raw: Raw) -> None:
     with pytest.raises(ArtifactError) as caught:
         parse(raw)
     assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "1/../../x", "", "1//model.onnx", ".hidden"])
+def test_a_file_name_that_leaves_its_folder_is_refused(raw: Raw, path: str) -> None:
+    in_graph = json.loads(json.dumps(raw))
+    in_graph["graphs"][0]["files"] = {path: "0" * 64}
+    in_assets = json.loads(json.dumps(raw))
+    in_assets["assets"] = {path: "0" * 64}
+    for broken in (in_graph, in_assets):
+        with pytest.raises(ArtifactError, match="name"):
+            parse(broken)
+
+
+@pytest.mark.parametrize("bound", ["tolerance", "batch_tolerance"])
+def test_an_infinite_bound_proves_nothing(raw: Raw, bound: str) -> None:
+    assert parse(raw).proof.holds()
+    raw["proof"]["outputs"][0][bound] = float("inf")
+    assert not parse(raw).proof.holds()
