@@ -117,8 +117,8 @@ def prove(
         proofs.append(
             OutputProof(
                 output=name,
-                max_abs_diff=_worst(differences),
-                max_batch_diff=_worst(in_company),
+                max_abs_diff=max(differences),
+                max_batch_diff=max(in_company),
                 tolerance=max(tolerances.absolute, tolerances.relative * spread),
                 batch_tolerance=max(tolerances.batch_absolute, tolerances.batch_relative * spread),
             )
@@ -156,12 +156,7 @@ def proof_table(proof: Proof) -> list[str]:
 
 
 def _difference(got: np.ndarray, expected: np.ndarray) -> float:
-    """Largest absolute difference; infinite where shapes differ, so that it holds no bound."""
-    if got.size != expected.size:
+    """Largest absolute difference; infinite where sizes differ or a number is none, so that it holds no bound."""
+    if got.size != expected.size or not (np.isfinite(got).all() and np.isfinite(expected).all()):
         return float("inf")
     return float(np.max(np.abs(got.astype(np.float64).ravel() - expected.astype(np.float64).ravel())))
-
-
-def _worst(values: Sequence[float]) -> float:
-    """Largest value; a NaN anywhere counts as infinite, for JSON has no NaN and no bound must hold."""
-    return float("inf") if not values or np.isnan(values).any() else max(values)

@@ -56,14 +56,14 @@ def make_tensorrt(machine: Machine, version: str = "10.16.1.11") -> types.Module
 
 def _make_class(name: str, known: dict[str, Any], played: dict[str, Any], machine: Machine) -> type:
     """A class with exactly the listed methods and properties; those without a behaviour say so."""
-    unknown = set(played) - set(known["methods"]) - set(known["properties"]) - {"__bytes__", "_setup"}
+    unknown = set(played) - set(known["methods"]) - set(known["properties"]) - {"__bytes__"}
     assert not unknown, f"the stand-in plays {name}.{unknown}, which the real API does not have"
     body: dict[str, Any] = {}
     for method, overloads in known["methods"].items():
         body[method] = _make_method(f"{name}.{method}", overloads, played.get(method), machine)
     for prop in known["properties"]:
         body[prop] = property(played[prop]) if prop in played else property(_not_played(f"{name}.{prop}"))
-    body.update({key: value for key, value in played.items() if key in ("__bytes__", "_setup")})
+    body.update({key: value for key, value in played.items() if key == "__bytes__"})
     return type(name, (), body)
 
 
@@ -98,9 +98,9 @@ def _not_played(label: str) -> Callable[[Any], Any]:
 
 
 def _new(module: types.ModuleType, name: str, **state: Any) -> Any:
-    """An instance that the API gives out and that nobody constructs."""
+    """An instance that the API gives out and that nobody constructs; what it remembers is under one private name."""
     instance = object.__new__(getattr(module, name))
-    instance.__dict__.update(state)
+    instance._played = types.SimpleNamespace(**state)
     return instance
 
 
@@ -108,20 +108,20 @@ def _behaviours(module: types.ModuleType, machine: Machine) -> dict[str, dict[st
     return {
         "Builder": _builder(module, machine),
         "INetworkDefinition": {
-            "num_inputs": lambda self: len(self.model.graph.input),
-            "get_input": lambda self, index: _new(module, "ITensor", tensor=self.model.graph.input[index].name),
+            "num_inputs": lambda self: len(self._played.model.graph.input),
+            "get_input": lambda self, index: _new(module, "ITensor", tensor=self._played.model.graph.input[index].name),
         },
-        "ITensor": {"name": lambda self: self.tensor},
+        "ITensor": {"name": lambda self: self._played.tensor},
         "OnnxParser": _parser(module, machine),
         "ParserError": {
-            "desc": lambda self: self.fault[2],
+            "desc": lambda self: self._played.fault[2],
             "node": lambda self: 7,
-            "node_name": lambda self: self.fault[0],
-            "node_operator": lambda self: self.fault[1],
+            "node_name": lambda self: self._played.fault[0],
+            "node_operator": lambda self: self._played.fault[1],
         },
         "IBuilderConfig": _builder_config(module, machine),
-        "ITimingCache": {"serialize": lambda self: _new(module, "IHostMemory", content=self.content + b"+")},
-        "IHostMemory": {"__bytes__": lambda self: self.content},
+        "ITimingCache": {"serialize": lambda self: _new(module, "IHostMemory", content=self._played.content + b"+")},
+        "IHostMemory": {"__bytes__": lambda self: self._played.content},
         "IOptimizationProfile": {"set_shape": _set_shape},
         "Runtime": {"deserialize_cuda_engine": lambda self, plan: _load(module, plan)},
         "ICudaEngine": _engine(module),
@@ -133,8 +133,8 @@ def _builder(module: types.ModuleType, machine: Machine) -> dict[str, Any]:
     def build(self: Any, network: Any, config: Any) -> Any:
         if machine.build_fails:
             return None
-        assert len(config.profiles) == 1, "a network with dynamic shapes needs a profile"
-        content = PLAN_MARK + network.model.SerializeToString()
+        assert len(config._played.profiles) == 1, "a network with dynamic shapes needs a profile"
+        content = PLAN_MARK + network._played.model.SerializeToString()
         return _new(module, "IHostMemory", content=content)
 
     return {
@@ -148,11 +148,11 @@ def _builder(module: types.ModuleType, machine: Machine) -> dict[str, Any]:
 
 def _parser(module: types.ModuleType, machine: Machine) -> dict[str, Any]:
     def init(self: Any, network: Any, logger: Any) -> None:
-        self.network = network
+        self._played = types.SimpleNamespace(network=network)
 
     def parse(self: Any, model: str) -> bool:
         assert isinstance(model, str), "the real parser takes no Path"
-        self.network.model = onnx.load(model)
+        self._played.network._played.model = onnx.load(model)
         return not machine.parser_faults
 
     return {
@@ -165,16 +165,16 @@ def _parser(module: types.ModuleType, machine: Machine) -> dict[str, Any]:
 
 def _builder_config(module: types.ModuleType, machine: Machine) -> dict[str, Any]:
     def set_cache(self: Any, cache: Any, ignore_mismatch: bool) -> bool:
-        return bool(machine.cache_matches or not cache.content)
+        return bool(machine.cache_matches or not cache._played.content)
 
     def add_profile(self: Any, profile: Any) -> int:
-        self.profiles.append(profile)
-        return len(self.profiles) - 1
+        self._played.profiles.append(profile)
+        return len(self._played.profiles) - 1
 
     return {
         "set_memory_pool_limit": lambda self, pool, pool_size: None,
-        "set_flag": lambda self, flag: self.flags.add(flag),
-        "clear_flag": lambda self, flag: self.flags.discard(flag),
+        "set_flag": lambda self, flag: self._played.flags.add(flag),
+        "clear_flag": lambda self, flag: self._played.flags.discard(flag),
         "add_optimization_profile": add_profile,
         "create_timing_cache": lambda self, serialized_timing_cache: _new(
             module, "ITimingCache", content=bytes(serialized_timing_cache)
@@ -185,7 +185,7 @@ def _builder_config(module: types.ModuleType, machine: Machine) -> dict[str, Any
 
 def _set_shape(self: Any, input: str, min: Any, opt: Any, max: Any) -> None:
     assert all(a <= b <= c for a, b, c in zip(min, opt, max, strict=True)), "shapes out of order"
-    self.shapes[input] = (min, opt, max)
+    self._played.shapes[input] = (min, opt, max)
 
 
 def _load(module: types.ModuleType, plan: bytes) -> Any:
@@ -197,10 +197,10 @@ def _load(module: types.ModuleType, plan: bytes) -> Any:
 
 def _engine(module: types.ModuleType) -> dict[str, Any]:
     def values(self: Any) -> dict[str, Any]:
-        return {value.name: value for value in [*self.model.graph.input, *self.model.graph.output]}
+        return {value.name: value for value in [*self._played.model.graph.input, *self._played.model.graph.output]}
 
     def mode(self: Any, name: str) -> Any:
-        is_input = name in {value.name for value in self.model.graph.input}
+        is_input = name in {value.name for value in self._played.model.graph.input}
         return module.TensorIOMode.INPUT if is_input else module.TensorIOMode.OUTPUT  # type: ignore[attr-defined]
 
     def dtype(self: Any, name: str) -> Any:
@@ -208,7 +208,9 @@ def _engine(module: types.ModuleType) -> dict[str, Any]:
         return module.DataType[kind]  # type: ignore[index]
 
     def context(self: Any) -> Any:
-        session = onnxruntime.InferenceSession(self.model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            self._played.model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
         return _new(module, "IExecutionContext", session=session, shapes={}, addresses={})
 
     return {
@@ -222,26 +224,28 @@ def _engine(module: types.ModuleType) -> dict[str, Any]:
 
 def _context(machine: Machine) -> dict[str, Any]:
     def set_shape(self: Any, name: str, shape: tuple[int, ...]) -> bool:
-        self.shapes[name] = tuple(shape)
-        return name in {value.name for value in self.session.get_inputs()}
+        self._played.shapes[name] = tuple(shape)
+        return name in {value.name for value in self._played.session.get_inputs()}
 
     def get_shape(self: Any, name: str) -> tuple[int, ...]:
-        (output,) = [value for value in self.session.get_outputs() if value.name == name]
-        return (self.shapes["grid"][0], *output.shape[1:])
+        (output,) = [value for value in self._played.session.get_outputs() if value.name == name]
+        return (self._played.shapes["grid"][0], *output.shape[1:])
 
     def execute(self: Any, stream_handle: int) -> bool:
         if machine.run_fails:
             return False
         feeds = {}
-        for value in self.session.get_inputs():
+        for value in self._played.session.get_inputs():
             kind = {"tensor(uint8)": "UINT8", "tensor(int32)": "INT32", "tensor(float)": "FLOAT"}[value.type]
-            feeds[value.name] = _at(self.addresses[value.name], self.shapes[value.name], kind).copy()
-        for value, result in zip(self.session.get_outputs(), self.session.run(None, feeds), strict=True):
-            _at(self.addresses[value.name], result.shape, "FLOAT")[...] = result + machine.output_offset
+            feeds[value.name] = _at(self._played.addresses[value.name], self._played.shapes[value.name], kind).copy()
+        for value, result in zip(
+            self._played.session.get_outputs(), self._played.session.run(None, feeds), strict=True
+        ):
+            _at(self._played.addresses[value.name], result.shape, "FLOAT")[...] = result + machine.output_offset
         return True
 
     def set_address(self: Any, name: str, memory: int) -> bool:
-        self.addresses[name] = memory
+        self._played.addresses[name] = memory
         return True
 
     return {

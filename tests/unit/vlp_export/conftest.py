@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from vlp_spec.tensors import TensorSpec
 from vlp_export.publish import StagedDeployment, StagedGraph
 from vlp_export.staging import staging_folder
 from vlp_export.triton_config import GraphInterface
+
+# Tests are imported one by one, not as packages.
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 INTERFACE = GraphInterface(
     inputs=(TensorSpec("grid", "int32", ("batch", 2)), TensorSpec("input_ids", "int32", ("batch", "text"))),
@@ -52,9 +56,6 @@ def stage(staging: Path, name: str = "tiny", graph: str = "tiny-fp32", content: 
     (assets / "labels.json").write_text('["a"]')
     staged = StagedGraph(graph, "onnxruntime", graph_folder, INTERFACE)
     return StagedDeployment(name, staging, (staged,), assets, lambda version: make_deployment(name, version, graph))
-
-
-Stage = Callable[..., StagedDeployment]
 
 
 @pytest.fixture

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from vlp_spec.deployment import PRECISIONS, Proof
+from vlp_spec.errors import ProofError
+
+from vlp_export.proof import TOLERANCES, ProofSample, ProofTolerances, SampleBatch, check_proof, proof_table, prove
+
+TIGHT = ProofTolerances(1e-3, 0.0, 1e-3, 0.0, agreement=1.0, agreement_made_up=0.5)
+EXPECTED = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 2.0]], np.float32)
+
+
+def evidence() -> tuple[list[ProofSample], list[SampleBatch]]:
+    samples = [
+        ProofSample({"row": np.array([row])}, {"logits": EXPECTED[row : row + 1]}) for row in range(len(EXPECTED))
+    ]
+    return samples, [SampleBatch({"row": np.array([0, 1])}, (0, 1)), SampleBatch({"row": np.array([2, 0])}, (2, 0))]
+
+
+class Graph:
+    """Gives the expected rows, plus what a test adds when alone or in company."""
+
+    def __init__(self, alone: np.ndarray | float = 0.0, company: np.ndarray | float = 0.0) -> None:
+        self.alone, self.company = alone, company
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows = feeds["row"]
+        added = self.alone if len(rows) == 1 else self.alone + self.company
+        return {"logits": EXPECTED[rows] + np.broadcast_to(added, (3, 3))[rows]}
+
+
+def measure(graph: Graph, tolerances: ProofTolerances = TIGHT, least: float | None = None) -> Proof:
+    samples, batches = evidence()
+    return prove(graph, samples, batches, answer_output="logits", tolerances=tolerances, min_agreement=least)
+
+
+def test_a_graph_that_is_its_checkpoint_holds() -> None:
+    proof = measure(Graph())
+    assert proof.holds()
+    assert (proof.samples, proof.agreement, proof.outputs[0].max_abs_diff) == (3, 1.0, 0.0)
+    check_proof(proof, "g")
+
+
+def test_a_difference_over_the_bound_is_refused_with_its_figures() -> None:
+    proof = measure(Graph(alone=0.25))
+    assert proof.outputs[0].max_abs_diff == 0.25
+    assert proof.outputs[0].max_batch_diff == 0.0
+    with pytest.raises(ProofError, match=r"0\.25 \(bound 0\.001\)"):
+        check_proof(proof, "g")
+
+
+def test_a_difference_in_company_is_refused() -> None:
+    proof = measure(Graph(company=0.25))
+    assert proof.outputs[0].max_abs_diff == 0.0
+    assert proof.outputs[0].max_batch_diff == 0.25
+    with pytest.raises(ProofError, match="in a batch"):
+        check_proof(proof, "g")
+
+
+def test_other_answers_are_refused() -> None:
+    flip = np.zeros((3, 3))
+    flip[2, 1] = 1.5
+    wide = ProofTolerances(10.0, 0.0, 10.0, 0.0, agreement=0.9, agreement_made_up=0.5)
+    proof = measure(Graph(alone=flip), wide)
+    assert proof.agreement == pytest.approx(2 / 3)
+    with pytest.raises(ProofError, match=r"same answer on 66\.67% of 3 samples \(at least 90\.00%\)"):
+        check_proof(proof, "g")
+    assert measure(Graph(alone=flip), wide, least=0.5).holds()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("place", ["alone", "company"])
+def test_numbers_that_are_none_never_hold(value: float, place: str) -> None:
+    wide = ProofTolerances(1e30, 0.0, 1e30, 0.0, agreement=0.0, agreement_made_up=0.0)
+    spoilt = np.zeros((3, 3))
+    spoilt[0, 0] = value
+    proof = measure(Graph(**{place: spoilt}), wide)
+    assert not proof.holds()
+    assert np.isinf(max(proof.outputs[0].max_abs_diff, proof.outputs[0].max_batch_diff))
+
+
+def test_bounds_follow_the_spread_where_that_is_larger() -> None:
+    relative = ProofTolerances(1e-3, 0.5, 1e-3, 0.25, agreement=1.0, agreement_made_up=1.0)
+    proof = measure(Graph(), relative).outputs[0]
+    assert proof.tolerance == pytest.approx(0.5 * EXPECTED.std())
+    assert proof.batch_tolerance == pytest.approx(0.25 * EXPECTED.std())
+
+
+def test_a_missing_row_is_no_agreement() -> None:
+    samples, _ = evidence()
+    short = SampleBatch({"row": np.array([0, 1])}, (0, 1))
+
+    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows = feeds["row"]
+        return {"logits": EXPECTED[rows] if len(rows) == 1 else EXPECTED[rows][:, :2]}
+
+    proof = prove(run, samples, [short], answer_output="logits", tolerances=TIGHT)
+    assert not proof.holds()
+
+
+def test_every_precision_has_tolerances_and_fp32_is_the_tightest() -> None:
+    assert set(TOLERANCES) == set(PRECISIONS)
+    for name, item in TOLERANCES.items():
+        assert item.agreement >= item.agreement_made_up
+        assert name == "fp32" or item.relative > TOLERANCES["fp32"].relative
+
+
+def test_the_table_names_every_figure() -> None:
+    lines = proof_table(measure(Graph()))
+    assert len(lines) == 3
+    assert lines[-1].startswith("same answer on 100.00% of 3 samples")
