@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import onnx
 from vlp_models.checkpoints import LoadedCheckpoint, load_checkpoint
 from vlp_pipeline.registry import build_pipeline
 from vlp_spec.deployment import Deployment, GraphRef, OutputProof, Proof, check_name
@@ -14,7 +15,7 @@ from vlp_spec.repository import CANARY_ASSET
 from vlp_spec.tasks import Task
 
 from vlp_export.digests import folder_digests, weights_digest
-from vlp_export.evidence import gather_evidence, write_canary
+from vlp_export.evidence import Evidence, gather_evidence, write_canary
 from vlp_export.float16_storage import store_as_float16
 from vlp_export.int8 import quantize_rows
 from vlp_export.onnx_graph import export_graph, save_graph
@@ -160,17 +161,8 @@ def _prepare(job: _Job, task: Task) -> _Manifest:
     job.progress(Stage.REFERENCE)
     pipeline = build_pipeline(_Manifest(job, task, _no_proof())(1), job.assets_dir)
     evidence = gather_evidence(job.plan, pipeline, _raw_samples(job))
-    run = _build(job)
-    job.progress(Stage.PROOF)
-    proof = prove(
-        run,
-        evidence.samples,
-        evidence.batches,
-        answer_output=job.plan.answer_output,
-        tolerances=TOLERANCES[job.options.precision],
-        min_agreement=job.options.agreement_bound,
-    )
-    check_proof(proof, job.graph_name)
+    model = _export_float32(job, evidence)
+    proof = _prove(job, _finish(job, model), evidence, job.options.precision)
     write_canary(evidence.canary, job.assets_dir / CANARY_ASSET)
     return _Manifest(job, task, proof, weights_digest(job.checkpoint.model.state_dict()))
 
@@ -182,17 +174,28 @@ def _raw_samples(job: _Job) -> list[RawSample]:
     return made_up_samples(checkpoint.tokenizer, checkpoint.config.max_text_len, options.proof_samples)
 
 
-def _build(job: _Job) -> Runner:
-    """Write the graph's file and load it back the way it will be served."""
+def _export_float32(job: _Job, evidence: Evidence) -> onnx.ModelProto:
+    """The float32 graph, proved with the tightest bounds: what is quantised or built later starts from the truth."""
     job.progress(Stage.GRAPH)
     model = export_graph(job.plan.graph, job.plan.axes)
     check_operators(model)
+    if job.backend == "onnxruntime" and job.options.precision == "fp32":
+        return model  # proved as it will be served
+    path = job.staging / "float32.onnx"
+    save_graph(model, path)
+    _prove(job, onnx_runner(path), evidence, "fp32")
+    path.unlink()
+    return model
+
+
+def _finish(job: _Job, model: onnx.ModelProto) -> Runner:
+    """Write the graph's file and load it back the way it will be served."""
     if job.options.precision == "int8":
         job.progress(Stage.QUANTIZE)
         quantize_rows(model, job.plan.graph.table_inputs)
         check_operators(model, INT8_OPERATORS)
     store_as_float16(model)
-    if job.options.format == "onnx":
+    if job.backend == "onnxruntime":
         path = job.graph_dir / "model.onnx"
         save_graph(model, path)
         return onnx_runner(path)
@@ -203,6 +206,25 @@ def _build(job: _Job) -> Runner:
     plan = build_engine(onnx_file, profile_shapes(job.plan.graph.inputs, job.plan.axes), settings)
     (job.graph_dir / "model.plan").write_bytes(plan)
     return engine_runner(plan, job.plan.graph.inputs, job.plan.graph.outputs)
+
+
+def _prove(job: _Job, run: Runner, evidence: Evidence, precision: str) -> Proof:
+    """The figures of a graph.
+
+    Raises:
+        ProofError: they do not hold.
+    """
+    job.progress(Stage.PROOF)
+    proof = prove(
+        run,
+        evidence.samples,
+        evidence.batches,
+        answer_output=job.plan.answer_output,
+        tolerances=TOLERANCES[precision],
+        min_agreement=job.options.agreement_bound if precision == job.options.precision else None,
+    )
+    check_proof(proof, f"{job.graph_name} ({precision})")
+    return proof
 
 
 def _interface(plan: ExportPlan) -> GraphInterface:
