@@ -17,6 +17,7 @@ from vlp_spec.tasks import Task
 from vlp_export.digests import folder_digests, weights_digest
 from vlp_export.evidence import Evidence, gather_evidence, write_canary
 from vlp_export.float16_storage import store_as_float16
+from vlp_export.gelu_form import order_gelu
 from vlp_export.int8 import quantize_rows
 from vlp_export.onnx_graph import export_graph, save_graph
 from vlp_export.operators import INT8_OPERATORS, check_operators
@@ -178,6 +179,7 @@ def _export_float32(job: _Job, evidence: Evidence) -> onnx.ModelProto:
     """The float32 graph, proved with the tightest bounds: what is quantised or built later starts from the truth."""
     job.progress(Stage.GRAPH)
     model = export_graph(job.plan.graph, job.plan.axes)
+    order_gelu(model)
     check_operators(model)
     if job.backend == "onnxruntime" and job.options.precision == "fp32":
         return model  # proved as it will be served

@@ -71,6 +71,15 @@ def test_other_answers_are_refused() -> None:
     assert measure(Graph(alone=flip), wide, least=0.5).holds()
 
 
+def test_another_answer_in_company_is_no_agreement() -> None:
+    flip = np.zeros((3, 3))
+    flip[0, 2] = 5.0
+    wide = ProofTolerances(10.0, 0.0, 10.0, 0.0, agreement=1.0, agreement_made_up=0.5)
+    proof = measure(Graph(company=flip), wide)
+    assert proof.agreement == pytest.approx(2 / 3)
+    assert not proof.holds()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("place", ["alone", "company"])
 def test_numbers_that_are_none_never_hold(value: float, place: str) -> None:
