@@ -54,7 +54,7 @@ def test_train_then_evaluate(data: Path, tmp_path: Path) -> None:
 
 def test_a_deployment_is_evaluated(data: Path, tmp_path: Path) -> None:
     publish(tmp_path, "tiny")
-    found = _run("evaluate", "--repository", tmp_path, "--model", "tiny", "--data", data, "--json", "--blind")
+    found = _run("evaluate", "tiny", "--repository", tmp_path, "--data", data, "--json", "--blind")
     assert json.loads(found.stdout)["model"] == "tiny@1"
 
 
@@ -65,8 +65,15 @@ def test_faults_of_a_recipe_are_told_in_words(data: Path) -> None:
     assert "recipe: optimisation.lr: got -1.0, expected above 0" in failed.output
 
 
-@pytest.mark.parametrize("arguments", [[], ["checkpoint", "--repository", "x", "--model", "y"], ["--model", "y"]])
-def test_evaluate_wants_one_model(data: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'SOURCE'"),
+        (["tiny", "--repository", "not-there"], "'not-there' does not exist"),
+        (["not-there"], "not-there"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told(data: Path, arguments: list[str], message: str) -> None:
     failed = _run("evaluate", "--data", data, *arguments)
     assert failed.exit_code == 2
-    assert "either CHECKPOINT, or both" in failed.output
+    assert message in failed.output

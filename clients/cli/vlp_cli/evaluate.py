@@ -12,13 +12,15 @@ from vlp_cli.table import format_table
 
 if TYPE_CHECKING:
     from vlp_models.evaluation.accuracy import AccuracyReport
-    from vlp_models.evaluation.artefacts import AnsweringModel
 
 
 @click.command()
-@click.argument("checkpoint", required=False)
-@click.option("--repository", type=click.Path(path_type=Path), help="Evaluate a deployment of this repository.")
-@click.option("--model", help="The deployment: name or name@version; with --repository.")
+@click.argument("source")
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder whose deployment SOURCE is; without it SOURCE is a checkpoint.",
+)
 @click.option("--data", "root", type=click.Path(path_type=Path, exists=True), required=True, help="Data set folder.")
 @click.option("--split", default="test", show_default=True, help="Split that is asked.")
 @click.option("--train-split", default="train", show_default=True, help="Split that majority answers are counted on.")
@@ -29,9 +31,8 @@ if TYPE_CHECKING:
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write every answer to this JSONL file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def evaluate(  # noqa: PLR0913 - one parameter an option
-    checkpoint: str | None,
+    source: str,
     repository: Path | None,
-    model: str | None,
     root: Path,
     split: str,
     train_split: str,
@@ -42,16 +43,17 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     predictions: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure CHECKPOINT, or a deployment (--repository and --model), on a split of a data set.
+    """Measure SOURCE, a checkpoint or (with --repository) a deployment's name or name@version, on a data set's split.
 
     Scores are mean soft scores of the predicted answers. The baseline always gives the most frequent answer of the
     question's type.
     """
     from tqdm import tqdm
     from vlp_models.evaluation.answering import write_predictions
+    from vlp_models.evaluation.artefacts import open_checkpoint, open_deployment
     from vlp_models.evaluation.evaluate import EvaluationData, evaluate_model
 
-    opened = _open(checkpoint, repository, model, device)
+    opened = open_checkpoint(source, device) if repository is None else open_deployment(repository, source)
     data = EvaluationData(root, split, train_split, limit=limit, blind=blind)
     with tqdm(unit="question", disable=as_json) as bar:
 
@@ -62,16 +64,6 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     if predictions is not None:
         write_predictions(predictions, answered)
     click.echo(_as_json(opened.name, split, report) if as_json else _as_text(opened.name, split, report))
-
-
-def _open(checkpoint: str | None, repository: Path | None, model: str | None, device: str) -> AnsweringModel:
-    from vlp_models.evaluation.artefacts import open_checkpoint, open_deployment
-
-    if checkpoint is not None and repository is None and model is None:
-        return open_checkpoint(checkpoint, device)
-    if checkpoint is None and repository is not None and model is not None:
-        return open_deployment(repository, model)
-    raise click.UsageError("give either CHECKPOINT, or both --repository and --model")
 
 
 def _as_text(name: str, split: str, report: AccuracyReport) -> str:

@@ -80,9 +80,11 @@ def open_deployment(repository: Path, reference: str) -> AnsweringModel:
         ArtifactError: there is none, it is damaged, or onnxruntime is not installed.
         TaskNotSupportedError: it does not answer questions.
     """
-    name, _, version = reference.partition("@")
+    name, at, version = reference.partition("@")
+    if at and not (version.isascii() and version.isdigit()):
+        raise ArtifactError(f"deployment {reference!r}: got version {version!r}, expected a number, such as {name}@1")
     layout = RepositoryLayout(repository)
-    number = int(version) if version.isdigit() else _latest_version(layout, name)
+    number = int(version) if at else _latest_version(layout, name)
     try:
         deployment = parse_deployment(layout.manifest(name, number).read_text(encoding="utf-8"))
     except OSError as error:

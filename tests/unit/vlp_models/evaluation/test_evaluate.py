@@ -89,7 +89,7 @@ def test_a_published_deployment_is_evaluated_as_it_is_served(data: Path, tmp_pat
     report, predictions = evaluate_model(model, EvaluationData(data, limit=6))
     assert report.questions == 6
     assert {item.answer for item in predictions} <= {"yes", "no", "red", "green", "2"}
-    for reference in ("other", "tiny@2"):
+    for reference in ("other", "tiny@2", "tiny@stable", "tiny@"):
         with pytest.raises(ArtifactError, match=reference.partition("@")[0]):
             open_deployment(tmp_path, reference)
 
