@@ -1,8 +1,8 @@
 """GELU in the order of operations that runtimes recognise and run as one kernel.
 
-torch's exporter writes x * (0.5 * (1 + erf(x / sqrt 2))); onnxruntime looks for (x * (1 + erf(...))) * 0.5 and else takes
-five passes over the widest tensor of a block (a tenth of a ViLT's time). The two are the same to the last bit, for 0.5
-is a power of two. (ONNX has an operator Gelu since opset 20, which older runtimes do not read.)
+torch's exporter writes x * (0.5 * (1 + erf(x / sqrt 2))); onnxruntime looks for (x * (1 + erf(...))) * 0.5, and else
+takes five passes over the widest tensor of a block (a tenth of a ViLT's time). The two are the same to the last bit,
+for 0.5 is a power of two. (ONNX has an operator Gelu since opset 20, which older runtimes do not read.)
 """
 
 from __future__ import annotations

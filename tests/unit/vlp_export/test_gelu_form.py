@@ -29,10 +29,7 @@ def gelu(half: float = 0.5, extra_reader: bool = False) -> onnx.ModelProto:
         nodes,
         "graph",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 64])
-            for name in ("y", "z")[: 1 + extra_reader]
-        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 64]) for name in outputs],
         [
             numpy_helper.from_array(np.linspace(-1, 1, 64, dtype=np.float32), "bias"),
             *(numpy_helper.from_array(np.array(value, np.float32), name) for name, value in constants.items()),
