@@ -81,11 +81,19 @@ def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(recipe: Path, tm
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-def test_two_processes_train_one_model(recipe: Path, tmp_path: Path) -> None:
-    told = _finish([*TWO_PROCESSES, *_train(recipe, tmp_path, "--set", "optimisation.max_steps=6")])
-    assert f"finished: {tmp_path / 'final'}" in told
-    assert {path.name for path in (tmp_path / "checkpoints" / "step-6").glob("rng-*")} == {"rng-0.pt", "rng-1.pt"}
-    assert load_checkpoint(tmp_path / "final").config.heads == ("vqa", "itm", "mlm")
+def test_two_processes_train_the_model_of_one_with_the_double_batch(recipe: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    # Each process drops its own, so that only without dropout the results are the same.
+    same = ("--set", "optimisation.max_steps=6", "--set", "model.dropout=0.0")
+    told = _finish([*TWO_PROCESSES, *_train(recipe, two, *same)])
+    assert f"finished: {two / 'final'}" in told
+    assert {path.name for path in (two / "checkpoints" / "step-6").glob("rng-*")} == {"rng-0.pt", "rng-1.pt"}
+    assert load_checkpoint(two / "final").config.heads == ("vqa", "itm", "mlm")
+    _finish(_train(recipe, one, *same, "--set", "optimisation.batch_size=8"))
+    expected, found = (load_file(folder / "final" / "model.safetensors") for folder in (one, two))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.allclose(value, found[name], rtol=0, atol=1e-5), name
 
 
 def test_two_processes_have_the_gradients_of_one_with_the_double_batch(recipe: Path, tmp_path: Path) -> None:
