@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,22 @@ def test_train_then_evaluate(data: Path, tmp_path: Path) -> None:
     again = _run("train", data / "recipe.toml", "--device", "cpu", "--out", tmp_path / "run", "--no-progress")
     assert again.exit_code == 2
     assert "holds a run" in again.output
+
+
+def test_scenes_are_drawn_trained_on_and_asked(tmp_path: Path) -> None:
+    root = tmp_path / "scenes"
+    drawn = _run("scenes", root, "--train", 24, "--val", 2, "--test", 16, "--workers", 1)
+    assert drawn.exit_code == 0, drawn.output
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(recipe_text(root))
+    trained = _run("train", recipe, "--device", "cpu", "--out", tmp_path / "run", "--no-progress")
+    assert trained.exit_code == 0, trained.output
+    found = json.loads(_run("evaluate", tmp_path / "run" / "final", "--data", root, "--json").stdout)
+    records = [json.loads(line) for line in (root / "test.jsonl").read_text().splitlines()]
+    asked = Counter(question["type"] for record in records for question in record["questions"])
+    assert {kind: item["questions"] for kind, item in found["types"].items()} == asked
+    assert asked.keys() == {"kind", "colour", "count", "existence", "relation", "comparison"}
+    assert found["baseline_split"] == "train"
 
 
 def test_a_deployment_is_evaluated(data: Path, tmp_path: Path) -> None:

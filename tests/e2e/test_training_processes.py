@@ -54,7 +54,7 @@ def _finish(arguments: Sequence[str]) -> str:
 
 
 def _train(recipe: Path, out_dir: Path, *more: str) -> list[str]:
-    overrides = ["optimisation.max_steps=200", "checkpoint.every=5", "model.dropout=0.1", "optimisation.ema_decay=0.9"]
+    overrides = ["optimisation.max_steps=100", "checkpoint.every=5", "model.dropout=0.1", "optimisation.ema_decay=0.9"]
     settings = [word for override in overrides for word in ("--set", override)]
     return ["-m", "vlp_cli", "train", str(recipe), "--device", "cpu", "--no-progress", "--out", str(out_dir),
             *settings, *more]  # fmt: skip
@@ -72,7 +72,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_unbroken_one(recipe: Path, tm
         process.send_signal(signal.SIGKILL)
         process.wait(TIMEOUT_S)
     stopped_at = saved_steps(broken / "checkpoints")[-1]
-    assert 20 <= stopped_at < 200
+    assert 20 <= stopped_at < 100
     assert not (broken / "final").exists()
     told = _finish(_train(recipe, broken, "--resume"))
     assert f"resumed at step {stopped_at}" in told

@@ -28,8 +28,9 @@ def test_numbers_seeds_and_splits_give_other_pictures() -> None:
 def test_the_generator_draws_what_its_version_says() -> None:
     # Whoever changes what is drawn raises GENERATOR_VERSION, and only then this digest.
     records = [draw_picture(split, index).record for split in SPLITS for index in range(4)]
-    digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
-    assert digest == "4ffe075bc2ad54033d0cfb03463b345936bead5024cf2ddd37dae853a35924cf"
+    drawn = [[record[key] for key in ("captions", "questions", "scene")] for record in records]
+    digest = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()
+    assert digest == "8156549ef2a356fbcf05850dff32443d1c7305177956f7b9825ddfd43b002833"
 
 
 @pytest.mark.parametrize("split", SPLITS)
