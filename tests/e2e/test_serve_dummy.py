@@ -155,12 +155,3 @@ def test_a_port_that_is_taken_ends_with_2(dummy_server: ServerProcess) -> None:
 def test_unknown_variables_end_the_start(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="unknown variable VLPSERVE_HTTP_PROT"):
         ServerProcess(tmp_path, "dummy", VLPSERVE_HTTP_PROT="1").__enter__()
-
-
-def test_the_serving_process_holds_neither_torch_nor_transformers() -> None:
-    code = (
-        "import sys, vlp_cli.serve, vlp_server.http.server, vlp_server.core.service\n"
-        "print(sorted({'torch', 'transformers', 'vlp_models', 'vlp_export'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"

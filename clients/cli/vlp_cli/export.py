@@ -18,7 +18,7 @@ import click
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="For a checkpoint that carries none.")
 @click.option("--labels", type=click.Path(path_type=Path), help="JSON of answers, likewise.")
 @click.option("--proof-data", type=click.Path(path_type=Path), help="JSONL data set to prove the graph on.")
-@click.option("--proof-samples", type=click.IntRange(min=1), default=24, show_default=True)
+@click.option("--proof-samples", type=click.IntRange(min=1), default=16, show_default=True)
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Share of samples that must keep their answer.")
 @click.option("--timing-cache", type=click.Path(path_type=Path), help="TensorRT's kernel timings, kept in this file.")
 def export(  # noqa: PLR0913 - one parameter an option

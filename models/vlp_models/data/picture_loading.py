@@ -183,7 +183,7 @@ def _save_index(path: Path, loaded: PictureSplit) -> None:
 
 
 def _records_from_json(raw: list[dict[str, object]]) -> tuple[PictureRecord, ...]:
-    from vlp_models.data.records import Question
+    from vlp_models.data.records import Question, Region
 
     return tuple(
         PictureRecord(
@@ -191,6 +191,7 @@ def _records_from_json(raw: list[dict[str, object]]) -> tuple[PictureRecord, ...
             str(item["image"]),
             tuple(item["captions"]),  # type: ignore[arg-type]
             tuple(Question(**question) for question in item["questions"]),  # type: ignore[attr-defined]
+            tuple(Region(tuple(region["box"]), tuple(region["words"])) for region in item["regions"]),  # type: ignore[attr-defined]
         )
         for item in raw
     )

@@ -32,6 +32,19 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """A part of the picture and the words for it.
+
+    Attributes:
+        box: x0, y0, x1, y1 as shares of the picture's width and height, 0 to 1.
+        words: what it is and how it looks, in any order.
+    """
+
+    box: tuple[float, float, float, float]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PictureRecord:
     """A picture and what is said and asked about it.
 
@@ -44,13 +57,15 @@ class PictureRecord:
     image: str
     captions: tuple[str, ...]
     questions: tuple[Question, ...]
+    regions: tuple[Region, ...] = ()
 
 
 def parse_record(raw: Any, key: str = "") -> PictureRecord:
     """Check one decoded JSON record; keys that training does not read (such as "scene") are ignored.
 
     Args:
-        raw: {"id", "image", "captions"?, "questions"?: [{"question", "answers": {text: score}, "type"?}]}.
+        raw: {"id", "image", "captions"?, "questions"?: [{"question", "answers": {text: score}, "type"?}],
+            "regions"?: [{"box": [x0, y0, x1, y1], "words": [...]}]}.
         key: stands in for a missing "id".
 
     Raises:
@@ -66,7 +81,8 @@ def parse_record(raw: Any, key: str = "") -> PictureRecord:
     identifier, image = raw.get("id", key), raw.get("image", "")
     if not isinstance(image, str):
         raise InvalidArgumentError(f"image: got {image!r:.60}, expected a path")
-    return PictureRecord(str(identifier), image, tuple(captions), questions)
+    regions = tuple(_parse_region(item, index) for index, item in enumerate(_list(raw, "regions")))
+    return PictureRecord(str(identifier), image, tuple(captions), questions, regions)
 
 
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
@@ -91,3 +107,21 @@ def _parse_question(raw: Any, index: int) -> Question:
     if not isinstance(kind, str):
         raise InvalidArgumentError(f"{place}.type: got {kind!r:.60}, expected a text")
     return Question(text, {answer: float(score) for answer, score in answers.items()}, kind)
+
+
+def _parse_region(raw: Any, index: int) -> Region:
+    place = f"regions[{index}]"
+    if not isinstance(raw, dict):
+        raise InvalidArgumentError(f"{place}: got {type(raw).__name__}, expected an object")
+    box, words = raw.get("box"), raw.get("words")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_share(side) for side in box):
+        raise InvalidArgumentError(f"{place}.box: got {box!r:.60}, expected [x0, y0, x1, y1] from 0 to 1")
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise InvalidArgumentError(f"{place}.box: got {box!r:.60}, expected x0 < x1 and y0 < y1")
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word.strip() for word in words):
+        raise InvalidArgumentError(f"{place}.words: got {words!r:.60}, expected texts that are not empty")
+    return Region((box[0], box[1], box[2], box[3]), tuple(words))
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

@@ -21,7 +21,7 @@ from typing import Any
 from vlp_models.scenes.captions import captions_of
 from vlp_models.scenes.questions import questions_of
 from vlp_models.scenes.render import encode_jpeg, paint
-from vlp_models.scenes.world import Split, World
+from vlp_models.scenes.world import Scene, Split, World
 
 GENERATOR_VERSION = 1  # part of every seed: pictures change only together with it
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -69,6 +69,10 @@ def draw_picture(split: Split, index: int, seed: int = 0) -> Picture:
         "questions": [
             {"question": asked.question, "answers": {asked.answer: 1.0}, "type": asked.type} for asked in questions
         ],
+        "regions": [
+            {"box": _shares(thing.box, scene), "words": [thing.size, thing.colour, thing.kind]}
+            for thing in scene.things
+        ],
         "scene": {
             "width": scene.width,
             "height": scene.height,
@@ -76,6 +80,12 @@ def draw_picture(split: Split, index: int, seed: int = 0) -> Picture:
         },
     }
     return Picture(name, encode_jpeg(paint(scene, rng["paint"]), rng["paint"]), record)
+
+
+def _shares(box: tuple[int, int, int, int], scene: Scene) -> list[float]:
+    """A box in pixels as shares of the picture's sides."""
+    sides = (scene.width, scene.height, scene.width, scene.height)
+    return [min(max(edge / side, 0.0), 1.0) for edge, side in zip(box, sides, strict=True)]
 
 
 def write_scenes(root: Path, config: ScenesConfig, progress: Progress | None = None) -> None:

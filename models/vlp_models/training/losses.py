@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from vlp_models.data.masking import IGNORED
 from vlp_models.families.vilt import ViltModel
 from vlp_models.objectives.image_text_matching import image_text_matching_loss
+from vlp_models.objectives.region_words import region_words_loss
 from vlp_models.objectives.visual_question_answering import answer_loss
 from vlp_models.objectives.word_patch_alignment import align_words_to_patches, word_patch_alignment_loss
 from vlp_models.training.recipe import ObjectivesRecipe
@@ -53,6 +54,8 @@ class ObjectiveLosses(nn.Module):
                 self._matching(arrays, losses, metrics)
         if "questions" in batch and self.objectives.vqa is not None:
             losses["vqa"] = (self._answers(batch["questions"], metrics), self.objectives.vqa.weight)
+        if "regions" in batch and self.objectives.regions is not None:
+            losses["regions"] = (self._region_words(batch["regions"], metrics), self.objectives.regions.weight)
         weighted = [loss * weight for loss, weight in losses.values()]
         total = torch.stack(weighted).sum()
         named = {name: loss.detach() for name, (loss, _) in losses.items()}
@@ -66,6 +69,13 @@ class ObjectiveLosses(nn.Module):
         targets = arrays["mlm_targets"][hidden]
         metrics["mlm_accuracy"] = _share(logits.argmax(-1) == targets)
         return F.cross_entropy(logits, targets, reduction="sum") * arrays["mlm_scale"]
+
+    def _region_words(self, arrays: Mapping[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:
+        output = self.model.encode(arrays["patches"], arrays["grid"], arrays["input_ids"], arrays["text_mask"])
+        middles = output.image_feats[arrays["region_rows"], 1 + arrays["region_slots"]]
+        logits, words = self.model.mlm_score(middles).float(), arrays["region_words"]
+        metrics["region_recall"] = _words_among_best(logits, words)
+        return region_words_loss(logits, words) * arrays["region_scale"]
 
     def _matching(
         self, arrays: Mapping[str, Tensor], losses: dict[str, tuple[Tensor, float]], metrics: dict[str, Tensor]
@@ -96,3 +106,10 @@ class ObjectiveLosses(nn.Module):
 
 def _share(hits: Tensor) -> Tensor:
     return hits.float().mean().detach() if hits.numel() else torch.zeros((), device=hits.device)
+
+
+def _words_among_best(logits: Tensor, words: Tensor) -> Tensor:
+    """Share of the regions' words that are among as many best words as the region has."""
+    counts = torch.bincount(words[:, 0], minlength=len(logits))
+    ranks = (logits[words[:, 0]] > logits[words[:, 0], words[:, 1]][:, None]).sum(dim=1)
+    return _share(ranks < counts[words[:, 0]])

@@ -158,6 +158,13 @@ class WpaRecipe:
 
 
 @dataclass(frozen=True)
+class RegionsRecipe:
+    """Region words: the patch in the middle of a region predicts the words for it."""
+
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class VqaRecipe:
     """Question answering.
 
@@ -186,10 +193,14 @@ class ObjectivesRecipe:
     itm: ItmRecipe | None = None
     wpa: WpaRecipe | None = None
     vqa: VqaRecipe | None = None
+    regions: RegionsRecipe | None = None
 
     def __post_init__(self) -> None:
         _check(
-            (bool(self.mlm or self.itm or self.vqa), "expected at least one of mlm, itm, vqa"),
+            (
+                bool(self.mlm or self.itm or self.vqa or self.regions),
+                "expected at least one of mlm, itm, vqa, regions",
+            ),
             (self.wpa is None or self.itm is not None, "wpa: needs itm, on whose pairs it is computed"),
         )
 

@@ -17,6 +17,7 @@ from vlp_models.data.labels import TargetStore, build_labels, read_labels
 from vlp_models.data.masking import MaskingRule
 from vlp_models.data.picture_loading import PictureOptions, PictureSplit, load_pictures
 from vlp_models.data.records import PictureRecord
+from vlp_models.data.regions import RegionStore, RegionStream
 from vlp_models.data.sources import has_split, open_source
 from vlp_models.data.streams import (
     BatchShape,
@@ -81,6 +82,8 @@ def _all_texts(records: Sequence[PictureRecord]) -> Iterator[str]:
         for question in record.questions:
             yield question.text
             yield from question.answers
+        for region in record.regions:
+            yield " ".join(region.words)
 
 
 def choose_texts(
@@ -144,6 +147,8 @@ def build_streams(
         streams.append(_caption_stream(recipe, split, texts, shape))
     if recipe.objectives.vqa is not None:
         streams.append(_question_stream(split, texts, shape))
+    if recipe.objectives.regions is not None:
+        streams.append(_region_stream(split, texts, shape))
     return streams
 
 
@@ -179,6 +184,21 @@ def _question_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShap
     if not targets.is_answerable.any():
         raise ArtifactError(f"split {split.name!r}: no question has an answer among the {len(texts.labels)} labels")
     return QuestionStream(split.pictures, tokens, picture_of, targets, shape)
+
+
+def _region_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape) -> RegionStream:
+    tokenizer = Tokenizer.from_str(texts.tokenizer_json)
+    regions = [record.regions for record in split.records]
+    if not any(regions):
+        raise ArtifactError(f"split {split.name!r}: no regions, which region words are trained on")
+    known: dict[tuple[str, ...], np.ndarray] = {}
+    for region in (region for own in regions for region in own):
+        if region.words not in known:
+            ids = tokenizer.encode(" ".join(region.words), add_special_tokens=False).ids
+            known[region.words] = np.array(ids, dtype=np.int64)
+    words = [[known[region.words] for region in own] for own in regions]
+    store = RegionStore.of(regions, words, split.pictures.grids)
+    return RegionStream(split.pictures, store, texts.special, shape)
 
 
 def _tokenise(per_picture: Sequence[Sequence[str]], texts: TrainingTexts) -> tuple[TokenStore, np.ndarray]:

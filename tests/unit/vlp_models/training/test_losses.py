@@ -10,7 +10,14 @@ from vlp_models.families.vilt_config import ViltConfig
 from vlp_models.objectives.masked_language import masked_language_loss
 from vlp_models.objectives.word_patch_alignment import align_words_to_patches
 from vlp_models.training.losses import ObjectiveLosses
-from vlp_models.training.recipe import ItmRecipe, MlmRecipe, ObjectivesRecipe, VqaRecipe, WpaRecipe
+from vlp_models.training.recipe import (
+    ItmRecipe,
+    MlmRecipe,
+    ObjectivesRecipe,
+    RegionsRecipe,
+    VqaRecipe,
+    WpaRecipe,
+)
 
 CONFIG = ViltConfig(8, 1, 2, 2, 4, 20, 8, ("vqa", "itm", "mlm"), num_labels=3, dropout=0.0)
 
@@ -85,3 +92,24 @@ def test_a_batch_without_matching_has_no_matching_loss(model: ViltModel) -> None
         batch["captions"].pop(name)
     found = ObjectiveLosses(model, ObjectivesRecipe(MlmRecipe(), ItmRecipe()))(batch)
     assert found.keys() == {"loss", "mlm", "mlm_accuracy"}
+
+
+def test_region_words_are_said_by_the_patch_in_the_middle(model: ViltModel) -> None:
+    arrays = {name: _batch()["captions"][name] for name in ("patches", "grid")}
+    arrays |= {
+        "input_ids": torch.tensor([[2, 3]] * 4),
+        "text_mask": torch.ones(4, 2, dtype=torch.int64),
+        "region_rows": torch.tensor([0, 2]),
+        "region_slots": torch.tensor([4, 1]),
+        "region_words": torch.tensor([[0, 7], [1, 8], [1, 9]]),
+        "region_scale": torch.tensor(1 / 3),
+    }
+    figures = ObjectiveLosses(model.eval(), ObjectivesRecipe(regions=RegionsRecipe(2.0)))({"regions": arrays})
+    output = model.encode(arrays["patches"], arrays["grid"], arrays["input_ids"], arrays["text_mask"])
+    said = model.mlm_score(output.image_feats[[0, 2], [5, 2]]).log_softmax(-1)
+    expected = -(said[0, 7] + said[1, 8] + said[1, 9]) / 3
+    torch.testing.assert_close(figures["regions"], expected.detach())
+    torch.testing.assert_close(figures["loss"], 2 * expected)
+    best = said.argsort(descending=True)
+    hits = [7 in best[0, :1], 8 in best[1, :2], 9 in best[1, :2]]
+    assert float(figures["region_recall"]) == pytest.approx(sum(hits) / 3)

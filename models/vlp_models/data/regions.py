@@ -1,0 +1,97 @@
+"""Batches of pictures with the words for their regions; the only text is [CLS] [SEP]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlp_models.data.epochs import EpochPlan
+from vlp_models.data.pictures import PictureStore
+from vlp_models.data.records import Region
+from vlp_models.data.streams import Arrays, BatchShape
+from vlp_models.data.tokens import SpecialTokens
+
+
+@dataclass(frozen=True)
+class RegionStore:
+    """Regions of a split: the patch in the middle of each, and its words.
+
+    Attributes:
+        slots: a picture -> (regions,) int64, patch numbers in row-major order.
+        words: a picture -> (words, 2) int64, region number in the picture and token id.
+    """
+
+    slots: Sequence[np.ndarray]
+    words: Sequence[np.ndarray]
+
+    @classmethod
+    def of(
+        cls, regions: Sequence[Sequence[Region]], words: Sequence[Sequence[np.ndarray]], grids: np.ndarray
+    ) -> RegionStore:
+        """Build it.
+
+        Args:
+            regions: of each picture.
+            words: token ids of each region, without special tokens.
+            grids: (pictures, 2) int32, rows and columns of patches.
+        """
+        slots, pairs = [], []
+        for own, own_words, (rows, columns) in zip(regions, words, grids, strict=True):
+            centres = np.array([((r.box[0] + r.box[2]) / 2, (r.box[1] + r.box[3]) / 2) for r in own]).reshape(-1, 2)
+            column = np.minimum((centres[:, 0] * columns).astype(np.int64), columns - 1)
+            row = np.minimum((centres[:, 1] * rows).astype(np.int64), rows - 1)
+            slots.append(row * columns + column)
+            flat = [(region, int(token)) for region, tokens in enumerate(own_words) for token in tokens]
+            pairs.append(np.array(flat, dtype=np.int64).reshape(-1, 2))
+        return cls(slots, pairs)
+
+
+class RegionStream:
+    """Pictures with their regions.
+
+    Args:
+        pictures: the split's pictures.
+        regions: of every picture; pictures without one are left out.
+        special: the tokenizer's special ids.
+        shape: how batches are cut.
+
+    Batches: patches, grid, input_ids and text_mask (B, 2); region_rows and region_slots (R,) int64, the row in the
+    batch and the patch of each region; region_words (W, 2) int64, region and token id; region_scale () float32, the
+    factor that turns this process's summed loss into its share of the mean over all processes' words.
+    """
+
+    name = "regions"
+
+    def __init__(self, pictures: PictureStore, regions: RegionStore, special: SpecialTokens, shape: BatchShape) -> None:
+        self._pictures, self._regions, self._shape = pictures, regions, shape
+        self._text = np.array([special.cls, special.sep], dtype=np.int32)
+        examples = np.array([index for index, words in enumerate(regions.words) if len(words)], dtype=np.int64)
+        ones = np.ones(len(examples), dtype=np.int64)
+        self._plan = EpochPlan(lambda rng: (examples, ones), shape.global_size, seed=(shape.seed, 4))
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of every epoch."""
+        return self._plan.batches_per_epoch
+
+    def batch(self, number: int) -> Arrays:
+        """Rows of this process in batch `number`."""
+        everyone = self._plan.batch(number)
+        mine = everyone[self._shape.rows]
+        patches, grid = self._pictures.gather(mine)
+        slots = [self._regions.slots[index] for index in mine]
+        firsts = np.cumsum([0, *(len(own) for own in slots)])
+        words = [self._regions.words[index] + (first, 0) for index, first in zip(mine, firsts, strict=False)]
+        total = sum(len(self._regions.words[index]) for index in everyone)
+        return {
+            "patches": patches,
+            "grid": grid,
+            "input_ids": np.tile(self._text, (len(mine), 1)),
+            "text_mask": np.ones((len(mine), 2), dtype=np.int32),
+            "region_rows": np.repeat(np.arange(len(mine)), [len(own) for own in slots]),
+            "region_slots": np.concatenate(slots),
+            "region_words": np.concatenate(words),
+            "region_scale": np.array(self._shape.processes / total, dtype=np.float32),
+        }
