@@ -33,6 +33,11 @@ class Evidence:
     batches: list[SampleBatch]
     canary: Arrays
 
+    def head(self, count: int) -> Evidence:
+        """The first samples alone, in whole batches: enough to see whether a graph is another one."""
+        batches = [batch for batch in self.batches if max(batch.rows) < count]
+        return Evidence(self.samples[:count], batches, self.canary) if batches else self
+
 
 def gather_evidence(plan: ExportPlan, pipeline: VqaPipeline, raw: Sequence[RawSample]) -> Evidence:
     """Send samples through the pipeline and the checkpoint.

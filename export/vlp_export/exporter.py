@@ -35,6 +35,7 @@ from vlp_export.tensorrt_profile import profile_shapes
 from vlp_export.tensorrt_runner import engine_runner
 from vlp_export.triton_config import GraphInterface
 
+_INTERMEDIATE_SAMPLES = 8
 _PRODUCERS = ("vlpserve", "torch", "onnx", "onnxruntime", "transformers")
 
 
@@ -185,7 +186,7 @@ def _export_float32(job: _Job, evidence: Evidence) -> onnx.ModelProto:
         return model  # proved as it will be served
     path = job.staging / "float32.onnx"
     save_graph(model, path)
-    _prove(job, onnx_runner(path), evidence, "fp32")
+    _prove(job, onnx_runner(path), evidence.head(_INTERMEDIATE_SAMPLES), "fp32")
     path.unlink()
     return model
 

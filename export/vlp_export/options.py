@@ -32,7 +32,7 @@ class ExportOptions:
     version: int | None = None
     precision: str = "fp32"
     format: str = "onnx"
-    proof_samples: int = 24
+    proof_samples: int = 16
     proof_data: Path | None = None
     min_agreement: float | None = None
     timing_cache: Path | None = None
