@@ -53,6 +53,34 @@ def test_a_module_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.Mo
     assert "'no_such_module_anywhere' is not installed; pip install 'vlpserve[train]'" in done.stderr
 
 
+def test_done_is_0_and_help_of_the_group_needs_no_command() -> None:
+    for arguments in (["--help"], ["-h"], ["--version"], ["serve", "--help"]):
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == 0, (arguments, done.output)
+        assert done.stdout
+        assert done.stderr == ""
+
+
+def test_an_unknown_option_of_a_command_is_a_usage_fault() -> None:
+    done = CliRunner().invoke(cli, ["serve", "dummy", "--prot", "1"])
+    assert done.exit_code == 2
+    assert "--prot" in done.stderr
+
+
+def test_only_the_command_that_is_asked_for_is_imported() -> None:
+    code = (
+        "import sys; from vlp_cli.main import cli\n"
+        "try: cli(['ask', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.partition("LOADED")[2].split())
+    assert "vlp_cli.ask" in loaded
+    others = {entry.target.partition(":")[0] for name, entry in COMMANDS.items() if name != "ask"}
+    assert (others | {"torch", "vlp_server", "vlp_models", "fastapi"}) & loaded == set()
+
+
 def test_an_unknown_command_is_a_usage_fault() -> None:
     done = CliRunner().invoke(cli, ["sevre"])
     assert done.exit_code == 2
