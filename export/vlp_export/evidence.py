@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from vlp_export.plan import Arrays, ExportPlan
 from vlp_export.proof import ProofSample, SampleBatch
 from vlp_export.samples import RawSample
 
-_CANARY_SAMPLES = 3
 _BATCH = 4
 
 
@@ -24,19 +23,28 @@ class Evidence:
     """Samples in every form that the proof and the canary need.
 
     Attributes:
+        items: what the pipeline made of each sample.
         samples: each alone, with the checkpoint's outputs.
         batches: the same in company of other sizes.
-        canary: arrays `input.<name>` and `output.<name>` of a small batch; the outputs are the checkpoint's.
     """
 
+    pipeline: VqaPipeline
+    items: list[Item]
     samples: list[ProofSample]
     batches: list[SampleBatch]
-    canary: Arrays
 
     def head(self, count: int) -> Evidence:
         """The first samples alone, in whole batches: enough to see whether a graph is another one."""
         batches = [batch for batch in self.batches if max(batch.rows) < count]
-        return Evidence(self.samples[:count], batches, self.canary) if batches else self
+        return replace(self, samples=self.samples[:count], batches=batches) if batches else self
+
+    def canary(self, chosen: Sequence[int]) -> Arrays:
+        """Arrays `input.<name>` and `output.<name>` of a small batch; the outputs are the checkpoint's."""
+        inputs = self.pipeline.collate([self.items[index] for index in chosen])
+        arrays = {f"input.{name}": array for name, array in inputs.items()}
+        for name in self.samples[0].expected:
+            arrays[f"output.{name}"] = np.concatenate([self.samples[index].expected[name] for index in chosen])
+        return arrays
 
 
 def gather_evidence(plan: ExportPlan, pipeline: VqaPipeline, raw: Sequence[RawSample]) -> Evidence:
@@ -49,7 +57,7 @@ def gather_evidence(plan: ExportPlan, pipeline: VqaPipeline, raw: Sequence[RawSa
     """
     items = [pipeline.prepare(pipeline.prepare_image(sample.image), VqaQuery(sample.question)) for sample in raw]
     samples = [_reference(plan, pipeline, item) for item in items]
-    return Evidence(samples, _mixed_batches(pipeline, items), _canary(pipeline, items, samples))
+    return Evidence(pipeline, items, samples, _mixed_batches(pipeline, items))
 
 
 def write_canary(canary: Arrays, path: Path) -> None:
@@ -72,12 +80,3 @@ def _mixed_batches(pipeline: VqaPipeline, items: Sequence[Item]) -> list[SampleB
     groups = [tuple(range(start, min(start + _BATCH, len(items)))) for start in range(0, len(items), _BATCH)]
     rows = [group if len(group) > 1 else (0, *group) for group in groups]
     return [SampleBatch(pipeline.collate([items[index] for index in group]), group) for group in rows]
-
-
-def _canary(pipeline: VqaPipeline, items: Sequence[Item], samples: Sequence[ProofSample]) -> Arrays:
-    chosen = range(min(_CANARY_SAMPLES, len(items)))
-    inputs = pipeline.collate([items[index] for index in chosen])
-    arrays = {f"input.{name}": array for name, array in inputs.items()}
-    for name in samples[0].expected:
-        arrays[f"output.{name}"] = np.concatenate([samples[index].expected[name] for index in chosen])
-    return arrays

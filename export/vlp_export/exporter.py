@@ -25,7 +25,7 @@ from vlp_export.options import ExportOptions
 from vlp_export.plan import ExportPlan
 from vlp_export.plans import plan_export
 from vlp_export.progress import Progress, Stage, no_progress
-from vlp_export.proof import TOLERANCES, check_proof, prove
+from vlp_export.proof import TOLERANCES, Findings, check_proof, choose_canary, prove
 from vlp_export.publish import StagedDeployment, StagedGraph, publish
 from vlp_export.samples import RawSample, dataset_samples, made_up_samples
 from vlp_export.session import Runner, onnx_runner
@@ -36,6 +36,7 @@ from vlp_export.tensorrt_runner import engine_runner
 from vlp_export.triton_config import GraphInterface
 
 _INTERMEDIATE_SAMPLES = 8
+_CANARY_SAMPLES = 3
 _PRODUCERS = ("vlpserve", "torch", "onnx", "onnxruntime", "transformers")
 
 
@@ -120,8 +121,9 @@ def export_checkpoint(
 class _Manifest:
     """The manifest but for the version, which publication decides."""
 
-    def __init__(self, job: _Job, task: Task, proof: Proof, weights: str = "") -> None:
-        self._job, self._task, self._proof, self._weights = job, task, proof, weights
+    def __init__(self, job: _Job, task: Task, proof: Proof, canary_tolerance: float = 0.0, weights: str = "") -> None:
+        self._job, self._task, self._weights = job, task, weights
+        self._proof, self._canary_tolerance = proof, canary_tolerance
 
     def __call__(self, version: int) -> Deployment:
         job = self._job
@@ -130,8 +132,6 @@ class _Manifest:
         graph = GraphRef(
             plan.graph.role, job.graph_name, version, job.backend, files, plan.graph.inputs, plan.graph.outputs
         )
-        tolerances = TOLERANCES[options.precision]
-        bound = max((item.tolerance for item in self._proof.outputs), default=0.0)
         return Deployment(
             name=job.name,
             version=version,
@@ -144,7 +144,7 @@ class _Manifest:
             axes=dict(plan.axes),
             assets=folder_digests(job.assets_dir),
             proof=self._proof,
-            canary_tolerance=bound * tolerances.canary_factor,
+            canary_tolerance=self._canary_tolerance,
             source={
                 "id": Path(job.checkpoint.source).name,
                 "sha256": self._weights,
@@ -164,9 +164,10 @@ def _prepare(job: _Job, task: Task) -> _Manifest:
     pipeline = build_pipeline(_Manifest(job, task, _no_proof())(1), job.assets_dir)
     evidence = gather_evidence(job.plan, pipeline, _raw_samples(job))
     model = _export_float32(job, evidence)
-    proof = _prove(job, _finish(job, model), evidence, job.options.precision)
-    write_canary(evidence.canary, job.assets_dir / CANARY_ASSET)
-    return _Manifest(job, task, proof, weights_digest(job.checkpoint.model.state_dict()))
+    findings = _prove(job, _finish(job, model), evidence, job.options.precision)
+    chosen, tolerance = choose_canary(findings, _CANARY_SAMPLES)
+    write_canary(evidence.canary(chosen), job.assets_dir / CANARY_ASSET)
+    return _Manifest(job, task, findings.proof, tolerance, weights_digest(job.checkpoint.model.state_dict()))
 
 
 def _raw_samples(job: _Job) -> list[RawSample]:
@@ -211,14 +212,14 @@ def _finish(job: _Job, model: onnx.ModelProto) -> Runner:
     return engine_runner(plan, job.plan.graph.inputs, job.plan.graph.outputs)
 
 
-def _prove(job: _Job, run: Runner, evidence: Evidence, precision: str) -> Proof:
-    """The figures of a graph.
+def _prove(job: _Job, run: Runner, evidence: Evidence, precision: str) -> Findings:
+    """Measure a graph.
 
     Raises:
         ProofError: they do not hold.
     """
     job.progress(Stage.PROOF)
-    proof = prove(
+    findings = prove(
         run,
         evidence.samples,
         evidence.batches,
@@ -226,8 +227,8 @@ def _prove(job: _Job, run: Runner, evidence: Evidence, precision: str) -> Proof:
         tolerances=TOLERANCES[precision],
         min_agreement=job.options.agreement_bound if precision == job.options.precision else None,
     )
-    check_proof(proof, f"{job.graph_name} ({precision})")
-    return proof
+    check_proof(findings.proof, f"{job.graph_name} ({precision})")
+    return findings
 
 
 def _interface(plan: ExportPlan) -> GraphInterface:

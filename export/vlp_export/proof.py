@@ -16,6 +16,7 @@ from vlp_export.plan import Arrays
 from vlp_export.session import Runner
 
 Feeds = Mapping[str, np.ndarray]
+_CANARY_FACTOR = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,6 @@ class ProofTolerances:
         agreement: smallest share of real samples with the same answer, both alone and in company.
         agreement_made_up: the same of made-up samples. They are unlike what a model was trained on: its answers to
             them are often near ties, which rounding tips over.
-        canary_factor: the canary's bound on another machine, as a multiple of that of |graph - checkpoint|.
     """
 
     absolute: float
@@ -43,7 +43,6 @@ class ProofTolerances:
     batch_relative: float
     agreement: float
     agreement_made_up: float
-    canary_factor: float = 2.0
 
 
 # The bounds on single values are wide below float32: one ambiguous picture may fall to the other side of a decision
@@ -78,6 +77,20 @@ class SampleBatch:
     rows: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was measured on a graph.
+
+    Attributes:
+        differences: largest |graph - checkpoint| of each sample alone, over all outputs.
+        float32_bound: what a float32 graph of this checkpoint may differ by.
+    """
+
+    proof: Proof
+    differences: tuple[float, ...]
+    float32_bound: float
+
+
 def prove(
     run: Runner,
     samples: Sequence[ProofSample],
@@ -86,7 +99,7 @@ def prove(
     answer_output: str,
     tolerances: ProofTolerances,
     min_agreement: float | None = None,
-) -> Proof:
+) -> Findings:
     """Measure a graph.
 
     Args:
@@ -108,9 +121,14 @@ def prove(
         for row, index in enumerate(rows):
             agreeing[index] &= int(np.argmax(outputs[answer_output][row])) == answers[index]
     proofs = []
+    worst = [0.0] * len(samples)
+    exact = TOLERANCES["fp32"]
+    float32_bound = exact.absolute
     for name in samples[0].expected:
         spread = float(np.std(np.concatenate([sample.expected[name].ravel() for sample in samples])))
+        float32_bound = max(float32_bound, exact.relative * spread)
         differences = [_difference(a[name], s.expected[name]) for a, s in zip(alone, samples, strict=True)]
+        worst = [max(pair) for pair in zip(worst, differences, strict=True)]
         in_company = [
             _difference(outputs[name][row], alone[index][name][0])
             for rows, outputs in batched
@@ -126,7 +144,23 @@ def prove(
             )
         )
     least = tolerances.agreement if min_agreement is None else min_agreement
-    return Proof(tuple(proofs), len(samples), sum(agreeing) / len(samples), least)
+    return Findings(
+        Proof(tuple(proofs), len(samples), sum(agreeing) / len(samples), least), tuple(worst), float32_bound
+    )
+
+
+def choose_canary(findings: Findings, count: int) -> tuple[tuple[int, ...], float]:
+    """Samples that say whether a graph is still the proved one, and how far their outputs may be off.
+
+    Chosen are those on which the graph is nearest to its checkpoint: below float32, an ambiguous sample may come out on
+    another side on another machine. The bound is that of float32, or three times what is usual for this graph.
+
+    Returns:
+        Indices of at most `count` samples, and the bound.
+    """
+    order = sorted(range(len(findings.differences)), key=lambda index: findings.differences[index])
+    usual = float(np.median(findings.differences))
+    return tuple(order[:count]), max(findings.float32_bound, _CANARY_FACTOR * usual)
 
 
 def check_proof(proof: Proof, graph: str) -> None:

@@ -175,6 +175,19 @@ def test_the_canary_holds_the_checkpoints_own_outputs(exported: Exported, checkp
     assert np.abs(got - arrays["output.logits"]).max() <= made.canary_tolerance
 
 
+def test_the_canary_notices_other_weights_that_still_run(exported: Exported, tmp_path: Path) -> None:
+    made, layout = exported.made, RepositoryLayout(exported.repository)
+    model = onnx.load(layout.graph_file(made.graph("fusion"), "model.onnx"))
+    matrix = max(model.graph.initializer, key=lambda item: int(np.prod(item.dims)))
+    matrix.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(matrix)[::-1].copy(), matrix.name))
+    onnx.save(model, str(tmp_path / "other.onnx"))
+    with np.load(layout.assets(made.name, 1) / CANARY_ASSET) as arrays:
+        feeds = {spec.name: arrays[f"input.{spec.name}"] for spec in made.graph("fusion").inputs}
+        expected = arrays["output.logits"]
+    got = onnx_runner(tmp_path / "other.onnx")(feeds)["logits"]
+    assert np.abs(got - expected).max() > made.canary_tolerance
+
+
 def test_weights_stored_as_float16_make_a_smaller_graph(exported: Exported, checkpoint: Path) -> None:
     path = RepositoryLayout(exported.repository).graph_file(exported.made.graph("fusion"), "model.onnx")
     parameters = sum(item.numel() for item in load_checkpoint(checkpoint).model.parameters())

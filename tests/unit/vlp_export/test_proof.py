@@ -7,7 +7,18 @@ import pytest
 from vlp_spec.deployment import PRECISIONS, Proof
 from vlp_spec.errors import ProofError
 
-from vlp_export.proof import TOLERANCES, ProofSample, ProofTolerances, SampleBatch, check_proof, proof_table, prove
+from vlp_export.proof import (
+    TOLERANCES,
+    Findings,
+    ProofSample,
+    ProofTolerances,
+    SampleBatch,
+    check_proof,
+    choose_canary,
+    proof_table,
+    prove,
+)
+from vlp_export.session import Runner
 
 TIGHT = ProofTolerances(1e-3, 0.0, 1e-3, 0.0, agreement=1.0, agreement_made_up=0.5)
 EXPECTED = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 2.0]], np.float32)
@@ -34,6 +45,16 @@ class Graph:
 
 def measure(graph: Graph, tolerances: ProofTolerances = TIGHT, least: float | None = None) -> Proof:
     samples, batches = evidence()
+    return find(graph, samples, batches, tolerances, least).proof
+
+
+def find(
+    graph: Runner,
+    samples: list[ProofSample],
+    batches: list[SampleBatch],
+    tolerances: ProofTolerances = TIGHT,
+    least: float | None = None,
+) -> Findings:
     return prove(graph, samples, batches, answer_output="logits", tolerances=tolerances, min_agreement=least)
 
 
@@ -106,8 +127,7 @@ def test_a_missing_row_is_no_agreement() -> None:
         rows = feeds["row"]
         return {"logits": EXPECTED[rows] if len(rows) == 1 else EXPECTED[rows][:, :2]}
 
-    proof = prove(run, samples, [short], answer_output="logits", tolerances=TIGHT)
-    assert not proof.holds()
+    assert not find(run, samples, [short]).proof.holds()
 
 
 def test_every_precision_has_tolerances_and_fp32_is_the_tightest() -> None:
@@ -121,3 +141,17 @@ def test_the_table_names_every_figure() -> None:
     lines = proof_table(measure(Graph()))
     assert len(lines) == 3
     assert lines[-1].startswith("same answer on 100.00% of 3 samples")
+
+
+def test_the_canary_is_of_the_clearest_samples_and_its_bound_of_what_is_usual() -> None:
+    off = np.zeros((3, 3))
+    off[:, 0] = (0.5, 9.0, 0.25)
+    findings = find(Graph(alone=off), *evidence())
+    assert findings.differences == (0.5, 9.0, 0.25)
+    assert choose_canary(findings, 2) == ((2, 0), 1.5)
+
+
+def test_the_canary_of_an_exact_graph_has_the_bound_of_float32() -> None:
+    findings = find(Graph(), *evidence())
+    assert choose_canary(findings, 9) == ((0, 1, 2), findings.float32_bound)
+    assert findings.float32_bound == pytest.approx(1e-4 * max(1.0, EXPECTED.std()))
