@@ -25,10 +25,12 @@ def staging_folder(root: Path) -> Iterator[Path]:
     """Make a staging folder below `root`, on the same file system; it is gone afterwards, whatever happened."""
     parent = root / STAGING_DIR
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent))
-    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
+    # Under the repository's lock, so that nobody who cleans up sees a folder that is not locked yet.
+    with repository_lock(root):
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
         fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield folder
     finally:
         roll_back(folder)
@@ -87,11 +89,7 @@ def take_back(folder: Path) -> None:
 def clean_leftovers(root: Path) -> None:
     """Take back the publications of processes that are gone. Call it with the repository lock held."""
     for folder in sorted((root / STAGING_DIR).glob("*")):
-        try:
-            lock = os.open(folder / _LOCK, os.O_RDWR)
-        except FileNotFoundError:
-            # Between mkdtemp and the lock of a process that is starting: its own, not ours to touch.
-            continue
+        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             roll_back(folder)

@@ -210,3 +210,10 @@ def test_a_manifest_that_cannot_be_made_publishes_nothing(staged: StagedDeployme
         publish(tmp_path, broken)
     assert published(tmp_path) == {}
     assert not (tmp_path / "model_repository").exists()
+
+
+def test_a_folder_of_a_process_that_died_at_once_is_cleaned(tmp_path: Path) -> None:
+    (tmp_path / STAGING_DIR / "left").mkdir(parents=True)
+    with staging_folder(tmp_path) as folder:
+        publish(tmp_path, stage(folder))
+    assert leftovers(tmp_path) == []
