@@ -88,8 +88,12 @@ def core_settings(
         default_model: reference of another default.
 
     Raises:
-        ConfigError: no target, or one twice.
+        ConfigError: no target, one twice, or limits for a model that is none of them.
     """
+    served = {target.reference.partition("@")[0] for target in targets}
+    raise_faults(
+        f"models: limits are set for {name!r}, which is not served" for name in config.models.limited_models - served
+    )
     dummy_engine = dataclasses.replace(config.engine, engine=DUMMY_ENGINE)
     threads: dict[str, Any] = (
         {"preprocess_threads": config.core.preprocess_threads} if config.core.preprocess_threads else {}
@@ -99,7 +103,10 @@ def core_settings(
             ModelSettings(
                 reference=target.reference,
                 repository=target.repository,
-                engine=dummy_engine if target.repository is None else config.engine,
+                engine=dataclasses.replace(
+                    dummy_engine if target.repository is None else config.engine,
+                    **config.models.engine_limits(target.reference),
+                ),
                 batch=config.batch,
             )
             for target in targets

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from vlp_server.config.checks import between, raise_faults
 
@@ -171,12 +172,16 @@ class ModelsConfig:
         repository: a folder with model_repository/ and deployments/, whose models can be named in `serve`.
         store: where models that are exported on first use are kept; none: vlpserve/repository in the user's data
             folder ($XDG_DATA_HOME, or ~/.local/share).
+        threads: engine.threads of single models, each as NAME=NUMBER, NAME being the model's without its version.
+        memory_limit_bytes: engine.memory_limit_bytes of single models, each as NAME=NUMBER.
     """
 
     serve: tuple[str, ...] = ()
     default: str | None = None
     repository: Path | None = None
     store: Path | None = None
+    threads: tuple[str, ...] = ()
+    memory_limit_bytes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         twice = sorted({name for name in self.serve if self.serve.count(name) > 1})
@@ -187,8 +192,29 @@ class ModelsConfig:
                 f"default: {self.default!r} is not among the models of serve"
                 if self.default is not None and self.serve and self.default not in self.serve
                 else None,
+                *(_pair_fault("threads", pair) for pair in self.threads),
+                *(_pair_fault("memory_limit_bytes", pair) for pair in self.memory_limit_bytes),
             ]
         )
+
+    @property
+    def limited_models(self) -> set[str]:
+        """Names of all models with limits of their own."""
+        return {pair.rpartition("=")[0] for pair in (*self.threads, *self.memory_limit_bytes)}
+
+    def engine_limits(self, reference: str) -> dict[str, Any]:
+        """The engine's settings that this model has of its own: field -> value."""
+        name = reference.partition("@")[0]
+        tables = {"threads": self.threads, "memory_limit_bytes": self.memory_limit_bytes}
+        own = {field: dict(pair.rsplit("=", 1) for pair in pairs).get(name) for field, pairs in tables.items()}
+        return {field: int(value) for field, value in own.items() if value is not None}
+
+
+def _pair_fault(name: str, pair: str) -> str | None:
+    model, _, number = pair.rpartition("=")
+    if model and number.isascii() and number.isdigit():
+        return None
+    return f"{name}: got {pair!r}, expected NAME=NUMBER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
