@@ -21,10 +21,12 @@ class ServerProcess:
     Args:
         folder: for the ready file and the log.
         arguments: of `vlpserve serve`.
+        python: interpreter of the environment that vlpserve is installed in.
         environment: added to a clean one.
     """
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, python: str = sys.executable, **environment: str) -> None:
+        self._python = python
         self._ready_file = folder / "ready.json"
         self.log_file = folder / "server.log"
         self._arguments = arguments
@@ -36,7 +38,7 @@ class ServerProcess:
         }
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "vlp_cli", "serve", *self._arguments]
+        command = [self._python, "-m", "vlp_cli", "serve", *self._arguments]
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
         end = time.monotonic() + START_LIMIT_S
