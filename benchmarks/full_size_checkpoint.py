@@ -45,7 +45,7 @@ def write_full_size_checkpoint(folder: Path, storage: str = "float32") -> Path:
 def _tokenizer() -> str:
     """As many words as BERT has, spelled with letters."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [_spell(number) for number in range(VOCABULARY - len(special))]
+    words = [spell(number) for number in range(VOCABULARY - len(special))]
     vocabulary = {token: index for index, token in enumerate(special + words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -53,7 +53,7 @@ def _tokenizer() -> str:
     return str(tokenizer.to_str())
 
 
-def _spell(number: int) -> str:
+def spell(number: int) -> str:
     letters = ""
     while True:
         letters += chr(ord("a") + number % 26)

@@ -1,0 +1,217 @@
+"""ViLT-B/32 at full size with random weights: requests a second of vlpserve (fp32, int8) beside FastAPI and
+transformers, at 1 and 8 clients, and beside the graph alone.
+
+Every request has a picture of its own, so no cache answers. Rounds alternate between the servers; medians are printed.
+
+Usage: python benchmarks/serve_vilt.py [--threads 2] [--rounds 3] [--requests 24] [--out FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnxruntime
+import torch
+from full_size_checkpoint import LABELS, VOCABULARY, spell
+from PIL import Image
+from transformers import BertTokenizer, ViltConfig, ViltForQuestionAnswering, ViltImageProcessor, ViltProcessor
+from vlp_pipeline.registry import build_pipeline
+from vlp_spec.deployment_json import parse_deployment
+from vlp_spec.repository import RepositoryLayout
+from vlp_spec.tasks import VqaQuery
+
+CLIENTS = (1, 8)
+RAW_BATCH = 8
+WORDS = [spell(number) for number in range(2000)]
+
+
+def write_transformers_checkpoint(folder: Path) -> None:
+    """Random weights in the published form, so that both sides read the same."""
+    torch.manual_seed(0)
+    names = {number: f"answer {number}" for number in range(LABELS)}
+    config = ViltConfig(num_labels=LABELS, id2label=names, label2id={name: number for number, name in names.items()})
+    ViltForQuestionAnswering(config).save_pretrained(folder)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = special + [spell(number) for number in range(VOCABULARY - len(special))]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(vocabulary)}, model_max_length=40)
+    ViltProcessor(ViltImageProcessor(size={"shortest_edge": 384}), tokenizer).save_pretrained(folder)
+
+
+def picture(seed: int) -> bytes:
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    coarse.resize((640, 480), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def question(seed: int) -> str:
+    return " ".join(random.Random(seed).choices(WORDS, k=8))
+
+
+class Server:
+    """A server process and its address."""
+
+    def __init__(self, name: str, command: list[str], url: str, log: Path, **environment: str) -> None:
+        self.name, self.url = name, url
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(command, stdout=stream, stderr=stream, env=os.environ | environment)
+        end = time.monotonic() + 180
+        while True:
+            try:
+                self.ask(0)
+                return
+            except httpx.HTTPError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(f"{name} did not start:\n{log.read_text()[-3000:]}") from None
+                time.sleep(0.5)
+
+    def ask(self, seed: int) -> str:
+        files, data = {"image": picture(seed)}, {"question": question(seed)}
+        response = httpx.post(f"{self.url}/v1/vqa", files=files, data=data, timeout=120)
+        response.raise_for_status()
+        return str(response.json()["answers"][0]["answer"])
+
+    def rate(self, clients: int, requests: int, first_seed: int) -> tuple[float, list[str]]:
+        """Requests a second of `clients` that each wait for their answer, and the answers."""
+        with ThreadPoolExecutor(clients) as pool:
+            started = time.perf_counter()
+            answers = list(pool.map(self.ask, range(first_seed, first_seed + requests)))
+            return requests / (time.perf_counter() - started), answers
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_ours(name: str, deployment: str, repository: Path, folder: Path, threads: int) -> Server:
+    port = free_port()
+    command = [sys.executable, "-m", "vlp_cli", "serve", deployment]
+    settings = {
+        "VLPSERVE_HTTP_PORT": str(port),
+        "VLPSERVE_MODELS_REPOSITORY": str(repository),
+        "VLPSERVE_ENGINE_THREADS": str(threads),
+        "VLPSERVE_CACHE_ANSWER_ENTRIES": "0",
+        "VLPSERVE_CACHE_IMAGE_ENTRIES": "0",
+    }
+    return Server(name, command, f"http://127.0.0.1:{port}", folder / f"{name}.log", **settings)
+
+
+def start_plain(checkpoint: Path, folder: Path, threads: int) -> Server:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "plain_fastapi:app", "--port", str(port), "--log-level", "warning"]
+    command += ["--app-dir", str(Path(__file__).parent)]
+    settings = {"BENCH_THREADS": str(threads), "BENCH_CHECKPOINT": str(checkpoint)}
+    return Server("plain", command, f"http://127.0.0.1:{port}", folder / "plain.log", **settings)
+
+
+def raw_rate(repository: Path, name: str, threads: int, batches: int = 6) -> float:
+    """Items a second of the graph alone, fed with whole batches that are already prepared."""
+    layout = RepositoryLayout(repository)
+    deployment = parse_deployment(layout.manifest(name, 1).read_text())
+    pipeline = build_pipeline(deployment, layout.assets(name, 1))
+    items = [
+        pipeline.prepare(pipeline.prepare_image(picture(seed)), VqaQuery(question(seed))) for seed in range(RAW_BATCH)
+    ]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        str(layout.graph_file(deployment.graph("fusion"), "model.onnx")), options, ["CPUExecutionProvider"]
+    )
+    feeds = pipeline.collate(items)
+    session.run(None, feeds)
+    started = time.perf_counter()
+    for _ in range(batches):
+        session.run(None, feeds)
+    return batches * RAW_BATCH / (time.perf_counter() - started)
+
+
+def measure(folder: Path, threads: int, rounds: int, requests: int) -> dict[str, object]:
+    checkpoint, repository = folder / "vilt-b32-random", folder / "repository"
+    write_transformers_checkpoint(checkpoint)
+    for extra in ([], ["--precision", "int8", "--min-agreement", "0"]):
+        command = [sys.executable, "-m", "vlp_cli", "export", str(checkpoint), "--repository", str(repository)]
+        subprocess.run([*command, "--name", "vilt", *extra], check=True, stdout=subprocess.DEVNULL)
+    servers = {
+        "plain": lambda: start_plain(checkpoint, folder, threads),
+        "fp32": lambda: start_ours("fp32", "vilt", repository, folder, threads),
+        "int8": lambda: start_ours("int8", "vilt-int8", repository, folder, threads),
+    }
+    rates: dict[str, dict[int, list[float]]] = {name: {clients: [] for clients in CLIENTS} for name in servers}
+    raw: dict[str, list[float]] = {"fp32": [], "int8": []}
+    answers: dict[str, list[str]] = {}
+    for _ in range(rounds):
+        for name, start in servers.items():
+            server = start()  # one at a time: an idle neighbour still holds memory and wakes up
+            try:
+                server.rate(8, 8, 10_000)
+                for clients in CLIENTS:
+                    rate, answers[name] = server.rate(clients, requests, 100)
+                    rates[name][clients].append(rate)
+            finally:
+                server.process.terminate()
+                server.process.wait(30)
+        raw["fp32"].append(raw_rate(repository, "vilt", threads))
+        raw["int8"].append(raw_rate(repository, "vilt-int8", threads))
+    return _summary(rates, raw, answers) | {"threads": threads, "rounds": rounds, "requests": requests}
+
+
+def _summary(
+    rates: dict[str, dict[int, list[float]]], raw: dict[str, list[float]], answers: dict[str, list[str]]
+) -> dict[str, object]:
+    median = {
+        name: {clients: statistics.median(values) for clients, values in own.items()} for name, own in rates.items()
+    }
+    equal = [ours == theirs for ours, theirs in zip(answers["fp32"], answers["plain"], strict=True)]
+    return {
+        "requests_per_s": {name: {str(c): round(rate, 2) for c, rate in own.items()} for name, own in median.items()},
+        "over_plain": {
+            name: {str(c): round(median[name][c] / median["plain"][c], 2) for c in CLIENTS} for name in ("fp32", "int8")
+        },
+        "raw_items_per_s": {name: round(statistics.median(values), 2) for name, values in raw.items()},
+        "served_over_raw": {
+            name: round(median[name][8] / statistics.median(raw[name]), 3) for name in ("fp32", "int8")
+        },
+        "fp32_answers_equal_plain": f"{sum(equal)} of {len(equal)}",
+        "all_rates": rates,
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=24)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--keep", type=Path, help="Folder for checkpoint and repository.")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(measure(folder, arguments.threads, arguments.rounds, arguments.requests), indent=1)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
