@@ -23,8 +23,7 @@ from vlp_models.scenes.questions import questions_of
 from vlp_models.scenes.render import encode_jpeg, paint
 from vlp_models.scenes.world import Scene, Split, World
 
-GENERATOR_VERSION = 1  # part of every seed: pictures change only together with it
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+GENERATOR_VERSION = 2  # part of every seed: pictures change only together with it
 _PARTS = ("scene", "questions", "captions", "paint")
 Progress = Callable[[str, int, int], None]
 
@@ -60,7 +59,7 @@ def draw_picture(split: Split, index: int, seed: int = 0) -> Picture:
     # One stream a purpose: other sentences about a scene leave its picture as it is.
     rng = {part: random.Random(f"scenes-{GENERATOR_VERSION}-{seed}-{split}-{index}-{part}") for part in _PARTS}
     scene = world.draw(rng["scene"])
-    questions = questions_of(scene, world.pairs, rng["questions"])
+    questions = questions_of(scene, rng["questions"])
     captions = captions_of(scene, rng["captions"])
     name = f"{split}-{index:06d}"
     record = {

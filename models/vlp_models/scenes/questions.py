@@ -10,7 +10,7 @@ from typing import Literal
 
 from vlp_models.scenes.captions import place_words, plural
 from vlp_models.scenes.kinds import COLOURS, KINDS, with_article
-from vlp_models.scenes.world import Pair, Scene, Thing, above, left_of
+from vlp_models.scenes.world import PAIRS, Scene, Thing, above, left_of
 
 QuestionType = Literal["kind", "colour", "count", "existence", "relation", "comparison"]
 QUESTION_TYPES: tuple[QuestionType, ...] = ("kind", "colour", "count", "existence", "relation", "comparison")
@@ -26,20 +26,16 @@ class Question:
     type: QuestionType
 
 
-Asker = Callable[[Scene, tuple[Pair, ...], random.Random], tuple[str, str] | None]
+Asker = Callable[[Scene, random.Random], tuple[str, str] | None]
 
 
-def questions_of(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tuple[Question, ...]:
-    """Different questions of each type, up to its number in _ASKERS.
-
-    Args:
-        pairs: the compositions that sentences of this split may speak of.
-    """
+def questions_of(scene: Scene, rng: random.Random) -> tuple[Question, ...]:
+    """Different questions of each type, up to its number in _ASKERS."""
     asked: dict[str, Question] = {}
     for kind, (asker, most) in _ASKERS.items():
         found = 0
         for _ in range(most * 10):
-            drawn = asker(scene, pairs, rng)
+            drawn = asker(scene, rng)
             if drawn is not None and drawn[0] not in asked:
                 asked[drawn[0]] = Question(drawn[0], drawn[1], kind)
                 found += 1
@@ -61,7 +57,7 @@ def _unique_kinds(scene: Scene) -> list[Thing]:
     return [thing for thing in scene.things if counts[thing.kind] == 1]
 
 
-def _ask_kind(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tuple[str, str] | None:
+def _ask_kind(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
     thing = rng.choice(scene.things)
     way = rng.random()
     if way < 0.5:
@@ -78,7 +74,7 @@ def _ask_kind(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tupl
     return f"what is at the {place}?", thing.kind
 
 
-def _ask_colour(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tuple[str, str] | None:
+def _ask_colour(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
     thing = rng.choice(scene.things)
     same = [other for other in scene.things if other.kind == thing.kind]
     if len({other.colour for other in same}) == 1:
@@ -90,7 +86,7 @@ def _ask_colour(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tu
     return f"what color is the {thing.size} {thing.kind}?", thing.colour
 
 
-def _ask_count(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tuple[str, str] | None:
+def _ask_count(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
     target = rng.choices(range(6), weights=(1, 2, 2, 3, 3, 3))[0]  # drawn first: small counts crowd out the others
     way = rng.random()
     if way < 0.45:
@@ -111,7 +107,7 @@ def _ask_count(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tup
     return rng.choice(("how many {} are there?", "how many {} do you see?")).format(noun), str(target)
 
 
-def _ask_existence(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tuple[str, str] | None:
+def _ask_existence(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
     truth = rng.random() < 0.5
     present = {(thing.kind, thing.colour) for thing in scene.things}
     kinds = {kind for kind, _ in present}
@@ -121,7 +117,7 @@ def _ask_existence(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) ->
     if truth:
         pool_pairs = sorted(present)
     else:
-        absent = [pair for pair in pairs if pair not in present]
+        absent = [pair for pair in PAIRS if pair not in present]
         colours = {colour for _, colour in present}
         near = [pair for pair in absent if pair[0] in kinds or pair[1] in colours]
         pool_pairs = near if near and rng.random() < 0.7 else absent
@@ -137,7 +133,7 @@ _SIDES: dict[str, Callable[[Thing, Thing], bool]] = {
 }
 
 
-def _ask_relation(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tuple[str, str] | None:
+def _ask_relation(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
     singles = _unique_kinds(scene)
     if len(singles) < 2:
         return None
@@ -158,7 +154,7 @@ def _ask_relation(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> 
     return f"is the {a.kind} {words} the {b.kind}?", _yes_no(truth)
 
 
-def _ask_comparison(scene: Scene, pairs: tuple[Pair, ...], rng: random.Random) -> tuple[str, str] | None:
+def _ask_comparison(scene: Scene, rng: random.Random) -> tuple[str, str] | None:
     truth = rng.random() < 0.5
     way = rng.random()
     if way < 0.4:

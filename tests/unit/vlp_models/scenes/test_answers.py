@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from vlp_models.scenes.dataset import SPLITS, draw_picture
+from vlp_models.scenes.dataset import draw_picture
 from vlp_models.scenes.kinds import COLOURS, KINDS
 from vlp_models.scenes.questions import QUESTION_TYPES
-from vlp_models.scenes.world import Split
+from vlp_models.scenes.world import SPLITS, Split
 
 KIND_OF = {word: kind.name for kind in KINDS for word in (kind.name, kind.plural)}
 PICTURES = 60

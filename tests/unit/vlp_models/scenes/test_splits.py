@@ -1,47 +1,65 @@
-"""The compositions of the test split are never shown, nor spoken of, in training."""
+"""What the splits hold back: looks of single things, and which things meet in a picture."""
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
-from vlp_models.scenes.dataset import SPLITS, draw_picture
-from vlp_models.scenes.kinds import COLOURS, KINDS
-from vlp_models.scenes.world import Pair, Split, pairs_of
+from vlp_models.scenes.dataset import draw_picture
+from vlp_models.scenes.kinds import SIZES
+from vlp_models.scenes.world import PAIRS, SPLITS, Pair, Split, held_back_looks, look_split, meeting_split, sizes_of
 
-KIND_OF = {word: kind.name for kind in KINDS for word in (kind.name, kind.plural)}
 PICTURES = 60
+Look = tuple[str, str, str]
 
 
-def _pairs_named(sentence: str) -> set[Pair]:
-    words = sentence.replace(",", " ").replace(":", " ").replace("?", " ").split()
-    return {
-        (KIND_OF[noun], colour) for colour, noun in itertools.pairwise(words) if colour in COLOURS and noun in KIND_OF
-    }
+def _shown(split: Split, index: int) -> tuple[set[Look], set[frozenset[Pair]]]:
+    things = draw_picture(split, index).record["scene"]["things"]
+    looks = {(thing["kind"], thing["colour"], thing["size"]) for thing in things}
+    pairs = {(thing["kind"], thing["colour"]) for thing in things}
+    return looks, {frozenset(meeting) for meeting in itertools.combinations(pairs, 2)}
 
 
-def test_splits_share_no_pair_and_lose_none() -> None:
-    pairs = {split: set(pairs_of(split)) for split in SPLITS}
-    for one, other in itertools.combinations(SPLITS, 2):
-        assert not pairs[one] & pairs[other]
-    assert set().union(*pairs.values()) == {(kind.name, colour) for kind in KINDS for colour in COLOURS}
+def test_looks_are_split_sixteen_ways() -> None:
+    counts = Counter(look_split(*pair, size) for pair in PAIRS for size in SIZES)
+    total = len(PAIRS) * len(SIZES)
+    assert counts["test"] / total == pytest.approx(1 / 16, abs=0.02)
+    assert counts["val"] / total == pytest.approx(1 / 16, abs=0.02)
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_every_kind_and_every_colour_is_in_each_split(split: Split) -> None:
-    assert {kind for kind, _ in pairs_of(split)} == {kind.name for kind in KINDS}
-    assert {colour for _, colour in pairs_of(split)} == set(COLOURS)
+def test_a_meeting_has_one_split_whatever_its_order() -> None:
+    meetings = list(itertools.islice(itertools.combinations(PAIRS, 2), 0, 100_000, 37))
+    assert all(meeting_split(a, b) == meeting_split(b, a) for a, b in meetings)
+    counts = Counter(meeting_split(a, b) for a, b in meetings)
+    assert counts["test"] / len(meetings) == pytest.approx(1 / 4, abs=0.03)
+    assert counts["val"] / len(meetings) == pytest.approx(1 / 8, abs=0.03)
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_scenes_questions_and_captions_use_the_pairs_of_their_split_alone(split: Split) -> None:
-    allowed, asked = set(pairs_of(split)), set()
+def test_nearly_every_pair_of_kind_and_colour_is_trained_on() -> None:
+    # Otherwise colour alone would tell which kinds a thing cannot be.
+    assert sum(bool(sizes_of(pair, "train")) for pair in PAIRS) > 0.97 * len(PAIRS)
+
+
+def test_training_pictures_hold_training_looks_and_meetings_alone() -> None:
     for index in range(PICTURES):
-        record = draw_picture(split, index).record
-        shown = {(thing["kind"], thing["colour"]) for thing in record["scene"]["things"]}
-        assert shown <= allowed
-        captioned = set().union(*(_pairs_named(caption) for caption in record["captions"]))
-        assert captioned <= shown, record["captions"]
-        asked |= set().union(*(_pairs_named(question["question"]) for question in record["questions"]))
-    assert asked <= allowed
-    assert len(asked) > PICTURES / 4
+        looks, meetings = _shown("train", index)
+        assert {look_split(*look) for look in looks} == {"train"}
+        assert {meeting_split(*meeting) for meeting in meetings} <= {"train"}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_other_pictures_hold_unseen_meetings_alone_and_an_unseen_look(split: Split) -> None:
+    for index in range(PICTURES):
+        looks, meetings = _shown(split, index)
+        assert meetings
+        assert {meeting_split(*meeting) for meeting in meetings} == {split}
+        assert split in {look_split(*look) for look in looks}
+        assert {look_split(*look) for look in looks} <= {"train", split}
+
+
+def test_every_split_but_training_holds_looks_back() -> None:
+    held_back = {split: {(*pair, size) for pair, size in held_back_looks(split)} for split in SPLITS}
+    assert held_back["val"]
+    assert held_back["test"]
+    assert not held_back["val"] & held_back["test"]
