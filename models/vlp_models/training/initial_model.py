@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 def wanted_heads(recipe: Recipe) -> tuple[str, ...]:
     """The heads that the objectives train; a checkpoint's other heads are left behind."""
     objectives = recipe.objectives
-    present = {"vqa": objectives.vqa, "itm": objectives.itm, "mlm": objectives.mlm or objectives.regions}
+    present = {"vqa": objectives.vqa, "itm": objectives.itm, "mlm": objectives.decodes_words or None}
     return tuple(head for head, objective in present.items() if objective is not None)
 
 

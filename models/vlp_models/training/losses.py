@@ -14,7 +14,7 @@ from vlp_models.objectives.image_text_matching import image_text_matching_loss
 from vlp_models.objectives.region_words import region_words_loss
 from vlp_models.objectives.visual_question_answering import answer_loss
 from vlp_models.objectives.word_patch_alignment import align_words_to_patches, word_patch_alignment_loss
-from vlp_models.training.recipe import ObjectivesRecipe
+from vlp_models.training.recipe import ObjectivesRecipe, VqaRecipe
 
 Batch = Mapping[str, Mapping[str, Tensor]]
 
@@ -28,12 +28,16 @@ class ObjectiveLosses(nn.Module):
     Args:
         model: with the heads that the objectives need.
         objectives: which ones, and their weights.
+        label_words: (labels, vocabulary) float, each row the shares of an answer's words; for `vqa.answer_words`.
     """
 
-    def __init__(self, model: ViltModel, objectives: ObjectivesRecipe) -> None:
+    def __init__(self, model: ViltModel, objectives: ObjectivesRecipe, label_words: Tensor | None = None) -> None:
         super().__init__()
         self.model = model
         self.objectives = objectives
+        self.register_buffer("label_words", label_words, persistent=False)
+
+    label_words: Tensor | None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses.
@@ -53,7 +57,7 @@ class ObjectiveLosses(nn.Module):
             if "itm_labels" in arrays and self.objectives.itm is not None:
                 self._matching(arrays, losses, metrics)
         if "questions" in batch and self.objectives.vqa is not None:
-            losses["vqa"] = (self._answers(batch["questions"], metrics), self.objectives.vqa.weight)
+            self._answers(batch["questions"], self.objectives.vqa, losses, metrics)
         if "regions" in batch and self.objectives.regions is not None:
             losses["regions"] = (self._region_words(batch["regions"], metrics), self.objectives.regions.weight)
         weighted = [loss * weight for loss, weight in losses.values()]
@@ -93,15 +97,22 @@ class ObjectiveLosses(nn.Module):
             loss = word_patch_alignment_loss(aligned.distance, labels, weight=1.0)
             losses["wpa"] = (loss, self.objectives.wpa.weight)
 
-    def _answers(self, arrays: Mapping[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:
-        logits = self.model.vqa_logits(
-            arrays["patches"], arrays["grid"], arrays["input_ids"], arrays["text_mask"]
-        ).float()
-        targets = arrays["targets"]
+    def _answers(
+        self,
+        arrays: Mapping[str, Tensor],
+        recipe: VqaRecipe,
+        losses: dict[str, tuple[Tensor, float]],
+        metrics: dict[str, Tensor],
+    ) -> None:
+        output = self.model.encode(arrays["patches"], arrays["grid"], arrays["input_ids"], arrays["text_mask"])
+        logits, targets = self.model.vqa_classifier(output.cls_feats).float(), arrays["targets"]
         metrics["vqa_accuracy"] = targets.gather(1, logits.argmax(-1, keepdim=True)).mean().detach()
-        if self.objectives.vqa is not None and self.objectives.vqa.loss == "ce":
-            return F.cross_entropy(logits, targets / targets.sum(dim=1, keepdim=True))
-        return answer_loss(logits, targets)
+        shares = targets / targets.sum(dim=1, keepdim=True)
+        loss = F.cross_entropy(logits, shares) if recipe.loss == "ce" else answer_loss(logits, targets)
+        losses["vqa"] = (loss, recipe.weight)
+        if recipe.answer_words and self.label_words is not None:
+            words = self.model.mlm_score(output.raw_cls_feats).float() @ self.label_words.T
+            losses["answer_words"] = (F.cross_entropy(words, shares), recipe.answer_words)
 
 
 def _share(hits: Tensor) -> Tensor:

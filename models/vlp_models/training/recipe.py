@@ -174,15 +174,22 @@ class VqaRecipe:
             sigmoid, so end a "ce" run with a short "bce" one where scores matter, not only their order.
         labels: "build" from the training answers, or a JSON list of answers.
         min_count: a built label occurs at least so often.
+        answer_words: weight of a second loss, in which the word decoder says the answer's words at [CLS]. A model that
+            was pre-trained on words answers in a tenth of the steps with it; 0 leaves it out, and the decoder too.
     """
 
     weight: float = 1.0
     loss: str = "bce"
     labels: str = "build"
     min_count: int = 1
+    answer_words: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(_one_of("loss", self.loss, ("bce", "ce")), _at_least("min_count", self.min_count, 1))
+        _check(
+            _one_of("loss", self.loss, ("bce", "ce")),
+            _at_least("min_count", self.min_count, 1),
+            _at_least("answer_words", self.answer_words, 0),
+        )
 
 
 @dataclass(frozen=True)
@@ -194,6 +201,11 @@ class ObjectivesRecipe:
     wpa: WpaRecipe | None = None
     vqa: VqaRecipe | None = None
     regions: RegionsRecipe | None = None
+
+    @property
+    def decodes_words(self) -> bool:
+        """Whether an objective needs the word decoder, the "mlm" head."""
+        return bool(self.mlm or self.regions or (self.vqa and self.vqa.answer_words))
 
     def __post_init__(self) -> None:
         _check(

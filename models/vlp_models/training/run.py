@@ -74,7 +74,8 @@ def _run(recipe: Recipe, options: RunOptions, accelerator: Accelerator) -> Train
     model, texts = _model_and_texts(recipe, options, train, accelerator, is_new=not steps)
     freeze_parameters(model, recipe.freeze)
     model.set_gradient_checkpointing(recipe.compute.gradient_checkpointing)
-    losses = ObjectiveLosses(model, recipe.objectives)
+    words = torch.from_numpy(texts.label_words) if recipe.objectives.vqa is not None else None
+    losses = ObjectiveLosses(model, recipe.objectives, words)
     streams = build_streams(recipe, train, texts, rank=accelerator.process_index, processes=accelerator.num_processes)
     _describe(recipe, model, streams[0].batches_per_epoch, len(texts.labels))
     # From here on every process draws its own random numbers (dropout).

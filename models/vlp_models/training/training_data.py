@@ -46,6 +46,16 @@ class TrainingTexts:
         return TextProcessor.from_file(self.tokenizer_json.encode(), self.max_length)
 
     @property
+    def label_words(self) -> np.ndarray:
+        """(labels, vocabulary) float32, each row the shares of an answer's words."""
+        tokenizer = Tokenizer.from_str(self.tokenizer_json)
+        shares = np.zeros((len(self.labels), tokenizer.get_vocab_size()), dtype=np.float32)
+        for row, label in enumerate(self.labels):
+            ids = tokenizer.encode(label, add_special_tokens=False).ids
+            np.add.at(shares[row], ids, 1 / max(1, len(ids)))
+        return shares
+
+    @property
     def special(self) -> SpecialTokens:
         """Ids for masking."""
         return SpecialTokens.of(Tokenizer.from_str(self.tokenizer_json))

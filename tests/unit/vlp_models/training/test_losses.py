@@ -113,3 +113,18 @@ def test_region_words_are_said_by_the_patch_in_the_middle(model: ViltModel) -> N
     best = said.argsort(descending=True)
     hits = [7 in best[0, :1], 8 in best[1, :2], 9 in best[1, :2]]
     assert float(figures["region_recall"]) == pytest.approx(sum(hits) / 3)
+
+
+def test_the_word_decoder_says_the_answer_at_cls(model: ViltModel) -> None:
+    questions = {name: _batch()["captions"][name] for name in ("patches", "grid", "input_ids", "text_mask")}
+    questions["targets"] = torch.eye(3)[[0, 1, 2, 0]]
+    words = torch.zeros(3, 20)
+    words[0, 7], words[1, 8], words[2, [9, 10]] = 1, 1, 0.5
+    objectives = ObjectivesRecipe(vqa=VqaRecipe(loss="ce", answer_words=0.5))
+    figures = ObjectiveLosses(model.eval(), objectives, words)({"questions": questions})
+    output = model.encode(*(questions[name] for name in ("patches", "grid", "input_ids", "text_mask")))
+    said = model.mlm_score(output.text_feats[:, 0])
+    logits = torch.stack([said[:, 7], said[:, 8], (said[:, 9] + said[:, 10]) / 2], dim=1)
+    expected = F.cross_entropy(logits, torch.tensor([0, 1, 2, 0]))
+    torch.testing.assert_close(figures["answer_words"], expected.detach())
+    torch.testing.assert_close(figures["loss"].detach(), figures["vqa"] + 0.5 * expected.detach())
