@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 from vlp_spec.errors import InvalidArgumentError
-from vlp_spec.tasks import MAX_TOP_K, Lane, Task, VqaQuery
+from vlp_spec.tasks import MAX_TOP_K, ClassifyQuery, Lane, MatchQuery, Task, VqaQuery
 
 
 def test_defaults() -> None:
@@ -41,3 +41,31 @@ def test_a_query_cannot_be_changed() -> None:
 def test_names_on_the_wire() -> None:
     assert [str(lane) for lane in Lane] == ["interactive", "bulk"]
     assert Task("vqa") is Task.VQA
+    assert [str(task) for task in Task] == ["vqa", "embeddings", "classify", "match"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "templates", "field"),
+    [
+        ((), ("{}",), "labels"),
+        (("cat", " "), ("{}",), "labels"),
+        (("cat", "cat"), ("{}",), "labels"),
+        (("cat",), (), "templates"),
+        (("cat",), ("a photo",), "template"),
+        (("cat",), ("{} and {}",), "template"),
+    ],
+)
+def test_classifications_that_cannot_be(labels: tuple[str, ...], templates: tuple[str, ...], field: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        ClassifyQuery(labels, templates)
+    assert caught.value.field == field
+
+
+def test_a_label_goes_into_every_template_as_it_is() -> None:
+    assert ClassifyQuery(("{x}",)).texts("{x}") == ("{x}",)
+    assert ClassifyQuery(("a",), ("one {}.", "{} here")).texts("a") == ("one a.", "a here")
+
+
+def test_an_empty_text_matches_nothing() -> None:
+    with pytest.raises(InvalidArgumentError, match="text: empty"):
+        MatchQuery(" \n")
