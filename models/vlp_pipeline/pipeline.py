@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from vlp_spec.errors import InternalError
 from vlp_spec.tasks import VqaQuery, VqaResult
 
 Buckets = Mapping[str, Sequence[int]]
+Scoring = Literal["softmax", "sigmoid"]
+"""How similarities become scores: shares of a list of texts, or each text's probability by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,12 @@ class Item:
     Attributes:
         arrays: graph inputs without the batch axis; not to be changed.
         sizes: dynamic axis -> its size in `arrays`, such as {"text": 9, "patches": 144}.
+        role: the graph that computes it, as in `GraphRef.role`; a batch holds items of one role.
     """
 
     arrays: Mapping[str, np.ndarray]
     sizes: Mapping[str, int]
+    role: str = "fusion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,106 @@ class VqaPipeline(Protocol):
 
         Raises:
             InferenceError: outputs that are not finite.
+        """
+        ...
+
+
+class EmbeddingPipeline(Protocol):
+    """A dual encoder's way from a picture or a text to arrays, and from arrays to a vector. Any thread may use it.
+
+    A text fits a picture by `logit_scale * (image_embeds @ text_embeds) + logit_bias`.
+    """
+
+    @property
+    def family(self) -> str:
+        """The family's name, as in Deployment.family."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in an embedding."""
+        ...
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor of a cosine similarity; the exponential of the checkpoint's parameter."""
+        ...
+
+    @property
+    def logit_bias(self) -> float:
+        """Added to the scaled similarity; 0 where the model has none."""
+        ...
+
+    @property
+    def scoring(self) -> Scoring:
+        """How logits over texts become scores."""
+        ...
+
+    def prepare_image(self, data: bytes) -> PreparedImage:
+        """Decode and process a picture file.
+
+        Raises:
+            InvalidImageError: the bytes are no readable picture.
+            TooLargeError: over a limit.
+        """
+        ...
+
+    def image_item(self, image: PreparedImage) -> Item:
+        """A picture as a row of the graph with role "image"."""
+        ...
+
+    def text_item(self, text: str) -> Item:
+        """A text as a row of the graph with role "text"; one of more tokens than the model reads is cut.
+
+        Raises:
+            InvalidArgumentError: it is empty, or cannot be read.
+            TooLargeError: over its limit.
+        """
+        ...
+
+    def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
+        """Stack items of one role into that graph's inputs, padded as VqaPipeline does."""
+        ...
+
+    def embedding(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The vector from one row of either graph's outputs: (dimension,) float32 of length 1, owned by the caller.
+
+        Raises:
+            InferenceError: outputs that are not finite, or of another shape.
+        """
+        ...
+
+
+class MatchPipeline(Protocol):
+    """A cross-encoder's way from a picture and a text to the probability that they belong together."""
+
+    @property
+    def family(self) -> str:
+        """The family's name, as in Deployment.family."""
+        ...
+
+    def prepare_image(self, data: bytes) -> PreparedImage:
+        """Decode and process a picture file; see VqaPipeline."""
+        ...
+
+    def prepare(self, image: PreparedImage, text: str) -> Item:
+        """Join a picture and a text.
+
+        Raises:
+            InvalidArgumentError: the text is empty, or cannot be read.
+            TooLargeError: the text is over its limit.
+        """
+        ...
+
+    def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
+        """Pad and stack; see VqaPipeline."""
+        ...
+
+    def score(self, outputs: Mapping[str, np.ndarray]) -> float:
+        """The probability that the text fits the picture, 0 to 1, from one row of the graph's outputs.
+
+        Raises:
+            InferenceError: outputs that are not finite, or of another shape.
         """
         ...
 
