@@ -8,11 +8,17 @@ VlpError                       kind, message (safe to show), detail (for the log
 │  ├─ TooLargeError            too_large              body, picture, text or batch over a limit
 │  ├─ ModelNotFoundError       model_not_found
 │  ├─ TaskNotSupportedError    task_not_supported     the model exists and does not do this
+│  ├─ CollectionNotFoundError  collection_not_found
+│  ├─ ItemNotFoundError        item_not_found         the collection is there, the item or its picture is not
+│  ├─ CollectionExistsError    collection_exists      under this name, with another specification
+│  ├─ EncoderMismatchError     encoder_mismatch       a collection of one encoder, vectors of another
+│  ├─ NoPicturesError          no_pictures            the collection does not keep what this needs
 │  └─ CancelledError           cancelled              the caller has gone away
 ├─ CapacityError               try again later (retry_after_s)
 │  ├─ OverloadedError          overloaded             the queue is full
 │  ├─ UnavailableError         unavailable            loading, draining, or not proved
-│  └─ DeadlineError            deadline_exceeded
+│  ├─ DeadlineError            deadline_exceeded
+│  └─ StorageFullError         storage_full           the disk is full; nothing of this write was kept
 ├─ InferenceError              inference_failed       this item made the model fail (NaN, run-time error)
 ├─ InternalError               internal               ours
 └─ StartupError                never on the wire; the process ends
@@ -37,10 +43,16 @@ class ErrorKind(StrEnum):
     TOO_LARGE = "too_large"
     MODEL_NOT_FOUND = "model_not_found"
     TASK_NOT_SUPPORTED = "task_not_supported"
+    COLLECTION_NOT_FOUND = "collection_not_found"
+    ITEM_NOT_FOUND = "item_not_found"
+    COLLECTION_EXISTS = "collection_exists"
+    ENCODER_MISMATCH = "encoder_mismatch"
+    NO_PICTURES = "no_pictures"
     CANCELLED = "cancelled"
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
+    STORAGE_FULL = "storage_full"
     INFERENCE_FAILED = "inference_failed"
     INTERNAL = "internal"
     CONFIG = "config"
@@ -110,6 +122,36 @@ class TaskNotSupportedError(RequestError):
     kind = ErrorKind.TASK_NOT_SUPPORTED
 
 
+class CollectionNotFoundError(RequestError):
+    """No collection of this name."""
+
+    kind = ErrorKind.COLLECTION_NOT_FOUND
+
+
+class ItemNotFoundError(RequestError):
+    """The collection is there; the item, or its picture, is not."""
+
+    kind = ErrorKind.ITEM_NOT_FOUND
+
+
+class CollectionExistsError(RequestError):
+    """A collection of this name is there already, and its specification is another."""
+
+    kind = ErrorKind.COLLECTION_EXISTS
+
+
+class EncoderMismatchError(RequestError):
+    """The collection's vectors come from another encoder; the two cannot be compared."""
+
+    kind = ErrorKind.ENCODER_MISMATCH
+
+
+class NoPicturesError(RequestError):
+    """The collection does not keep the pictures that this needs."""
+
+    kind = ErrorKind.NO_PICTURES
+
+
 class CancelledError(RequestError):
     """The caller has gone away; nobody reads this answer."""
 
@@ -142,6 +184,12 @@ class DeadlineError(CapacityError):
     """The deadline passed before the answer was there."""
 
     kind = ErrorKind.DEADLINE_EXCEEDED
+
+
+class StorageFullError(CapacityError):
+    """The disk is full. Nothing of this write was kept, and nothing that was kept before is lost."""
+
+    kind = ErrorKind.STORAGE_FULL
 
 
 class InferenceError(VlpError):

@@ -77,12 +77,18 @@ _CLASSES: dict[str, type[ServerError]] = {
     "too_large": RequestError,
     "model_not_found": RequestError,
     "task_not_supported": RequestError,
+    "collection_not_found": RequestError,
+    "item_not_found": RequestError,
+    "collection_exists": RequestError,
+    "encoder_mismatch": RequestError,
+    "no_pictures": RequestError,
     "not_found": RequestError,
     "method_not_allowed": RequestError,
     "headers_too_large": RequestError,
     "overloaded": CapacityError,
     "unavailable": CapacityError,
     "deadline_exceeded": CapacityError,
+    "storage_full": CapacityError,
     "request_timeout": CapacityError,
 }
 
