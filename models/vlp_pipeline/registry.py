@@ -10,11 +10,16 @@ from vlp_spec.errors import ArtifactError
 from vlp_spec.tasks import Task
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
-from vlp_pipeline.pipeline import VqaPipeline
+from vlp_pipeline.pipeline import EmbeddingPipeline, MatchPipeline, VqaPipeline
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits
+
+Pipeline = VqaPipeline | EmbeddingPipeline | MatchPipeline
 
 PIPELINES: dict[tuple[str, Task], tuple[str, str]] = {
     ("vilt", Task.VQA): ("vlp_pipeline.vilt_vqa", "ViltVqaPipeline"),
+    ("vilt", Task.MATCH): ("vlp_pipeline.vilt_match", "ViltMatchPipeline"),
+    ("clip", Task.EMBEDDINGS): ("vlp_pipeline.dual_encoder", "DualEncoderPipeline"),
+    ("clip", Task.CLASSIFY): ("vlp_pipeline.dual_encoder", "DualEncoderPipeline"),
 }
 
 
@@ -23,8 +28,8 @@ def build_pipeline(
     assets_dir: Path,
     limits: ImageLimits = DEFAULT_IMAGE_LIMITS,
     text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
-) -> VqaPipeline:
-    """Build the pipeline of a deployment's first task.
+) -> Pipeline:
+    """Build the pipeline of a deployment's first task; its others are served by the same one.
 
     Args:
         deployment: its family, tasks and processor settings are read.
@@ -43,7 +48,7 @@ def build_pipeline(
         known = ", ".join(f"{family} {task}" for family, task in PIPELINES)
         raise ArtifactError(f"{place}: no pipeline for family {key[0]!r}, task {key[1]}; there are: {known}")
     module, name = PIPELINES[key]
-    pipeline: VqaPipeline = getattr(importlib.import_module(module), name).from_deployment(
+    pipeline: Pipeline = getattr(importlib.import_module(module), name).from_deployment(
         deployment, assets_dir, limits, text_limits
     )
     return pipeline

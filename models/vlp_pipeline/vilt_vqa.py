@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +12,12 @@ from vlp_spec.errors import ArtifactError, InferenceError, InvalidArgumentError
 from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
 from vlp_spec.tasks import VqaQuery, VqaResult
 
-from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits, open_picture
-from vlp_pipeline.pipeline import Buckets, Item, Padding, PreparedImage, pad_batch, padded_sizes
+from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
+from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
+from vlp_pipeline.vilt_inputs import check_axes, join_pair, pad_pairs, prepare_picture
 from vlp_pipeline.vqa import AnswerRanker, read_labels
-
-TEXT_AXIS, PATCH_AXIS = "text", "patches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +53,14 @@ class ViltVqaPipeline:
         text_settings = BertTextSettings.from_mapping(deployment.text)
         texts = TextProcessor.from_file(assets_dir / TOKENIZER_ASSET, text_settings.max_length)
         ranker = AnswerRanker(read_labels(assets_dir / LABELS_ASSET))
-        _check_fit(deployment, {TEXT_AXIS: texts.max_length, PATCH_AXIS: images.max_patches}, len(ranker.labels))
+        check_axes(deployment, texts, images)
+        _check_labels(deployment, len(ranker.labels))
         min_sizes = {axis: limit.min for axis, limit in deployment.axes.items()}
         return cls(images, texts, ranker, image_limits, text_limits, min_sizes)
 
     def prepare_image(self, data: bytes) -> PreparedImage:
         """Decode, resize and cut a picture file; see VqaPipeline."""
-        cut = self.image_processor.picture_patches(open_picture(data, self.image_limits))
-        return PreparedImage(
-            digest=hashlib.sha256(data).hexdigest(),
-            arrays={"patches": cut.patches, "grid": cut.grid},
-            sizes={PATCH_AXIS: len(cut.patches)},
-        )
+        return prepare_picture(self.image_processor, data, self.image_limits)
 
     def prepare(self, image: PreparedImage, query: VqaQuery) -> Item:
         """Join a picture and a question; see VqaPipeline. A question of more than `max_length` tokens is cut."""
@@ -76,18 +70,11 @@ class ViltVqaPipeline:
         ids = self.text_processor.encode(query.question)
         if len(ids) == 2:
             raise InvalidArgumentError("question: holds no readable character; ask something", field="question")
-        text = {"input_ids": ids, "text_mask": np.ones_like(ids)}
-        return Item({**image.arrays, **text}, {**image.sizes, TEXT_AXIS: len(ids)})
+        return join_pair(image, ids)
 
     def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
         """Stack items into the graph's inputs; see VqaPipeline."""
-        paddings = {
-            "patches": Padding(PATCH_AXIS),
-            "grid": Padding(),
-            "input_ids": Padding(TEXT_AXIS, self.text_processor.pad_id),
-            "text_mask": Padding(TEXT_AXIS),
-        }
-        return pad_batch(items, paddings, padded_sizes(items, self.min_sizes, buckets))
+        return pad_pairs(items, self.text_processor.pad_id, self.min_sizes, buckets)
 
     def result(self, query: VqaQuery, outputs: Mapping[str, np.ndarray]) -> VqaResult:
         """Rank the answers by the row `logits`, (labels,) float; see VqaPipeline."""
@@ -96,13 +83,9 @@ class ViltVqaPipeline:
         return self.ranker.rank(outputs["logits"], query)
 
 
-def _check_fit(deployment: Deployment, largest: Mapping[str, int], labels: int) -> None:
-    """What the processors can produce must be what the graph takes."""
+def _check_labels(deployment: Deployment, labels: int) -> None:
+    """The list of answers must be as long as the graph's output."""
     place = f"deployment {deployment.name}@{deployment.version}"
-    for axis, size in largest.items():
-        limit = deployment.axes.get(axis)
-        if limit is not None and limit.max < size:
-            raise ArtifactError(f"{place}: axis {axis!r} ends at {limit.max}, its processor gives up to {size}")
     for graph in deployment.graphs:
         for output in graph.outputs:
             if output.name == "logits" and isinstance(output.shape[-1], int) and output.shape[-1] != labels:

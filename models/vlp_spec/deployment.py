@@ -118,6 +118,7 @@ class Deployment:
         axes: dynamic axis -> its limits.
         source: the checkpoint: {"id": ..., "sha256": ...}.
         producers: package -> version that made it.
+        head: how the graphs' outputs become an answer, where that is no matter of the family alone.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Deployment:
     created: str
     schema_version: int = SCHEMA_VERSION
     notes: dict[str, str] = field(default_factory=dict)
+    head: dict[str, Any] = field(default_factory=dict)
 
     def graph(self, role: str) -> GraphRef:
         """The graph of a role.

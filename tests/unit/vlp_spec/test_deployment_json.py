@@ -8,7 +8,7 @@ from vlp_spec.deployment_json import dump_deployment, parse_deployment
 from vlp_spec.errors import ArtifactError
 
 Raw = dict[str, Any]
-FREE_MAPPINGS = {"image", "text", "files", "assets", "source", "producers", "notes"}
+FREE_MAPPINGS = {"image", "text", "files", "assets", "source", "producers", "notes", "head"}
 
 
 def parse(raw: Any) -> Deployment:
@@ -46,8 +46,9 @@ def test_numbers_may_be_written_as_integers(raw: Raw) -> None:
 
 
 def test_fields_with_a_default_may_be_absent(raw: Raw) -> None:
-    del raw["notes"]
-    assert parse(raw).notes == {}
+    del raw["notes"], raw["head"]
+    parsed = parse(raw)
+    assert (parsed.notes, parsed.head) == ({}, {})
 
 
 def test_every_record_refuses_an_unknown_key(raw: Raw) -> None:
