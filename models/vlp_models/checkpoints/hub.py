@@ -15,7 +15,7 @@ from vlp_spec.errors import ArtifactError
 
 from vlp_models.checkpoints.weight_files import TORCH
 
-_SETTINGS = ["*.json", "vocab.txt"]
+_SETTINGS = ["*.json", "vocab.txt", "merges.txt", "spiece.model"]
 _WEIGHTS = ["model*.safetensors"]
 
 

@@ -12,6 +12,7 @@ from vlp_models.checkpoints.checkpoint import GivenFiles, LoadedCheckpoint, requ
 from vlp_models.checkpoints.hub import fetch_from_hub
 from vlp_models.checkpoints.json_file import read_json_object
 from vlp_models.checkpoints.official_file import read_official_file
+from vlp_models.checkpoints.transformers_dual_encoder import read_clip, read_siglip
 from vlp_models.checkpoints.transformers_vilt import read_transformers_vilt
 from vlp_models.checkpoints.vilt_directory import read_vilt_directory
 from vlp_models.families.vilt_config import MODEL_TYPE
@@ -20,6 +21,8 @@ from vlp_models.families.vilt_config import MODEL_TYPE
 _DIRECTORY_READERS: dict[str, Callable[[Path, GivenFiles], LoadedCheckpoint]] = {
     MODEL_TYPE: read_vilt_directory,
     "vilt": read_transformers_vilt,
+    "clip": read_clip,
+    "siglip": read_siglip,
 }
 
 
@@ -35,9 +38,10 @@ def load_checkpoint(
 
     Args:
         source: a directory (ours, or of Hugging Face transformers), a published file (.ckpt), or a hub id.
-        tokenizer: tokenizer.json, vocab.txt or a directory with either; a published file needs it.
+        tokenizer: tokenizer.json, vocab.txt or a directory with either; a published file needs it. For CLIP and
+            SigLIP also vocab.json with merges.txt, and spiece.model.
         labels: JSON of answers (a list, or a mapping with ids); a published VQA file needs it.
-        task: the head that must be there, one of `families.vilt_config.HEADS`.
+        task: the head that must be there, one of `families.vilt_config.HEADS`, or a task by name.
         revision: of a hub id.
 
     Returns:

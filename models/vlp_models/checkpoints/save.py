@@ -12,9 +12,15 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from vlp_pipeline.clip_image import ClipImageSettings
 from vlp_pipeline.vilt_image import ViltImageSettings
 from vlp_spec.errors import ArtifactError
 
+from vlp_models.checkpoints.dual_encoder_images import write_picture_settings
+from vlp_models.checkpoints.dual_encoder_tokenizer import ReadTokenizer, check_tokenizer, tokenizer_settings
+from vlp_models.checkpoints.transformers_dual_encoder import towers_config
+from vlp_models.families.dual_encoder import DualEncoder
 from vlp_models.families.vilt import ViltModel
 
 _STORAGE = {"float32": torch.float32, "float16": torch.float16}
@@ -22,7 +28,7 @@ _STORAGE = {"float32": torch.float32, "float16": torch.float16}
 
 def save_checkpoint(
     directory: Path,
-    model: ViltModel,
+    model: ViltModel | DualEncoder,
     *,
     tokenizer: str,
     image: Mapping[str, Any],
@@ -31,7 +37,8 @@ def save_checkpoint(
 ) -> None:
     """Write config.json, model.safetensors, tokenizer.json and preprocessor_config.json.
 
-    A checkpoint that is there already is exchanged; a process that dies on the way leaves the old one or none.
+    A dual encoder's directory is one that transformers itself opens; tokenizer_config.json is there for that. A
+    checkpoint that is there already is exchanged; a process that dies on the way leaves the old one or none.
 
     Args:
         directory: its parents are made.
@@ -42,10 +49,15 @@ def save_checkpoint(
         storage: "float32", or "float16" at half the size, which loads back as float32.
 
     Raises:
-        ArtifactError: the answers or image settings do not fit the model, the storage is unknown, or the directory
-            holds something other than a checkpoint.
+        ArtifactError: the answers, image settings or tokenizer do not fit the model, the storage is unknown, or the
+            directory holds something other than a checkpoint.
     """
-    _check(model, image, labels, storage)
+    if storage not in _STORAGE:
+        raise ArtifactError(f"storage: got {storage!r}, expected one of {', '.join(_STORAGE)}")
+    if isinstance(model, DualEncoder):
+        files = _dual_encoder_files(model, image, labels, tokenizer)
+    else:
+        files = _vilt_files(model, image, labels)
     if directory.exists() and any(directory.iterdir()) and not (directory / "config.json").is_file():
         raise ArtifactError(f"{directory}: not empty and not a checkpoint; it is left as it is, name another")
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -53,13 +65,11 @@ def save_checkpoint(
     try:
         content = scratch / "new"
         content.mkdir()
-        config = model.config.to_dict()
-        if labels is not None:
-            config["id2label"] = {str(number): label for number, label in enumerate(labels)}
-        _write_json(content / "config.json", config)
-        _write_json(content / "preprocessor_config.json", dict(image))
+        for name, values in files.items():
+            _write_json(content / name, values)
         (content / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-        _save_weights(model, content / "model.safetensors", _STORAGE[storage])
+        weights = model.hf if isinstance(model, DualEncoder) else model
+        _save_weights(weights, content / "model.safetensors", _STORAGE[storage])
         if directory.exists():
             os.replace(directory, scratch / "old")
         os.replace(content, directory)
@@ -67,7 +77,10 @@ def save_checkpoint(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check(model: ViltModel, image: Mapping[str, Any], labels: Sequence[str] | None, storage: str) -> None:
+def _vilt_files(
+    model: ViltModel, image: Mapping[str, Any], labels: Sequence[str] | None
+) -> dict[str, Mapping[str, Any]]:
+    """File name -> content of the JSON files; checks that they fit each other."""
     config = model.config
     settings = ViltImageSettings.from_mapping(image)
     faults = []
@@ -75,17 +88,40 @@ def _check(model: ViltModel, image: Mapping[str, Any], labels: Sequence[str] | N
         faults.append(f"image: patch_size {settings.patch_size}, but the model's is {config.patch_size}")
     if len(labels or ()) != config.num_labels:
         faults.append(f"labels: got {len(labels or ())}, but the model's head has {config.num_labels} outputs")
-    if storage not in _STORAGE:
-        faults.append(f"storage: got {storage!r}, expected one of {', '.join(_STORAGE)}")
     if faults:
         raise ArtifactError("; ".join(faults))
+    values = config.to_dict()
+    if labels is not None:
+        values["id2label"] = {str(number): label for number, label in enumerate(labels)}
+    return {"config.json": values, "preprocessor_config.json": image}
+
+
+def _dual_encoder_files(
+    model: DualEncoder, image: Mapping[str, Any], labels: Sequence[str] | None, tokenizer: str
+) -> dict[str, Mapping[str, Any]]:
+    """As `_vilt_files`, in transformers' form."""
+    config = model.config
+    settings = ClipImageSettings.from_mapping(image)
+    side = config.image_size
+    if (settings.height, settings.width) != (side, side):
+        raise ArtifactError(
+            f"image: pictures of {settings.width}x{settings.height} pixels, but the model reads {side}x{side}"
+        )
+    if labels:
+        raise ArtifactError(f"labels: got {len(labels)}, but a dual encoder has no list of answers")
+    check_tokenizer(ReadTokenizer(tokenizer, config.pad_id, Path("tokenizer.json")), config)
+    return {
+        "config.json": towers_config(config),
+        "preprocessor_config.json": write_picture_settings(settings, config),
+        "tokenizer_config.json": tokenizer_settings(tokenizer, config),
+    }
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _save_weights(model: ViltModel, path: Path, dtype: torch.dtype) -> None:
+def _save_weights(model: nn.Module, path: Path, dtype: torch.dtype) -> None:
     # Contiguous copies on the CPU: safetensors refuses tensors that share memory.
     state = {
         name: tensor.detach().to("cpu", dtype, copy=True).contiguous() for name, tensor in model.state_dict().items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from vlp_pipeline.pipeline import VqaPipeline
@@ -59,7 +60,7 @@ def open_checkpoint(source: str, device: str = "cpu") -> AnsweringModel:
         TextProcessor.from_file(checkpoint.tokenizer.encode(), checkpoint.config.max_text_len),
         AnswerRanker(checkpoint.labels or ()),
     )
-    model = checkpoint.model.to(device).eval()
+    model = checkpoint.vilt.to(device).eval()
 
     def forward(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         tensors = {name: torch.as_tensor(array).to(device) for name, array in feeds.items()}
@@ -93,7 +94,7 @@ def open_deployment(repository: Path, reference: str) -> AnsweringModel:
         raise TaskNotSupportedError(f"deployment {name}@{number} does not answer questions")
     graph = deployment.graph("fusion")
     forward = _onnx_forward(layout.graph_file(graph, "model.onnx"))
-    pipeline = build_pipeline(deployment, layout.assets(name, number))
+    pipeline = cast(VqaPipeline, build_pipeline(deployment, layout.assets(name, number)))
     return AnsweringModel(f"{name}@{number}", pipeline, forward, int(deployment.image.get("shorter_edge", 1)))
 
 
