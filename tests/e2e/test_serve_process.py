@@ -66,6 +66,6 @@ def test_the_pages_of_operators(client: httpx.Client) -> None:
     metrics = client.get("/metrics").text
     for name in ("requests_total", "stage_seconds_count", "batch_items_count", "padding_waste_ratio_count"):
         assert f"\nvlpserve_{name}{{" in metrics
-    assert '\nvlpserve_queue_items{model="dummy@1"} 0.0\n' in metrics
+    assert '\nvlpserve_queue_items{model="dummy@1",role="fusion"} 0.0\n' in metrics
     assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["dummy@1"]
     assert {"/v1/vqa", "/v1/models", "/livez", "/readyz"} <= set(client.get("/openapi.json").json()["paths"])

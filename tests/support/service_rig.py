@@ -46,7 +46,9 @@ class Rig:
 
 
 def read_metric(registry: CollectorRegistry, metric: str, **labels: str) -> float:
-    return registry.get_sample_value(metric, labels) or 0.0
+    """The sum of all samples that have these labels, whatever others they have."""
+    samples = [sample for family in registry.collect() for sample in family.samples if sample.name == metric]
+    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def tiny_model(root: Path, reference: str = "tiny") -> ModelSettings:

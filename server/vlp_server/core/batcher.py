@@ -15,12 +15,14 @@ from vlp_spec.tasks import Lane
 
 from vlp_server.core.bisection import RowOutputs
 from vlp_server.core.engine_thread import EngineThread
+from vlp_server.core.records import Timings
 from vlp_server.core.scheduler import Batch, BatchScheduler, DropReason, QueuedItem
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 # The event loop may fire a timer a little before its time; a caller who leaves then has left for its deadline.
 _TIMER_SLACK_S = 0.005
+_MS = 1000.0
 ComputeBatch = Callable[[Sequence[Item]], Sequence[RowOutputs | InferenceError]]
 
 
@@ -32,6 +34,15 @@ class Computed:
     queue_s: float
     infer_s: float
     batch_items: int
+
+    def timings(self, *, postprocess_s: float) -> Timings:
+        """The same as a request's timings."""
+        return Timings(
+            queue_ms=self.queue_s * _MS,
+            infer_ms=self.infer_s * _MS,
+            postprocess_ms=postprocess_s * _MS,
+            batch_items=self.batch_items,
+        )
 
 
 class BatchObserver(Protocol):
@@ -54,7 +65,7 @@ class BatchObserver(Protocol):
 
 
 class Batcher:
-    """The running queue of one model. All methods belong to one event loop.
+    """The running queue of one graph. All methods belong to one event loop.
 
     Args:
         name: of the threads, for debuggers.
@@ -174,7 +185,7 @@ class Batcher:
         items = [queued.item for queued in batch.items]
         outcomes = await self._timed(thread, lambda: self._compute(items))
         infer_s = self._clock() - started
-        self._scheduler.drain_rate.observe(batch.real_area, infer_s)
+        self._scheduler.drain_rate.observe(batch.cost, infer_s)
         if len(outcomes) != len(items):
             raise InternalError(detail=f"{len(outcomes)} outcomes for {len(items)} items")
         for queued, outcome in zip(batch.items, outcomes, strict=True):

@@ -1,4 +1,4 @@
-"""Whether a loaded graph still computes what the checkpoint did: known inputs through the real engine."""
+"""Whether loaded graphs still computes what the checkpoint did: known inputs through the real engine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vlp_spec.deployment import GraphRef
 from vlp_spec.errors import ArtifactError
 
 from vlp_server.engines.base import Engine
@@ -17,7 +18,7 @@ _INPUT, _OUTPUT = "input.", "output."
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """Inputs, and the outputs that they must give.
+    """Inputs, and the outputs that they must give, of all graphs of a model together.
 
     Attributes:
         tolerance: max |difference| allowed.
@@ -39,6 +40,20 @@ class Canary:
         if not inputs or not outputs:
             raise ArtifactError(f"canary: expected input.* and output.* arrays, got {sorted(arrays)}")
         return cls(inputs, outputs, tolerance)
+
+    def part(self, graph: GraphRef) -> Canary:
+        """What concerns one graph of several: the arrays by the names of its own inputs and outputs.
+
+        Raises:
+            ArtifactError: an input has no array, or no output has one.
+        """
+        names = [spec.name for spec in graph.inputs]
+        if missing := sorted(set(names) - set(self.inputs)):
+            raise ArtifactError(f"canary: no input {', '.join(missing)} for graph {graph.role!r}")
+        outputs = {spec.name: self.outputs[spec.name] for spec in graph.outputs if spec.name in self.outputs}
+        if not outputs:
+            raise ArtifactError(f"canary: no output of graph {graph.role!r}")
+        return Canary({name: self.inputs[name] for name in names}, outputs, self.tolerance)
 
     def check(self, engine: Engine, key: str) -> None:
         """Run the inputs and compare. Blocking.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vlp_spec.errors import ConfigError, ModelNotFoundError
+from vlp_spec.tasks import Task
 
 from vlp_server.core.served_model import ServedModel
 
@@ -16,7 +17,8 @@ class ModelDirectory:
 
     Args:
         models: at least one.
-        default: a reference among them; None = the first.
+        default: a reference among them, which answers requests that name no model wherever it does their task; None =
+            the first.
 
     Raises:
         ConfigError: the default is not among them.
@@ -35,8 +37,21 @@ class ModelDirectory:
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models)
 
-    def find(self, wanted: str | None) -> ServedModel:
-        """The model that a request names.
+    def default_for(self, task: Task) -> ServedModel:
+        """The model for requests that name none: the default where it does the task, else the first that does.
+
+        A model whose tasks are not known (it is loading, or could not be loaded) is taken for one that does: its state
+        says to the caller what is the matter. When no model does the task it is the default, which will refuse it.
+        """
+        ordered = [self.default, *(model for model in self._models if model is not self.default)]
+        return next((model for model in ordered if model.may_do(task)), self.default)
+
+    def with_digest(self, digest: str) -> ServedModel | None:
+        """The loaded model of a digest, None when there is none."""
+        return next((m for m in self._models if m.loaded is not None and m.loaded.digest == digest), None)
+
+    def find(self, wanted: str | None, task: Task | None = None) -> ServedModel:
+        """The model that a request names, and where it names none the default one of its task.
 
         Of several versions of a name without a version the highest is meant. While the version of a model is not known
         (it is loading, or could not be), it stands for every version of its name.
@@ -45,7 +60,7 @@ class ModelDirectory:
             ModelNotFoundError: none of the served ones.
         """
         if wanted is None:
-            return self.default
+            return self.default if task is None else self.default_for(task)
         name, _, suffix = wanted.partition("@")
         matching = [model for model in self._models if _matches(model, name, suffix, wanted)]
         if not matching:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vlp_pipeline.images import ImageLimits
-from vlp_pipeline.pipeline import Item, VqaPipeline
-from vlp_pipeline.registry import build_pipeline
+from vlp_pipeline.pipeline import Item
+from vlp_pipeline.registry import Pipeline, build_pipeline
 from vlp_pipeline.text import TextLimits
-from vlp_spec.deployment import Deployment
+from vlp_spec.deployment import Deployment, GraphRef
 from vlp_spec.errors import ArtifactError, InferenceError
 
 from vlp_server.core.bisection import RowOutputs, run_bisecting
@@ -22,7 +22,7 @@ from vlp_server.core.deployments import digest_of, find_deployment, read_canary,
 from vlp_server.core.settings import ModelSettings
 from vlp_server.engines.base import Engine, LoadedGraph
 from vlp_server.engines.dummy_deployment import build_dummy_canary, build_dummy_deployment
-from vlp_server.engines.dummy_pipeline import DummyVqaPipeline
+from vlp_server.engines.dummy_pipeline import build_dummy_pipeline
 from vlp_server.engines.registry import build_engine
 from vlp_server.engines.settings import EngineSettings
 
@@ -32,22 +32,24 @@ EngineFactory = Callable[[EngineSettings], Engine]
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model whose graph is in its engine and whose canary came back right.
+    """A model whose graphs are in its engine and whose canary came back right.
 
     Attributes:
         aliases: names that stand for its version.
-        digest: of the manifest, hex; a part of the keys of answers.
+        digest: of the manifest, hex; a part of the keys of answers and vectors.
         image_digest: of what decides how a picture is prepared, hex; a part of the keys of prepared pictures.
-        key: of its graph in the engine.
+        pipeline: for the deployment's tasks, as the registry of pipelines says.
+        keys: role -> what its graph is called in the engine.
+        canary: of all graphs.
     """
 
     deployment: Deployment
     aliases: frozenset[str]
     digest: str
     image_digest: str
-    pipeline: VqaPipeline
+    pipeline: Pipeline
     engine: Engine
-    key: str
+    keys: Mapping[str, str]
     canary: Canary
 
     @property
@@ -56,12 +58,13 @@ class LoadedModel:
         return f"{self.deployment.name}@{self.deployment.version}"
 
     def compute(self, items: Sequence[Item]) -> list[RowOutputs | InferenceError]:
-        """Compute a batch; for an engine thread. See `run_bisecting`."""
-        return run_bisecting(items, lambda part: self.engine.run(self.key, self.pipeline.collate(part)))
+        """Compute a batch of items of one role; for an engine thread. See `run_bisecting`."""
+        key = self.keys[items[0].role]
+        return run_bisecting(items, lambda part: self.engine.run(key, self.pipeline.collate(part)))
 
-    def check_canary(self) -> None:
-        """Run the canary; for an engine thread. Raises ArtifactError when it does not come back right."""
-        self.canary.check(self.engine, self.key)
+    def check_canary(self, role: str) -> None:
+        """Run the canary of a graph; for an engine thread. Raises ArtifactError when it does not come back right."""
+        self.canary.part(self.deployment.graph(role)).check(self.engine, self.keys[role])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,8 @@ class _Parts:
     deployment: Deployment
     aliases: frozenset[str]
     digest: str
-    pipeline: VqaPipeline
-    graph: LoadedGraph
+    pipeline: Pipeline
+    graphs: Sequence[LoadedGraph]
     canary: Canary
 
 
@@ -100,12 +103,14 @@ def load_model(
         image_digest=_image_digest(parts.deployment),
         pipeline=parts.pipeline,
         engine=engine,
-        key=parts.graph.key,
+        keys={graph.ref.role: graph.key for graph in parts.graphs},
         canary=parts.canary,
     )
     try:
-        engine.load(parts.graph)
-        model.check_canary()
+        for graph in parts.graphs:
+            engine.load(graph)
+        for role in model.keys:
+            model.check_canary(role)
     except Exception:
         engine.close()
         raise
@@ -119,18 +124,21 @@ def _repository_parts(
     found = find_deployment(repository, settings.reference)
     verify_files(found)
     deployment = found.deployment
-    if len(deployment.graphs) != 1:
+    roles = [ref.role for ref in deployment.graphs]
+    if not roles or len(set(roles)) != len(roles):
         raise ArtifactError(
-            f"deployment {deployment.name}@{deployment.version}: has {len(deployment.graphs)} graphs, this version "
-            "serves models of one graph"
+            f"deployment {deployment.name}@{deployment.version}: its graphs have the roles {roles}, expected at least "
+            "one, and each once"
         )
-    ref = deployment.graphs[0]
     return _Parts(
         deployment=deployment,
         aliases=found.aliases,
         digest=found.digest,
         pipeline=build_pipeline(deployment, found.assets_dir, image_limits, text_limits),
-        graph=LoadedGraph(_graph_key(deployment), ref, found.graph_dir(ref), deployment.axes),
+        graphs=[
+            LoadedGraph(_graph_key(deployment, ref), ref, found.graph_dir(ref), deployment.axes)
+            for ref in deployment.graphs
+        ],
         canary=Canary.from_arrays(read_canary(found), deployment.canary_tolerance),
     )
 
@@ -142,14 +150,14 @@ def _dummy_parts(settings: ModelSettings, image_limits: ImageLimits, text_limits
         deployment=deployment,
         aliases=frozenset(),
         digest=digest_of(deployment),
-        pipeline=DummyVqaPipeline(deployment, image_limits, text_limits),
-        graph=LoadedGraph(_graph_key(deployment), deployment.graphs[0], Path(), deployment.axes),
+        pipeline=build_dummy_pipeline(deployment, image_limits, text_limits),
+        graphs=[LoadedGraph(_graph_key(deployment, ref), ref, Path(), deployment.axes) for ref in deployment.graphs],
         canary=Canary(inputs, outputs, deployment.canary_tolerance),
     )
 
 
-def _graph_key(deployment: Deployment) -> str:
-    return f"{deployment.name}@{deployment.version}/{deployment.graphs[0].role}"
+def _graph_key(deployment: Deployment, ref: GraphRef) -> str:
+    return f"{deployment.name}@{deployment.version}/{ref.role}"
 
 
 def _image_digest(deployment: Deployment) -> str:

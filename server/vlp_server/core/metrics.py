@@ -34,29 +34,38 @@ class Metrics:
         )
         self.requests_inside = Gauge("vlpserve_requests_inside", "Requests inside the service", registry=registry)
         self.batch_items = Histogram(
-            "vlpserve_batch_items", "Items of a batch", ["model"], buckets=_ITEMS, registry=registry
+            "vlpserve_batch_items", "Items of a batch", ["model", "role"], buckets=_ITEMS, registry=registry
         )
         self.padding_waste = Histogram(
             "vlpserve_padding_waste_ratio",
             "Share of a batch's area that is padding",
-            ["model"],
+            ["model", "role"],
             buckets=_SHARES,
             registry=registry,
         )
-        self.queue_items = Gauge("vlpserve_queue_items", "Items that wait", ["model"], registry=registry)
+        self.queue_items = Gauge("vlpserve_queue_items", "Items that wait", ["model", "role"], registry=registry)
         self.queue_cost = Gauge(
-            "vlpserve_queue_cost", "Text tokens and patches of the items that wait", ["model"], registry=registry
+            "vlpserve_queue_cost",
+            "Text tokens and patches of the items that wait",
+            ["model", "role"],
+            registry=registry,
         )
         self.cache = Counter("vlpserve_cache", "Look-ups by result", ["cache", "result"], registry=registry)
         self.dropped = Counter(
             "vlpserve_dropped_items",
             "Items that left the queue without costing compute",
-            ["model", "reason"],
+            ["model", "role", "reason"],
             registry=registry,
         )
-        self.failed_items = Counter("vlpserve_failed_items", "Items that failed", ["model"], registry=registry)
+        self.failed_items = Counter("vlpserve_failed_items", "Items that failed", ["model", "role"], registry=registry)
         self.worker_crashes = Counter(
-            "vlpserve_worker_crashes", "Batches lost to a fault of ours", ["model"], registry=registry
+            "vlpserve_worker_crashes", "Batches lost to a fault of ours", ["model", "role"], registry=registry
+        )
+        self.embedded = Counter(
+            "vlpserve_embedded_items",
+            "Pictures and texts that the model made a vector of; cached ones are not among them",
+            ["model", "role", "lane"],
+            registry=registry,
         )
         self.canary = Counter("vlpserve_canary", "Canary runs by result", ["model", "result"], registry=registry)
         self.model_ready = Gauge("vlpserve_model_ready", "1 when the model answers", ["model"], registry=registry)
@@ -73,6 +82,8 @@ class Metrics:
             "infer": timings.infer_ms,
             "postprocess": timings.postprocess_ms,
             "cache": timings.cache_ms,
+            "store": timings.store_ms,
+            "rerank": timings.rerank_ms,
             "total": total_s * 1000.0,
         }
         for stage, milliseconds in stages.items():
@@ -84,37 +95,38 @@ class Metrics:
 
 
 class ModelObserver:
-    """A batcher's BatchObserver: writes one model's figures.
+    """A batcher's BatchObserver: writes the figures of one graph.
 
     Args:
         model: "name@version".
+        role: of the graph.
     """
 
-    def __init__(self, metrics: Metrics, model: str) -> None:
+    def __init__(self, metrics: Metrics, model: str, role: str) -> None:
         self._metrics = metrics
-        self._model = model
+        self._labels = model, role
         self.all_failed = False
         """Whether a batch has failed as a whole since this was last cleared; the watchdog then asks the canary."""
 
     def queue_changed(self, items: int, cost: int) -> None:
         """See BatchObserver."""
-        self._metrics.queue_items.labels(self._model).set(items)
-        self._metrics.queue_cost.labels(self._model).set(cost)
+        self._metrics.queue_items.labels(*self._labels).set(items)
+        self._metrics.queue_cost.labels(*self._labels).set(cost)
 
     def batch_started(self, batch: Batch) -> None:
         """See BatchObserver."""
-        self._metrics.batch_items.labels(self._model).observe(len(batch.items))
-        self._metrics.padding_waste.labels(self._model).observe(batch.padding_waste)
+        self._metrics.batch_items.labels(*self._labels).observe(len(batch.items))
+        self._metrics.padding_waste.labels(*self._labels).observe(batch.padding_waste)
 
     def batch_finished(self, items: int, failed: int) -> None:
         """See BatchObserver."""
-        self._metrics.failed_items.labels(self._model).inc(failed)
+        self._metrics.failed_items.labels(*self._labels).inc(failed)
         self.all_failed |= failed == items
 
     def item_dropped(self, reason: DropReason) -> None:
         """See BatchObserver."""
-        self._metrics.dropped.labels(self._model, reason).inc()
+        self._metrics.dropped.labels(*self._labels, reason).inc()
 
     def worker_crashed(self) -> None:
         """See BatchObserver."""
-        self._metrics.worker_crashes.labels(self._model).inc()
+        self._metrics.worker_crashes.labels(*self._labels).inc()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vlp_spec.tasks import Task, VqaResult
+import numpy as np
+from numpy.typing import NDArray
+from vlp_spec.tasks import ClassifyResult, MatchResult, Task, VqaResult
 
 
 class ModelState(StrEnum):
@@ -19,7 +21,7 @@ class ModelState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time of a request went, milliseconds. With several questions each figure is the longest of them.
+    """Where the time of a request went, milliseconds. With several items each figure is the longest of them.
 
     Attributes:
         queue_ms: waiting for a preprocessing thread and for the engine.
@@ -27,8 +29,10 @@ class Timings:
         infer_ms: the batch in the engine.
         postprocess_ms: outputs to answers.
         cache_ms: hashing the picture and looking it up.
-        cached: answers that came from the cache.
-        batch_items: items of the largest batch that a question was computed in; 0 when all came from the cache.
+        store_ms: in the store of collections.
+        rerank_ms: looking at the first hits of a search again.
+        cached: answers or vectors that came from the cache.
+        batch_items: items of the largest batch that one was computed in; 0 when all came from the cache.
     """
 
     queue_ms: float = 0.0
@@ -36,8 +40,27 @@ class Timings:
     infer_ms: float = 0.0
     postprocess_ms: float = 0.0
     cache_ms: float = 0.0
+    store_ms: float = 0.0
+    rerank_ms: float = 0.0
     cached: int = 0
     batch_items: int = 0
+
+
+def longest(parts: Sequence[Timings]) -> Timings:
+    """Of work done side by side: the longest of each stage, and how many came from the cache in all."""
+    if not parts:
+        return Timings()
+    return Timings(
+        queue_ms=max(part.queue_ms for part in parts),
+        preprocess_ms=max(part.preprocess_ms for part in parts),
+        infer_ms=max(part.infer_ms for part in parts),
+        postprocess_ms=max(part.postprocess_ms for part in parts),
+        cache_ms=max(part.cache_ms for part in parts),
+        store_ms=max(part.store_ms for part in parts),
+        rerank_ms=max(part.rerank_ms for part in parts),
+        cached=sum(part.cached for part in parts),
+        batch_items=max(part.batch_items for part in parts),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +77,42 @@ class VqaReply:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbedReply:
+    """Vectors of pictures and texts, in their order.
+
+    Attributes:
+        model: "name@version" that made them.
+        digest: of that model, hex: vectors can be compared only where it is the same.
+        vectors: (items, dimension) float32, each of length 1.
+        tokens: of all texts together.
+    """
+
+    model: str
+    digest: str
+    vectors: NDArray[np.float32]
+    tokens: int
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyReply:
+    """Scores of all labels, best first, and "name@version" that gave them."""
+
+    model: str
+    result: ClassifyResult
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class MatchReply:
+    """How well each text fits the picture, in the order of the texts, and "name@version" that says so."""
+
+    model: str
+    results: list[MatchResult]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What a caller may know of a served model.
 
@@ -64,7 +123,8 @@ class ModelCard:
         limits: axis name -> largest size, such as {"text": 40, "patches": 240}.
         state: loading, ready or failed.
         reason: "ready", or why not, safe to show.
-        default: whether requests that name no model come here.
+        default: whether it is the default model: the one that was configured as such, or else the first.
+        default_for: the tasks for which requests that name no model come here.
         created: when the deployment was exported, as its manifest says (ISO 8601), None while not known.
     """
 
@@ -77,6 +137,7 @@ class ModelCard:
     state: ModelState
     reason: str
     default: bool
+    default_for: tuple[Task, ...] = ()
     created: str | None = None
 
 

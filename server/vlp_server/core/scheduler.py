@@ -19,6 +19,9 @@ from vlp_spec.tasks import Lane
 from vlp_server.core.drain_rate import DrainRate
 from vlp_server.core.settings import AdmissionSettings, BatchSettings
 
+# Of 32 x 32 pixels in three colours: the patch that the queue's cost counts in.
+_PATCH_BYTES = 3072
+
 
 class DropReason(StrEnum):
     """Why an item left the queue without costing compute."""
@@ -36,7 +39,7 @@ class QueuedItem:
         deadline: seconds on the caller's clock; past it nobody wants the answer.
         enqueued: when it came, same clock.
         order: its place within its lane: earliest deadline first, then first come.
-        cost: text tokens + patches.
+        cost: what it takes of the queue: text tokens + patches, and no less than its inputs weigh in patches.
     """
 
     item: Item
@@ -46,19 +49,29 @@ class QueuedItem:
     order: tuple[float, int]
     cost: int
 
+    @property
+    def area(self) -> int:
+        """Entries of its dynamic axes."""
+        return sum(self.item.sizes.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Items to compute together.
 
     Attributes:
-        real_area: entries of all dynamic axes that hold content.
+        real_area: entries of all dynamic axes that hold content; 0 for a graph without any.
         padded_area: the same with padding; what the engine computes.
     """
 
     items: tuple[QueuedItem, ...]
     real_area: int
     padded_area: int
+
+    @property
+    def cost(self) -> int:
+        """Of all its items."""
+        return sum(queued.cost for queued in self.items)
 
     @property
     def padding_waste(self) -> float:
@@ -83,19 +96,19 @@ class _Draft:
         largest, count = self.grown(queued.item.sizes), len(self.items) + 1
         if any(size * count > self.budgets.get(axis, size * count) for axis, size in largest.items()):
             return False
-        return (self.real_area + queued.cost) >= (1.0 - max_waste) * sum(largest.values()) * count
+        return (self.real_area + queued.area) >= (1.0 - max_waste) * sum(largest.values()) * count
 
     def add(self, queued: QueuedItem) -> None:
         self.largest = self.grown(queued.item.sizes)
         self.items.append(queued)
-        self.real_area += queued.cost
+        self.real_area += queued.area
 
     def finish(self) -> Batch:
         return Batch(tuple(self.items), self.real_area, sum(self.largest.values()) * len(self.items))
 
 
 class BatchScheduler:
-    """The queue of one model and its rules.
+    """The queue of one graph and its rules.
 
     - Two lanes: interactive items go before bulk items. While bulk items wait, every `bulk_every`-th batch is led and
       filled by them first, so they get at least that share of batches under any load.
@@ -142,7 +155,7 @@ class BatchScheduler:
                     f"request: {size} {axis} in one item, this server computes at most {self._budgets[axis]} at a "
                     "time; send a smaller picture or a shorter text"
                 )
-        cost = sum(item.sizes.values())
+        cost = _cost(item)
         limit = self._admission.max_queue_cost * (self._admission.bulk_share if lane is Lane.BULK else 1.0)
         if self.queued_cost and self.queued_cost + cost > limit:
             raise OverloadedError(
@@ -217,6 +230,12 @@ class BatchScheduler:
         self.queued_cost -= sum(queued.cost for queued in items)
         led_by_bulk = items[0].lane is Lane.BULK
         self._batches_without_bulk = 0 if led_by_bulk or not bulk_waited else self._batches_without_bulk + 1
+
+
+def _cost(item: Item) -> int:
+    """A picture of one fixed size has no dynamic axis; its bytes then stand for its patches."""
+    weight = sum(array.nbytes for array in item.arrays.values()) // _PATCH_BYTES
+    return max(1, sum(item.sizes.values()), weight)
 
 
 def _without(lane: Sequence[QueuedItem], taken: set[int]) -> Iterator[QueuedItem]:

@@ -1,12 +1,14 @@
-"""One served model: its life from loading to closing, its queue, and whether it can be trusted now."""
+"""One served model: its life from loading to closing, its queues, and whether it can be trusted now."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
 
 from vlp_spec.errors import InternalError, StartupError, UnavailableError, VlpError
+from vlp_spec.tasks import Task
 
 from vlp_server.core.batcher import Batcher
 from vlp_server.core.engine_thread import EngineThread
@@ -15,6 +17,7 @@ from vlp_server.core.metrics import Metrics, ModelObserver
 from vlp_server.core.records import ModelCard, ModelState
 from vlp_server.core.scheduler import BatchScheduler
 from vlp_server.core.settings import AdmissionSettings, ModelSettings, WatchdogSettings
+from vlp_server.core.usable_model import UsableModel
 
 logger = logging.getLogger(__name__)
 READY = "ready"
@@ -47,8 +50,8 @@ class ServedModel:
         self._clock = clock
         self._fault: str | None = None
         self._loaded: LoadedModel | None = None
-        self._batcher: Batcher | None = None
-        self._observer: ModelObserver | None = None
+        self._batchers: dict[str, Batcher] = {}
+        self._observers: list[ModelObserver] = []
 
     @property
     def label(self) -> str:
@@ -65,7 +68,7 @@ class ServedModel:
         """Loading, ready or failed. A stalled model counts as failed until its batch comes back."""
         if self._fault is not None or self.stalled():
             return ModelState.FAILED
-        return ModelState.READY if self._batcher else ModelState.LOADING
+        return ModelState.READY if self._batchers else ModelState.LOADING
 
     @property
     def reason(self) -> str:
@@ -74,9 +77,13 @@ class ServedModel:
             return self._fault
         if self.stalled():
             return f"stalled: a batch has been running for more than {self._watchdog.stall_after_s:g} s"
-        return READY if self._batcher else "loading"
+        return READY if self._batchers else "loading"
 
-    def card(self, *, default: bool) -> ModelCard:
+    def may_do(self, task: Task) -> bool:
+        """Whether it does this task, or may turn out to: the tasks of a model are not known before it is loaded."""
+        return self._loaded is None or task in self._loaded.deployment.tasks
+
+    def card(self, *, default: bool, default_for: tuple[Task, ...] = ()) -> ModelCard:
         """What a caller may know of it."""
         deployment = self._loaded.deployment if self._loaded else None
         name = deployment.name if deployment else self.settings.reference.partition("@")[0]
@@ -90,18 +97,19 @@ class ServedModel:
             state=self.state,
             reason=self.reason,
             default=default,
+            default_for=default_for,
             created=deployment.created if deployment else None,
         )
 
-    def usable(self) -> tuple[LoadedModel, Batcher]:
-        """The model and its queue, for a request.
+    def usable(self) -> UsableModel:
+        """The model and its queues, for a request.
 
         Raises:
             UnavailableError: loading, failed or stalled.
         """
         state = self.state
-        if state is ModelState.READY and self._loaded is not None and self._batcher is not None:
-            return self._loaded, self._batcher
+        if state is ModelState.READY and self._loaded is not None:
+            return UsableModel(self._loaded, self._batchers)
         raise UnavailableError(
             f"model {self.label!r} is not ready: {self.reason}",
             retry_after_s=_LOADING_RETRY_S if state is ModelState.LOADING else _FAILED_RETRY_S,
@@ -113,12 +121,12 @@ class ServedModel:
 
     def alive(self) -> bool:
         """False when only a restart of the process helps."""
-        if self._batcher is None:
-            return True
-        return self._busy_for() <= self._watchdog.dead_after_s and self._batcher.alive()
+        return self._busy_for() <= self._watchdog.dead_after_s and all(
+            batcher.alive() for batcher in self._batchers.values()
+        )
 
     async def load(self, thread: EngineThread) -> None:
-        """Load in the given thread and start the queue. Never raises: a failure is a state."""
+        """Load in the given thread and start the queues. Never raises: a failure is a state."""
         try:
             loaded = await thread.run(lambda: self._load(self.settings))
         except (StartupError, UnavailableError) as error:
@@ -132,12 +140,17 @@ class ServedModel:
         self._start(loaded)
 
     async def check_canary(self) -> None:
-        """Run the canary between batches, and take its verdict: a model can fail, and recover, while it serves."""
-        if self._loaded is None or self._batcher is None or self._observer is None:
+        """Run the canary of every graph between batches, and take its verdict: a model can fail, and recover, while it
+        serves.
+        """
+        loaded = self._loaded
+        if loaded is None or not self._batchers:
             return
-        self._observer.all_failed = False
+        for observer in self._observers:
+            observer.all_failed = False
         try:
-            await self._batcher.run_alone(self._loaded.check_canary)
+            for role, batcher in self._batchers.items():
+                await batcher.run_alone(functools.partial(loaded.check_canary, role))
         except VlpError as error:
             logger.error("model %s: %s (%s)", self.label, error.message, error.detail)
             self._metrics.canary.labels(self.label, "failed").inc()
@@ -149,7 +162,8 @@ class ServedModel:
 
     def wants_canary(self) -> bool:
         """Whether the canary should run soon: a batch has failed as a whole, or the canary itself has."""
-        return self._observer is not None and (self._observer.all_failed or self._fault is not None)
+        failed = self._fault is not None or any(observer.all_failed for observer in self._observers)
+        return bool(self._batchers) and failed
 
     def publish_state(self) -> None:
         """Write the ready gauge, once it is known under which label."""
@@ -158,14 +172,26 @@ class ServedModel:
 
     async def close(self) -> None:
         """Fail what waits and free the engine."""
-        if self._batcher is not None:
-            await self._batcher.close()
+        for batcher in self._batchers.values():
+            await batcher.close()
         if self._loaded is not None:
             self._loaded.engine.close()
         if self._fault is None:
             self._fault = "the server is stopping"
 
     def _start(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        for role in loaded.keys:
+            observer = ModelObserver(self._metrics, loaded.label, role)
+            self._observers.append(observer)
+            self._batchers[role] = self._make_batcher(loaded, role, observer)
+        for batcher in self._batchers.values():
+            batcher.start()
+        self._metrics.canary.labels(loaded.label, "ok").inc()
+        self.publish_state()
+
+    def _make_batcher(self, loaded: LoadedModel, role: str, observer: ModelObserver) -> Batcher:
+        """The queue of one graph; items of different graphs never share a batch, and each has its own bounds."""
         engine, axes = self.settings.engine, loaded.deployment.axes
         scheduler = BatchScheduler(
             self.settings.batch,
@@ -173,19 +199,13 @@ class ServedModel:
             max_items=axes["batch"].max if "batch" in axes else None,
             workers=engine.workers,
         )
-        self._loaded = loaded
-        self._observer = ModelObserver(self._metrics, loaded.label)
-        self._batcher = Batcher(
-            loaded.label, loaded.compute, scheduler, self._observer, workers=engine.workers, clock=self._clock
-        )
-        self._batcher.start()
-        self._metrics.canary.labels(loaded.label, "ok").inc()
-        self.publish_state()
+        name = f"{loaded.label}/{role}"
+        return Batcher(name, loaded.compute, scheduler, observer, workers=engine.workers, clock=self._clock)
 
     def _fail(self, reason: str) -> None:
         self._fault = reason
         self.publish_state()
 
     def _busy_for(self) -> float:
-        since = self._batcher.busy_since() if self._batcher else None
-        return 0.0 if since is None else self._clock() - since
+        busy = [since for batcher in self._batchers.values() if (since := batcher.busy_since()) is not None]
+        return self._clock() - min(busy) if busy else 0.0

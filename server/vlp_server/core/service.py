@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import cast
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 from vlp_pipeline.images import ImageLimits
+from vlp_pipeline.pipeline import EmbeddingPipeline, MatchPipeline, VqaPipeline
 from vlp_pipeline.text import TextLimits
-from vlp_spec.errors import (
-    DeadlineError,
-    ErrorKind,
-    InternalError,
-    InvalidArgumentError,
-    TaskNotSupportedError,
-    TooLargeError,
-    VlpError,
-)
-from vlp_spec.tasks import Lane, Task, VqaQuery
+from vlp_spec.errors import InvalidArgumentError, TooLargeError
+from vlp_spec.tasks import ClassifyQuery, Lane, MatchQuery, Task, VqaQuery
 
 from vlp_server.core.admission import Admission
+from vlp_server.core.dimensions import shortened
 from vlp_server.core.directory import ModelDirectory
+from vlp_server.core.embed_flow import EmbedFlow, Source
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.loading import EngineFactory, LoadedModel, load_model
-from vlp_server.core.metrics import SUCCESS, UNKNOWN_MODEL, Metrics
+from vlp_server.core.metrics import Metrics
+from vlp_server.core.picture_flow import MatchPairs, PictureFlow
 from vlp_server.core.preprocess_pool import PreprocessPool
-from vlp_server.core.records import ModelCard, ModelState, Readiness, VqaReply
+from vlp_server.core.records import (
+    ClassifyReply,
+    EmbedReply,
+    MatchReply,
+    ModelCard,
+    ModelState,
+    Readiness,
+    VqaReply,
+    longest,
+)
+from vlp_server.core.request_life import Request, RequestLife
 from vlp_server.core.served_model import READY, ServedModel
 from vlp_server.core.settings import CoreSettings, ModelSettings
-from vlp_server.core.vqa_flow import Urgency, VqaFlow
+from vlp_server.core.urgency import Urgency
+from vlp_server.core.usable_model import UsableModel
 from vlp_server.core.watchdog import Watchdog
+from vlp_server.core.zero_shot import label_vector, score_labels
 from vlp_server.engines.registry import build_engine
 
 logger = logging.getLogger(__name__)
@@ -64,7 +76,9 @@ class Service:
         self._admission = Admission(settings.admission)
         self._metrics.requests_inside.set_function(lambda: self._admission.requests)
         self._pool = PreprocessPool(settings.preprocess_threads, clock)
-        self._flow = VqaFlow(settings.cache, self._pool, self._metrics, clock)
+        self._pictures = PictureFlow(settings.cache, self._pool, self._metrics, clock)
+        self._embedding = EmbedFlow(settings.cache, self._pool, self._metrics, clock)
+        self._life = RequestLife(settings.admission, self._admission, self._metrics, clock)
         self._loader = EngineThread("loader")
         served = [self._serve(model) for model in settings.models]
         self._directory = ModelDirectory(served, settings.default_model)
@@ -131,30 +145,117 @@ class Service:
                 queries the first error of any of them.
             asyncio.CancelledError: the awaiting task was cancelled; its items have left the queue.
         """
-        started = self._clock()
-        label, outcome = UNKNOWN_MODEL, str(ErrorKind.CANCELLED)
-        try:
-            served = self._directory.find(model)
-            label = served.label
-            reply = await self._vqa(served, image, queries, deadline, lane)
-            outcome = SUCCESS
-            self._metrics.observe_timings(label, Task.VQA, reply.timings, self._clock() - started)
-            return reply
-        except VlpError as error:
-            outcome = str(error.kind)
-            raise
-        except Exception as error:
-            outcome = str(ErrorKind.INTERNAL)
-            logger.exception("a request failed")
-            raise InternalError(detail=repr(error)) from error
-        finally:
-            self._metrics.count_request(label, Task.VQA, outcome)
+
+        async def answer(usable: UsableModel, urgency: Urgency) -> VqaReply:
+            pipeline = cast(VqaPipeline, usable.loaded.pipeline)
+            results, timings = await self._pictures.answer(usable, pipeline, image, queries, urgency)
+            return VqaReply(usable.loaded.label, results, timings)
+
+        request = self._request(Task.VQA, model, [image], deadline, lane)
+        check = functools.partial(self._check_queries, "questions", len(queries), image)
+        return await self._life.run(replace(request, check=check), answer)
+
+    async def match(
+        self,
+        image: bytes,
+        queries: Sequence[MatchQuery],
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> MatchReply:
+        """Say how well each of some texts fits a picture; arguments and errors as `vqa`."""
+
+        async def answer(usable: UsableModel, urgency: Urgency) -> MatchReply:
+            pairs = MatchPairs(cast(MatchPipeline, usable.loaded.pipeline))
+            results, timings = await self._pictures.answer(usable, pairs, image, queries, urgency)
+            return MatchReply(usable.loaded.label, results, timings)
+
+        request = self._request(Task.MATCH, model, [image], deadline, lane)
+        check = functools.partial(self._check_queries, "texts", len(queries), image)
+        return await self._life.run(replace(request, check=check), answer)
+
+    async def embed(
+        self,
+        items: Sequence[Source],
+        *,
+        dimensions: int | None = None,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> EmbedReply:
+        """Make vectors of encoded pictures and of texts, mixed as they come.
+
+        Args:
+            items: at least one.
+            dimensions: shorter vectors, where the model allows them.
+
+        Raises:
+            VlpError: the first error of any item; see `vqa`.
+        """
+        pictures = [item for item in items if isinstance(item, bytes)]
+
+        def check() -> None:
+            if not items:
+                raise InvalidArgumentError("input: an empty list; give at least one text or picture", field="input")
+            self._check_pictures(pictures)
+
+        async def answer(usable: UsableModel, urgency: Urgency) -> EmbedReply:
+            pipeline = cast(EmbeddingPipeline, usable.loaded.pipeline)
+            cut = shortened(usable.loaded.deployment, pipeline.dimension, dimensions)
+            worked = await self._embedding.embed(usable, pipeline, items, urgency)
+            return EmbedReply(
+                model=usable.loaded.label,
+                digest=usable.loaded.digest,
+                vectors=cut(np.stack([one.value.vector for one in worked])),
+                tokens=sum(one.value.tokens for one in worked),
+                timings=longest([one.timings for one in worked]),
+            )
+
+        request = self._request(Task.EMBEDDINGS, model, pictures, deadline, lane)
+        return await self._life.run(replace(request, check=check), answer)
+
+    async def classify(
+        self,
+        image: bytes,
+        query: ClassifyQuery,
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> ClassifyReply:
+        """Score labels that the model was never trained on (zero-shot); arguments and errors as `vqa`.
+
+        The vectors of the labels are kept, so the next picture with the same labels costs one picture.
+        """
+        texts = [text for label in query.labels for text in query.texts(label)]
+
+        async def answer(usable: UsableModel, urgency: Urgency) -> ClassifyReply:
+            pipeline = cast(EmbeddingPipeline, usable.loaded.pipeline)
+            worked = await self._embedding.embed(usable, pipeline, [image, *texts], urgency)
+            picture, *said = [one.value.vector for one in worked]
+            ways = len(query.templates)
+            labels = [label_vector(said[start : start + ways]) for start in range(0, len(said), ways)]
+            result = score_labels(picture, query.labels, labels, pipeline)
+            return ClassifyReply(usable.loaded.label, result, longest([one.timings for one in worked]))
+
+        request = self._request(Task.CLASSIFY, model, [image], deadline, lane)
+        return await self._life.run(replace(request, check=lambda: self._check_pictures([image])), answer)
 
     def models(self) -> list[ModelCard]:
         """The served models, the default one first."""
         default = self._directory.default
+        defaults = {task: self._directory.default_for(task) for task in Task}
         ordered = sorted(self._directory, key=lambda model: model is not default)
-        return [model.card(default=model is default) for model in ordered]
+        return [
+            model.card(
+                default=model is default,
+                default_for=tuple(
+                    task for task, chosen in defaults.items() if chosen is model and model.loaded and model.may_do(task)
+                ),
+            )
+            for model in ordered
+        ]
 
     def alive(self) -> bool:
         """False when only a restart helps: an engine is stuck, or the service's own tasks have died."""
@@ -169,34 +270,31 @@ class Service:
             return Readiness(False, models, "some models are not ready" if self._loading else "starting")
         return Readiness(True, models, READY)
 
-    async def _vqa(
-        self, served: ServedModel, image: bytes, queries: Sequence[VqaQuery], deadline: float | None, lane: Lane
-    ) -> VqaReply:
-        """Check, admit and answer within the deadline."""
-        loaded, batcher = served.usable()
-        if Task.VQA not in loaded.deployment.tasks:
-            raise TaskNotSupportedError(
-                f"model {loaded.label!r}: does not do {Task.VQA}, it does {', '.join(loaded.deployment.tasks)}"
-            )
-        if not queries:
-            raise InvalidArgumentError("questions: an empty list; ask at least one", field="questions")
-        if len(image) > self.settings.max_image_bytes:
-            raise TooLargeError(
-                f"image: {len(image)} bytes, this server reads at most {self.settings.max_image_bytes}; send fewer"
-            )
+    def _request(
+        self, task: Task, model: str | None, pictures: Sequence[bytes], deadline: float | None, lane: Lane
+    ) -> Request:
+        return Request(
+            operation=task,
+            task=task,
+            find=lambda: self._directory.find(model, task),
+            size_bytes=sum(map(len, pictures)),
+            deadline=deadline,
+            lane=lane,
+        )
+
+    def _check_queries(self, name: str, count: int, image: bytes) -> None:
         limit = self.settings.admission.max_queries
-        if len(queries) > limit:
-            raise TooLargeError(f"questions: {len(queries)} in one request, at most {limit} are taken; send several")
-        now = self._clock()
-        until = now + self.settings.admission.default_timeout_s if deadline is None else deadline
-        if until <= now:
-            raise DeadlineError("the deadline had passed when the request came")
-        with self._admission.enter(len(image), batcher.retry_after_s()):
-            try:
-                async with asyncio.timeout(until - now):
-                    return await self._flow.answer(loaded, batcher, image, queries, Urgency(lane, until))
-            except TimeoutError:
-                raise DeadlineError("the deadline passed before the answer was there") from None
+        if not count:
+            raise InvalidArgumentError(f"{name}: an empty list; ask at least one", field=name)
+        if count > limit:
+            raise TooLargeError(f"{name}: {count} in one request, at most {limit} are taken; send several")
+        self._check_pictures([image])
+
+    def _check_pictures(self, pictures: Sequence[bytes]) -> None:
+        limit = self.settings.max_image_bytes
+        for picture in pictures:
+            if len(picture) > limit:
+                raise TooLargeError(f"image: {len(picture)} bytes, this server reads at most {limit}; send fewer")
 
     def _serve(self, settings: ModelSettings) -> ServedModel:
         return ServedModel(

@@ -108,19 +108,23 @@ class AdmissionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSettings:
-    """Bounds of the two caches; 0 entries or 0 bytes switches a cache off.
+    """Bounds of the caches; 0 entries or 0 bytes switches a cache off.
 
     Attributes:
         answer_entries: finished answers kept.
         answer_bytes: their memory, estimated.
         image_entries: prepared pictures kept.
         image_bytes: their memory.
+        embedding_entries: vectors of pictures and texts kept, labels of a classification among them.
+        embedding_bytes: their memory, estimated.
     """
 
     answer_entries: int = 10_000
     answer_bytes: int = 16 * _MIB
     image_entries: int = 256
     image_bytes: int = 128 * _MIB
+    embedding_entries: int = 20_000
+    embedding_bytes: int = 64 * _MIB
 
     def __post_init__(self) -> None:
         faults = _check_at_least(
@@ -130,6 +134,8 @@ class CacheSettings:
                 "answer_bytes": self.answer_bytes,
                 "image_entries": self.image_entries,
                 "image_bytes": self.image_bytes,
+                "embedding_entries": self.embedding_entries,
+                "embedding_bytes": self.embedding_bytes,
             },
             0,
         )

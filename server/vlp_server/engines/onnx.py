@@ -40,6 +40,7 @@ class OnnxEngine:
         self._providers = check_installation(settings.providers)
         self._sessions: dict[str, Any] = {}
         self._outputs: dict[str, list[str]] = {}
+        self._needed_bytes: dict[str, int] = {}
 
     def load(self, graph: LoadedGraph) -> None:
         """See Engine."""
@@ -50,11 +51,13 @@ class OnnxEngine:
             )
         if not path.is_file():
             raise ArtifactError(f"graph {graph.ref.name!r}: {MODEL_FILE} is missing in its version folder")
-        check_fits(graph.directory, graph.ref.name, self._settings.memory_limit_bytes)
+        others = sum(needed for key, needed in self._needed_bytes.items() if key != graph.key)
+        needed = check_fits(graph.directory, graph.ref.name, self._settings.memory_limit_bytes, others)
         session = self._open(path, graph.ref.name)
         _check_tensors(graph.ref.name, "input", graph.ref.inputs, session.get_inputs())
         _check_tensors(graph.ref.name, "output", graph.ref.outputs, session.get_outputs())
         self._outputs[graph.key] = [spec.name for spec in graph.ref.outputs]
+        self._needed_bytes[graph.key] = needed
         self._sessions[graph.key] = session
 
     def run(self, key: str, feeds: Feeds) -> Outputs:
@@ -68,6 +71,7 @@ class OnnxEngine:
     def unload(self, key: str) -> None:
         """See Engine."""
         self._sessions.pop(key, None)
+        self._needed_bytes.pop(key, None)
 
     def ready(self, key: str) -> bool:
         """See Engine."""
@@ -76,6 +80,7 @@ class OnnxEngine:
     def close(self) -> None:
         """See Engine."""
         self._sessions.clear()
+        self._needed_bytes.clear()
 
     def _open(self, path: Path, name: str) -> Any:
         options = build_session_options(self._settings)

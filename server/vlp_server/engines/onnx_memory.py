@@ -1,4 +1,6 @@
-"""Whether a graph fits in memory, judged before it is loaded: a process killed for memory takes every model along."""
+"""Whether a model's graphs fit in memory, judged before each is loaded: a process killed for memory takes every model
+along.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +22,29 @@ def estimate_load_bytes(file_bytes: int) -> int:
     return int(file_bytes * WEIGHT_COPIES) + FIXED_BYTES
 
 
-def check_fits(graph_dir: Path, name: str, limit_bytes: int) -> None:
+def check_fits(graph_dir: Path, name: str, limit_bytes: int, held_bytes: int = 0) -> int:
     """Refuse a graph that would not fit.
 
     Args:
         graph_dir: the graph's version folder; all its files count, external weights included.
         name: for the message.
-        limit_bytes: the model's own limit; 0 = none.
+        limit_bytes: the model's own limit, for all its graphs together; 0 = none.
+        held_bytes: what its graphs that are loaded already were expected to need; what the machine has available now
+            is without them.
+
+    Returns:
+        the memory that this graph is expected to need.
 
     Raises:
         ArtifactError: expected need over the limit, or over what the machine has available now.
     """
     file_bytes = sum(path.stat().st_size for path in graph_dir.rglob("*") if path.is_file())
     needed = estimate_load_bytes(file_bytes)
-    if limit_bytes and needed > limit_bytes:
+    if limit_bytes and held_bytes + needed > limit_bytes:
+        others = f" beside {_mib(held_bytes)} MiB of the model's other graphs" if held_bytes else ""
         raise ArtifactError(
-            f"graph {name!r}: expected to need {_mib(needed)} MiB (files of {_mib(file_bytes)} MiB), its memory limit "
-            f"is {_mib(limit_bytes)} MiB; raise the limit or serve a smaller precision such as int8"
+            f"graph {name!r}: expected to need {_mib(needed)} MiB (files of {_mib(file_bytes)} MiB){others}, its "
+            f"memory limit is {_mib(limit_bytes)} MiB; raise the limit or serve a smaller precision such as int8"
         )
     available = psutil.virtual_memory().available
     if needed > available:
@@ -44,6 +52,7 @@ def check_fits(graph_dir: Path, name: str, limit_bytes: int) -> None:
             f"graph {name!r}: expected to need {_mib(needed)} MiB (files of {_mib(file_bytes)} MiB), this machine has "
             f"{_mib(available)} MiB available; stop other programs or serve a smaller precision such as int8"
         )
+    return needed
 
 
 def _mib(size_bytes: int) -> int:

@@ -9,7 +9,13 @@ from vlp_server.http.problems import STATUS, DoorKind, Problem
 from vlp_spec import errors
 from vlp_spec.errors import ErrorKind
 
-CAPACITY = {ErrorKind.OVERLOADED, ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE_EXCEEDED, DoorKind.REQUEST_TIMEOUT}
+CAPACITY = {
+    ErrorKind.OVERLOADED,
+    ErrorKind.UNAVAILABLE,
+    ErrorKind.DEADLINE_EXCEEDED,
+    ErrorKind.STORAGE_FULL,
+    DoorKind.REQUEST_TIMEOUT,
+}
 # A cancelled call has nobody who reads its answer.
 OURS = {kind for kind, status in STATUS.items() if status == 500} | {ErrorKind.CANCELLED}
 

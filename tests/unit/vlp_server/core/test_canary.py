@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from vlp_server.core.canary import Canary
+from vlp_server.engines.dummy_deployment import build_dummy_canary, build_dummy_deployment
 from vlp_spec.errors import ArtifactError
 
 
@@ -39,3 +40,16 @@ def test_everything_else_does_not(result, message):
 def test_a_canary_needs_inputs_and_outputs():
     with pytest.raises(ArtifactError, match="expected input"):
         Canary.from_arrays({"input.x": np.ones(2)}, 0.01)
+
+
+def test_each_graph_takes_the_arrays_of_its_own_names():
+    deployment = build_dummy_deployment("dummy-encoder")
+    canary = Canary(*build_dummy_canary(deployment), 0.0)
+    part = canary.part(deployment.graph("text"))
+    assert set(part.inputs) == {"input_ids", "text_mask"}
+    assert set(part.outputs) == {"text_embeds"}
+    without = Canary({"patches": canary.inputs["patches"]}, canary.outputs, 0.0)
+    with pytest.raises(ArtifactError, match="no input grid for graph 'image'"):
+        without.part(deployment.graph("image"))
+    with pytest.raises(ArtifactError, match="no output of graph 'text'"):
+        Canary(canary.inputs, {"image_embeds": canary.outputs["image_embeds"]}, 0.0).part(deployment.graph("text"))

@@ -26,7 +26,7 @@ def test_timings_are_kept_in_seconds_by_stage():
 
 def test_an_observer_writes_what_its_batcher_does():
     metrics = Metrics()
-    observer = ModelObserver(metrics, "m@1")
+    observer = ModelObserver(metrics, "m@1", "fusion")
     observer.queue_changed(3, 30)
     observer.batch_started(Batch((), real_area=60, padded_area=100))
     observer.batch_finished(4, 1)

@@ -165,3 +165,15 @@ def test_every_item_comes_once_and_no_batch_breaks_a_bound(rows, max_items, max_
         assert batch.padding_waste <= max_waste + 1e-9
     assert sorted(map(id, seen)) == sorted(map(id, added))
     assert scheduler.queued_cost == 0
+
+
+def test_an_item_of_one_fixed_size_costs_its_bytes_in_patches_and_wastes_nothing():
+    pixels = Item({"pixels": np.zeros((64, 64, 3), dtype=np.uint8)}, {}, "image")
+    scheduler = BatchScheduler(BatchSettings(), AdmissionSettings(max_queue_cost=8))
+    queued = [scheduler.add(pixels, Lane.INTERACTIVE, None, 0.0) for _ in range(2)]
+    assert [one.cost for one in queued] == [4, 4]
+    with pytest.raises(OverloadedError):
+        scheduler.add(pixels, Lane.INTERACTIVE, None, 0.0)
+    batch = scheduler.next_batch()
+    assert batch is not None
+    assert (len(batch.items), batch.cost, batch.padding_waste) == (2, 8, 0.0)

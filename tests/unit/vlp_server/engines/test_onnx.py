@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
@@ -108,6 +109,18 @@ def test_what_does_not_fit_the_limit_is_refused_before_loading(directory):
     with pytest.raises(ArtifactError, match=r"expected to need \d+ MiB .* memory limit is 1 MiB"):
         make_engine(memory_limit_bytes=1024 * 1024).load(loaded(directory))
     make_engine(memory_limit_bytes=needed).load(loaded(directory))
+
+
+def test_the_graphs_of_a_model_share_its_limit(directory):
+    needed = estimate_load_bytes((directory / "model.onnx").stat().st_size)
+    engine = make_engine(memory_limit_bytes=needed * 3 // 2)
+    first, second = loaded(directory), replace(loaded(directory), key="other")
+    engine.load(first)
+    with pytest.raises(ArtifactError, match="MiB of the model's other graphs, its memory limit is"):
+        engine.load(second)
+    engine.load(first)
+    engine.unload(first.key)
+    engine.load(second)
 
 
 def test_what_does_not_fit_the_machine_is_refused(directory, monkeypatch):

@@ -1,0 +1,22 @@
+"""The name of a picture's content: sha256 of its file. Large files are hashed in a thread."""
+
+from __future__ import annotations
+
+import hashlib
+
+from vlp_server.core.preprocess_pool import PreprocessPool
+from vlp_server.core.urgency import Urgency
+
+_INLINE_BYTES = 256 * 1024
+
+
+async def content_digest(content: bytes, pool: PreprocessPool, urgency: Urgency) -> str:
+    """Sha256 in hex.
+
+    Raises:
+        DeadlineError, UnavailableError: see PreprocessPool.run.
+    """
+    if len(content) <= _INLINE_BYTES:
+        return hashlib.sha256(content).hexdigest()
+    ran = await pool.run(lambda: hashlib.sha256(content).hexdigest(), lane=urgency.lane, deadline=urgency.deadline)
+    return ran.value

@@ -1,0 +1,127 @@
+"""What every request goes through, whatever it asks: its model, the task, room, deadline, and the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from vlp_spec.errors import DeadlineError, ErrorKind, InternalError, TaskNotSupportedError, VlpError
+from vlp_spec.tasks import Lane, Task
+
+from vlp_server.core.admission import Admission
+from vlp_server.core.metrics import SUCCESS, UNKNOWN_MODEL, Metrics
+from vlp_server.core.records import Timings
+from vlp_server.core.served_model import ServedModel
+from vlp_server.core.settings import AdmissionSettings
+from vlp_server.core.urgency import Urgency
+from vlp_server.core.usable_model import UsableModel
+
+logger = logging.getLogger(__name__)
+
+
+class Reply(Protocol):
+    """What a request ends with."""
+
+    @property
+    def timings(self) -> Timings:
+        """Where its time went."""
+
+
+R = TypeVar("R", bound=Reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is known of a request before its work.
+
+    Attributes:
+        operation: in the metrics; the task, or what is done with a collection.
+        task: that its model must do.
+        find: gives its model, or raises ModelNotFoundError and the like.
+        size_bytes: of its pictures.
+        deadline: seconds on the service's clock; None = the default timeout from now.
+        lane: bulk requests wait behind interactive ones.
+        bounded: whether the work as a whole ends at the deadline; work that cannot be left half done sees to
+            that itself.
+        check: further refusals that need no model, such as too large a picture.
+    """
+
+    operation: str
+    task: Task
+    find: Callable[[], ServedModel]
+    size_bytes: int = 0
+    deadline: float | None = None
+    lane: Lane = Lane.INTERACTIVE
+    bounded: bool = True
+    check: Callable[[], None] = lambda: None
+
+
+class RequestLife:
+    """Takes requests through it. Belongs to the event loop."""
+
+    def __init__(
+        self, settings: AdmissionSettings, admission: Admission, metrics: Metrics, clock: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._metrics = metrics
+        self._clock = clock
+
+    async def run(self, request: Request, work: Callable[[UsableModel, Urgency], Coroutine[Any, Any, R]]) -> R:
+        """Find the model, admit the request, do its work in time, and count it.
+
+        Raises:
+            VlpError: any RequestError, CapacityError, InferenceError or InternalError of vlp_spec.errors.
+            asyncio.CancelledError: the awaiting task was cancelled; its items have left the queues.
+        """
+        started = self._clock()
+        label, outcome = UNKNOWN_MODEL, str(ErrorKind.CANCELLED)
+        try:
+            served = request.find()
+            label = served.label
+            reply = await self._admitted(request, served, work)
+            outcome = SUCCESS
+            self._metrics.observe_timings(label, request.operation, reply.timings, self._clock() - started)
+            return reply
+        except VlpError as error:
+            outcome = str(error.kind)
+            raise
+        except Exception as error:
+            outcome = str(ErrorKind.INTERNAL)
+            logger.exception("a request failed")
+            raise InternalError(detail=repr(error)) from error
+        finally:
+            self._metrics.count_request(label, request.operation, outcome)
+
+    async def _admitted(
+        self, request: Request, served: ServedModel, work: Callable[[UsableModel, Urgency], Coroutine[Any, Any, R]]
+    ) -> R:
+        model = served.usable()
+        check_task(model, request.task)
+        request.check()
+        now = self._clock()
+        until = now + self._settings.default_timeout_s if request.deadline is None else request.deadline
+        if until <= now:
+            raise DeadlineError("the deadline had passed when the request came")
+        with self._admission.enter(request.size_bytes, model.retry_after_s()):
+            try:
+                async with asyncio.timeout(until - now if request.bounded else None):
+                    return await work(model, Urgency(request.lane, until))
+            except TimeoutError:
+                raise DeadlineError("the deadline passed before the answer was there") from None
+
+
+def check_task(model: UsableModel, task: Task) -> None:
+    """Refuse a model for what it does not do.
+
+    Raises:
+        TaskNotSupportedError: it does not do the task.
+    """
+    deployment = model.loaded.deployment
+    if task not in deployment.tasks:
+        raise TaskNotSupportedError(
+            f"model {model.loaded.label!r}: does not do {task}, it does {', '.join(deployment.tasks)}"
+        )

@@ -1,0 +1,36 @@
+"""A model that answers now, with the queue of each of its graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vlp_pipeline.pipeline import Item
+from vlp_spec.errors import InternalError
+
+from vlp_server.core.batcher import Batcher, Computed
+from vlp_server.core.loading import LoadedModel
+from vlp_server.core.urgency import Urgency
+
+
+@dataclass(frozen=True, slots=True)
+class UsableModel:
+    """What a request works with.
+
+    Attributes:
+        batchers: role -> the queue of its graph.
+    """
+
+    loaded: LoadedModel
+    batchers: Mapping[str, Batcher]
+
+    async def compute(self, item: Item, urgency: Urgency) -> Computed:
+        """Queue an item for the graph of its role; errors as `Batcher.submit`."""
+        batcher = self.batchers.get(item.role)
+        if batcher is None:
+            raise InternalError(detail=f"{self.loaded.label} has no graph with role {item.role!r}")
+        return await batcher.submit(item, lane=urgency.lane, deadline=urgency.deadline)
+
+    def retry_after_s(self) -> float:
+        """Seconds after which what is queued now should be done."""
+        return max(batcher.retry_after_s() for batcher in self.batchers.values())
