@@ -22,10 +22,10 @@ from vlp_export.int8 import quantize_rows
 from vlp_export.onnx_graph import export_graph, save_graph
 from vlp_export.operators import INT8_OPERATORS, check_operators
 from vlp_export.options import ExportOptions
-from vlp_export.plan import ExportPlan
+from vlp_export.plan import ExportPlan, GraphPlan
 from vlp_export.plans import plan_export
 from vlp_export.progress import Progress, Stage, no_progress
-from vlp_export.proof import TOLERANCES, Findings, check_proof, choose_canary, prove
+from vlp_export.proof import TOLERANCES, Findings, GraphCase, check_proof, choose_canary, prove
 from vlp_export.publish import StagedDeployment, StagedGraph, publish
 from vlp_export.samples import RawSample, dataset_samples, made_up_samples
 from vlp_export.session import Runner, onnx_runner
@@ -34,6 +34,10 @@ from vlp_export.tensorrt_engine import EngineSettings, build_engine, load_tensor
 from vlp_export.tensorrt_profile import profile_shapes
 from vlp_export.tensorrt_runner import engine_runner
 from vlp_export.triton_config import GraphInterface
+
+Models = dict[str, onnx.ModelProto]
+Runners = dict[str, Runner]
+"""Role -> graph in memory, and as it runs."""
 
 _INTERMEDIATE_SAMPLES = 8
 _CANARY_SAMPLES = 3
@@ -51,18 +55,18 @@ class _Job:
     staging: Path
     progress: Progress
 
-    @property
-    def graph_name(self) -> str:
-        suffix = "" if self.options.format == "onnx" else f"-{self.options.format}"
-        return f"{_plain_name(self.checkpoint, self.options)}-{self.options.precision}{suffix}"
+    def graph_name(self, role: str) -> str:
+        parts = [_plain_name(self.checkpoint, self.options)]
+        parts += [role] if len(self.plan.graphs) > 1 else []
+        parts += [self.options.precision, *([] if self.options.format == "onnx" else [self.options.format])]
+        return check_name("-".join(parts))
 
     @property
     def backend(self) -> str:
         return "tensorrt" if self.options.format == "tensorrt" else "onnxruntime"
 
-    @property
-    def graph_dir(self) -> Path:
-        return self.staging / "graph"
+    def graph_dir(self, role: str) -> Path:
+        return self.staging / f"graph-{role}"
 
     @property
     def assets_dir(self) -> Path:
@@ -84,7 +88,7 @@ def export_checkpoint(
     Args:
         source: a checkpoint directory, a published file, or a hub id. Zoo names are the command's business.
         repository: made where it is not there.
-        task: which head.
+        task: what it shall do; a dual encoder's deployment offers both of its tasks, whichever is named.
         options: name, precision, format, proof.
         tokenizer: for checkpoints that carry none.
         labels: answers, likewise.
@@ -106,39 +110,45 @@ def export_checkpoint(
     name = _deployment_name(checkpoint, options)
     with staging_folder(repository) as staging:
         job = _Job(checkpoint, plan, options, name, staging, progress)
-        manifest = _prepare(job, task)
+        manifest = _prepare(job)
         progress(Stage.PUBLISH)
-        staged = StagedDeployment(
-            name,
-            staging,
-            (StagedGraph(job.graph_name, job.backend, job.graph_dir, _interface(plan)),),
-            job.assets_dir,
-            manifest,
+        graphs = tuple(
+            StagedGraph(job.graph_name(graph.role), job.backend, job.graph_dir(graph.role), _interface(plan, graph))
+            for graph in plan.graphs
         )
+        staged = StagedDeployment(name, staging, graphs, job.assets_dir, manifest)
         return publish(repository, staged, options.version)
 
 
 class _Manifest:
     """The manifest but for the version, which publication decides."""
 
-    def __init__(self, job: _Job, task: Task, proof: Proof, canary_tolerance: float = 0.0, weights: str = "") -> None:
-        self._job, self._task, self._weights = job, task, weights
+    def __init__(self, job: _Job, proof: Proof, canary_tolerance: float = 0.0, weights: str = "") -> None:
+        self._job, self._weights = job, weights
         self._proof, self._canary_tolerance = proof, canary_tolerance
 
     def __call__(self, version: int) -> Deployment:
         job = self._job
         plan, options = job.plan, job.options
-        files = folder_digests(job.graph_dir, prefix=f"{version}/")
-        graph = GraphRef(
-            plan.graph.role, job.graph_name, version, job.backend, files, plan.graph.inputs, plan.graph.outputs
+        graphs = tuple(
+            GraphRef(
+                role=graph.role,
+                name=job.graph_name(graph.role),
+                version=version,
+                backend=job.backend,
+                files=folder_digests(job.graph_dir(graph.role), prefix=f"{version}/"),
+                inputs=graph.inputs,
+                outputs=graph.outputs,
+            )
+            for graph in plan.graphs
         )
         return Deployment(
             name=job.name,
             version=version,
             family=plan.family,
-            tasks=(self._task,),
+            tasks=plan.tasks,
             precision=options.precision,
-            graphs=(graph,),
+            graphs=graphs,
             image=dict(plan.image),
             text=dict(plan.text),
             axes=dict(plan.axes),
@@ -151,88 +161,102 @@ class _Manifest:
             },
             producers=_producer_versions(),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            head=dict(plan.head),
         )
 
 
-def _prepare(job: _Job, task: Task) -> _Manifest:
+def _prepare(job: _Job) -> _Manifest:
     """Everything up to publication, in the staging folder."""
-    job.graph_dir.mkdir()
+    for graph in job.plan.graphs:
+        job.graph_dir(graph.role).mkdir()
     job.assets_dir.mkdir()
     for file_name, content in job.plan.assets.items():
         (job.assets_dir / file_name).write_bytes(content)
     job.progress(Stage.REFERENCE)
-    pipeline = build_pipeline(_Manifest(job, task, _no_proof())(1), job.assets_dir)
+    pipeline = build_pipeline(_Manifest(job, _no_proof())(1), job.assets_dir)
     evidence = gather_evidence(job.plan, pipeline, _raw_samples(job))
-    model = _export_float32(job, evidence)
-    findings = _prove(job, _finish(job, model), evidence, job.options.precision)
+    models = _export_float32(job, evidence)
+    findings = _prove(job, _finish(job, models), evidence, job.options.precision)
     chosen, tolerance = choose_canary(findings, _CANARY_SAMPLES)
-    write_canary(evidence.canary(chosen), job.assets_dir / CANARY_ASSET)
-    return _Manifest(job, task, findings.proof, tolerance, weights_digest(job.checkpoint.model.state_dict()))
+    write_canary(evidence, chosen, job.assets_dir / CANARY_ASSET)
+    return _Manifest(job, findings.proof, tolerance, weights_digest(job.checkpoint.model.state_dict()))
 
 
 def _raw_samples(job: _Job) -> list[RawSample]:
     options, checkpoint = job.options, job.checkpoint
     if options.proof_data is not None:
-        return dataset_samples(options.proof_data, options.proof_samples)
+        return dataset_samples(options.proof_data, options.proof_samples, job.plan.tasks[0])
     return made_up_samples(checkpoint.tokenizer, checkpoint.config.max_text_len, options.proof_samples)
 
 
-def _export_float32(job: _Job, evidence: Evidence) -> onnx.ModelProto:
-    """The float32 graph, proved with the tightest bounds: what is quantised or built later starts from the truth."""
+def _export_float32(job: _Job, evidence: Evidence) -> Models:
+    """The float32 graphs, proved with the tightest bounds: what is quantised or built later starts from the truth."""
     job.progress(Stage.GRAPH)
-    model = export_graph(job.plan.graph, job.plan.axes)
-    order_gelu(model)
-    check_operators(model)
+    models: Models = {}
+    for graph in job.plan.graphs:
+        model = export_graph(graph, job.plan.axes)
+        order_gelu(model)
+        check_operators(model)
+        models[graph.role] = model
     if job.backend == "onnxruntime" and job.options.precision == "fp32":
-        return model  # proved as it will be served
-    path = job.staging / "float32.onnx"
-    save_graph(model, path)
-    _prove(job, onnx_runner(path), evidence.head(_INTERMEDIATE_SAMPLES), "fp32")
-    path.unlink()
-    return model
+        return models  # proved as they will be served
+    runners = {}
+    for role, model in models.items():
+        path = job.staging / f"float32-{role}.onnx"
+        save_graph(model, path)
+        runners[role] = onnx_runner(path)
+        path.unlink()
+    _prove(job, runners, {role: item.head(_INTERMEDIATE_SAMPLES) for role, item in evidence.items()}, "fp32")
+    return models
 
 
-def _finish(job: _Job, model: onnx.ModelProto) -> Runner:
-    """Write the graph's file and load it back the way it will be served."""
+def _finish(job: _Job, models: Models) -> Runners:
+    """Write the graphs' files and load them back the way they will be served."""
     if job.options.precision == "int8":
         job.progress(Stage.QUANTIZE)
-        quantize_rows(model, job.plan.graph.table_inputs)
-        check_operators(model, INT8_OPERATORS)
+        for graph in job.plan.graphs:
+            quantize_rows(models[graph.role], graph.table_inputs)
+            check_operators(models[graph.role], INT8_OPERATORS)
+    if job.backend == "tensorrt":
+        job.progress(Stage.ENGINE)
+    return {graph.role: _finish_graph(job, graph, models.pop(graph.role)) for graph in job.plan.graphs}
+
+
+def _finish_graph(job: _Job, graph: GraphPlan, model: onnx.ModelProto) -> Runner:
     store_as_float16(model)
     if job.backend == "onnxruntime":
-        path = job.graph_dir / "model.onnx"
+        path = job.graph_dir(graph.role) / "model.onnx"
         save_graph(model, path)
         return onnx_runner(path)
-    onnx_file = job.staging / "model.onnx"
+    onnx_file = job.staging / f"{graph.role}.onnx"
     save_graph(model, onnx_file)
-    job.progress(Stage.ENGINE)
     settings = EngineSettings(job.options.precision, timing_cache=job.options.timing_cache)
-    plan = build_engine(onnx_file, profile_shapes(job.plan.graph.inputs, job.plan.axes), settings)
-    (job.graph_dir / "model.plan").write_bytes(plan)
-    return engine_runner(plan, job.plan.graph.inputs, job.plan.graph.outputs)
+    engine = build_engine(onnx_file, profile_shapes(graph.inputs, job.plan.axes), settings)
+    (job.graph_dir(graph.role) / "model.plan").write_bytes(engine)
+    return engine_runner(engine, graph.inputs, graph.outputs)
 
 
-def _prove(job: _Job, run: Runner, evidence: Evidence, precision: str) -> Findings:
-    """Measure a graph.
+def _prove(job: _Job, runners: Runners, evidence: Evidence, precision: str) -> Findings:
+    """Measure the graphs.
 
     Raises:
         ProofError: they do not hold.
     """
     job.progress(Stage.PROOF)
+    cases = [GraphCase(run, evidence[role].samples, evidence[role].batches) for role, run in runners.items()]
     findings = prove(
-        run,
-        evidence.samples,
-        evidence.batches,
-        answer_output=job.plan.answer_output,
+        cases,
+        answer=job.plan.answer,
         tolerances=TOLERANCES[precision],
         min_agreement=job.options.agreement_bound if precision == job.options.precision else None,
     )
-    check_proof(findings.proof, f"{job.graph_name} ({precision})")
+    names = ", ".join(job.graph_name(role) for role in runners)
+    check_proof(findings.proof, f"{names} ({precision})")
     return findings
 
 
-def _interface(plan: ExportPlan) -> GraphInterface:
-    return GraphInterface(plan.graph.inputs, plan.graph.outputs, plan.axes["batch"].max)
+def _interface(plan: ExportPlan, graph: GraphPlan) -> GraphInterface:
+    return GraphInterface(graph.inputs, graph.outputs, plan.axes["batch"].max)
 
 
 def _plain_name(checkpoint: LoadedCheckpoint, options: ExportOptions) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 from vlp_spec.errors import ArtifactError
 
 _NAMES = """
-Abs Add And Cast Clip Concat Constant ConstantOfShape Cos Div Einsum Equal Erf Exp Expand Flatten Floor Gather
-GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity LayerNormalization Less LessOrEqual Log MatMul
+Abs Add And ArgMax Cast Clip Concat Constant ConstantOfShape Conv Cos Div Einsum Equal Erf Exp Expand Flatten Floor
+Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity LayerNormalization Less LessOrEqual Log MatMul
 Max Min Mod Mul Neg Not Or Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Round Shape
 Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze Where
 """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
 from vlp_spec.deployment import AxisLimit
+from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
 
 Arrays = dict[str, np.ndarray]
@@ -35,19 +36,57 @@ class GraphPlan:
     table_inputs: frozenset[str] = frozenset()
 
 
+class AnswerRule(Protocol):
+    """What counts as the answer of each sample, so that graph and checkpoint can be compared by it."""
+
+    def answers(self, rows: Sequence[Arrays]) -> list[int]:
+        """A number for each sample, from the outputs of all graphs for it, without the batch axis."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LargestEntry:
+    """The place of the largest entry of an output."""
+
+    output: str
+
+    def answers(self, rows: Sequence[Arrays]) -> list[int]:
+        """One for each sample; see AnswerRule."""
+        return [int(np.argmax(row[self.output])) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class BestMatch:
+    """Which sample's text fits a sample's picture best, among all of them: what a search over them would find."""
+
+    image_output: str
+    text_output: str
+
+    def answers(self, rows: Sequence[Arrays]) -> list[int]:
+        """One for each sample; see AnswerRule."""
+        images = np.stack([row[self.image_output] for row in rows]).astype(np.float64)
+        texts = np.stack([row[self.text_output] for row in rows]).astype(np.float64)
+        return [int(index) for index in np.argmax(images @ texts.T, axis=1)]
+
+
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
     """One deployment to export.
 
     Attributes:
-        answer_output: the output whose largest entry is the answer; agreement is counted on it.
+        tasks: what it offers; the first one chooses the pipeline.
+        graphs: one for each role; names of inputs and outputs are of one graph alone.
+        answer: what agreement is counted on.
         assets: file name -> bytes, for the version's folder.
+        head: as in Deployment.
     """
 
     family: str
-    graph: GraphPlan
+    tasks: tuple[Task, ...]
+    graphs: tuple[GraphPlan, ...]
     axes: Mapping[str, AxisLimit]
     image: Mapping[str, Any]
     text: Mapping[str, Any]
-    answer_output: str
+    answer: AnswerRule
     assets: Mapping[str, bytes] = field(default_factory=dict)
+    head: Mapping[str, Any] = field(default_factory=dict)

@@ -12,7 +12,12 @@ from vlp_spec.tasks import Task
 from vlp_export.plan import ExportPlan
 
 # Class name of the checkpoint's model, task -> module, function.
-PLANS: dict[tuple[str, Task], tuple[str, str]] = {("ViltModel", Task.VQA): ("vlp_export.vilt", "plan_vilt_vqa")}
+PLANS: dict[tuple[str, Task], tuple[str, str]] = {
+    ("ViltModel", Task.VQA): ("vlp_export.vilt", "plan_vilt_vqa"),
+    ("ViltModel", Task.MATCH): ("vlp_export.vilt", "plan_vilt_match"),
+    ("DualEncoder", Task.EMBEDDINGS): ("vlp_export.dual_encoder", "plan_dual_encoder"),
+    ("DualEncoder", Task.CLASSIFY): ("vlp_export.dual_encoder", "plan_dual_encoder"),
+}
 
 
 def plan_export(checkpoint: LoadedCheckpoint, task: Task) -> ExportPlan:

@@ -12,7 +12,7 @@ import numpy as np
 from vlp_spec.deployment import OutputProof, Proof
 from vlp_spec.errors import ProofError
 
-from vlp_export.plan import Arrays
+from vlp_export.plan import AnswerRule, Arrays
 from vlp_export.session import Runner
 
 Feeds = Mapping[str, np.ndarray]
@@ -78,12 +78,26 @@ class SampleBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What was measured on a graph.
+class GraphCase:
+    """A graph, and what it is measured on.
 
     Attributes:
-        differences: largest |graph - checkpoint| of each sample alone, over all outputs.
-        float32_bound: what a float32 graph of this checkpoint may differ by.
+        samples: at least one; the same in number and order for all graphs of a deployment.
+        batches: every sample in at least one, with others of other sizes.
+    """
+
+    run: Runner
+    samples: Sequence[ProofSample]
+    batches: Sequence[SampleBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was measured on the graphs of a deployment.
+
+    Attributes:
+        differences: largest |graph - checkpoint| of each sample alone, over all outputs of all graphs.
+        float32_bound: what float32 graphs of this checkpoint may differ by.
     """
 
     proof: Proof
@@ -91,48 +105,74 @@ class Findings:
     float32_bound: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One graph's figures, and its outputs without the batch axis.
+
+    Attributes:
+        alone: of each sample.
+        company: of each sample, once for each batch that it is in.
+    """
+
+    proofs: tuple[OutputProof, ...]
+    differences: tuple[float, ...]
+    float32_bound: float
+    alone: list[Arrays]
+    company: list[list[Arrays]]
+
+
 def prove(
-    run: Runner,
-    samples: Sequence[ProofSample],
-    batches: Sequence[SampleBatch],
+    graphs: Sequence[GraphCase],
     *,
-    answer_output: str,
+    answer: AnswerRule,
     tolerances: ProofTolerances,
     min_agreement: float | None = None,
 ) -> Findings:
-    """Measure a graph.
+    """Measure the graphs of a deployment.
 
     Args:
-        run: the graph.
-        samples: at least one.
-        batches: every sample in at least one, with others of other sizes.
-        answer_output: (1, labels) output whose largest entry is the answer.
-        tolerances: of the graph's precision.
+        graphs: at least one.
+        answer: what counts as a sample's answer.
+        tolerances: of the graphs' precision.
         min_agreement: smallest share of samples with the same answer; None takes that for real samples.
 
     Returns:
         The figures; they may or may not hold, see `check_proof`.
     """
-    alone = [run(sample.feeds) for sample in samples]
-    batched = [(batch.rows, run(batch.feeds)) for batch in batches]
-    answers = [int(np.argmax(sample.expected[answer_output])) for sample in samples]
-    agreeing = [int(np.argmax(output[answer_output])) == answer for output, answer in zip(alone, answers, strict=True)]
-    for rows, outputs in batched:
-        for row, index in enumerate(rows):
-            agreeing[index] &= int(np.argmax(outputs[answer_output][row])) == answers[index]
-    proofs = []
-    worst = [0.0] * len(samples)
-    exact = TOLERANCES["fp32"]
-    float32_bound = exact.absolute
-    for name in samples[0].expected:
-        spread = float(np.std(np.concatenate([sample.expected[name].ravel() for sample in samples])))
+    measured = [_measure(case, tolerances) for case in graphs]
+    expected = answer.answers(_merged([[_first_row(item.expected) for item in case.samples] for case in graphs]))
+    rounds = [_merged([item.alone for item in measured])]
+    for turn in range(max(len(times) for item in measured for times in item.company)):
+        # A sample that is in fewer batches than another is looked at again as it was in its last one.
+        company = [[times[min(turn, len(times) - 1)] for times in item.company] for item in measured]
+        rounds.append(_merged(company))
+    found = [answer.answers(rows) for rows in rounds]
+    agreeing = [all(answers[index] == wanted for answers in found) for index, wanted in enumerate(expected)]
+    least = tolerances.agreement if min_agreement is None else min_agreement
+    proofs = tuple(proof for item in measured for proof in item.proofs)
+    return Findings(
+        Proof(proofs, len(agreeing), sum(agreeing) / len(agreeing), least),
+        tuple(max(values) for values in zip(*(item.differences for item in measured), strict=True)),
+        max(item.float32_bound for item in measured),
+    )
+
+
+def _measure(case: GraphCase, tolerances: ProofTolerances) -> _Measured:
+    alone = [_first_row(case.run(sample.feeds)) for sample in case.samples]
+    company: list[list[Arrays]] = [[] for _ in alone]
+    for batch in case.batches:
+        outputs = case.run(batch.feeds)
+        for row, index in enumerate(batch.rows):
+            company[index].append({name: array[row] for name, array in outputs.items()})
+    proofs, exact = [], TOLERANCES["fp32"]
+    worst, float32_bound = [0.0] * len(alone), exact.absolute
+    for name in case.samples[0].expected:
+        spread = float(np.std(np.concatenate([sample.expected[name].ravel() for sample in case.samples])))
         float32_bound = max(float32_bound, exact.relative * spread)
-        differences = [_difference(a[name], s.expected[name]) for a, s in zip(alone, samples, strict=True)]
+        differences = [_difference(a[name], s.expected[name]) for a, s in zip(alone, case.samples, strict=True)]
         worst = [max(pair) for pair in zip(worst, differences, strict=True)]
         in_company = [
-            _difference(outputs[name][row], alone[index][name][0])
-            for rows, outputs in batched
-            for row, index in enumerate(rows)
+            _difference(row[name], alone[index][name]) for index, times in enumerate(company) for row in times
         ]
         proofs.append(
             OutputProof(
@@ -143,10 +183,16 @@ def prove(
                 batch_tolerance=max(tolerances.batch_absolute, tolerances.batch_relative * spread),
             )
         )
-    least = tolerances.agreement if min_agreement is None else min_agreement
-    return Findings(
-        Proof(tuple(proofs), len(samples), sum(agreeing) / len(samples), least), tuple(worst), float32_bound
-    )
+    return _Measured(tuple(proofs), tuple(worst), float32_bound, alone, company)
+
+
+def _first_row(outputs: Mapping[str, np.ndarray]) -> Arrays:
+    return {name: array[0] for name, array in outputs.items()}
+
+
+def _merged(graphs: Sequence[Sequence[Arrays]]) -> list[Arrays]:
+    """For each sample, the outputs of all graphs."""
+    return [{name: array for row in rows for name, array in row.items()} for rows in zip(*graphs, strict=True)]
 
 
 def choose_canary(findings: Findings, count: int) -> tuple[tuple[int, ...], float]:

@@ -1,8 +1,9 @@
-"""ViLT for visual question answering: one graph from raw patches and token ids to answer logits."""
+"""ViLT, for questions or for matching: one graph from raw patches and token ids to logits."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_models.families.vilt import ViltModel
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
+from vlp_pipeline.vilt_match import ITM_OUTPUT
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
+from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
 
-from vlp_export.plan import Arrays, ExportPlan, GraphPlan
+from vlp_export.plan import Arrays, ExportPlan, GraphPlan, LargestEntry
 
 MAX_BATCH = 64
 _TUNED_BATCH = 8
@@ -38,16 +41,52 @@ class ViltVqaGraph(nn.Module):
         return self.model.vqa_logits(patches, grid, input_ids, text_mask)
 
 
+class ViltMatchGraph(nn.Module):
+    """The model's judgement of a pair, under the graph's input names."""
+
+    def __init__(self, model: ViltModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, patches: Tensor, grid: Tensor, input_ids: Tensor, text_mask: Tensor) -> Tensor:
+        """Logits (B, 2), index 1 = they belong together; see ViltModel.encode."""
+        if "itm" in self.model.config.heads:
+            return self.model.itm_logits(patches, grid, input_ids, text_mask)
+        # A retrieval score has no "no": against 0, its softmax is its sigmoid.
+        scores = self.model.rank_scores(patches, grid, input_ids, text_mask)[:, None]
+        return torch.cat([torch.zeros_like(scores), scores], dim=1)
+
+
 def plan_vilt_vqa(checkpoint: LoadedCheckpoint) -> ExportPlan:
     """What to export of a ViLT checkpoint with a VQA head.
 
     Raises:
         ArtifactError: the checkpoint has no answers, or its processor and its model do not fit together.
     """
-    config = checkpoint.config
+    model = checkpoint.vilt
+    labels = model.config.num_labels
+    if checkpoint.labels is None or len(checkpoint.labels) != labels:
+        raise ArtifactError(f"{checkpoint.source}: expected {labels} answers; give them with --labels FILE")
+    answers = (json.dumps(list(checkpoint.labels), ensure_ascii=False, indent=0) + "\n").encode()
+    output = TensorSpec("logits", "float32", ("batch", labels))
+    return _plan(checkpoint, Task.VQA, ViltVqaGraph(model), output, {LABELS_ASSET: answers})
+
+
+def plan_vilt_match(checkpoint: LoadedCheckpoint) -> ExportPlan:
+    """What to export of a ViLT checkpoint with a head for matching ("itm") or retrieval ("irtr").
+
+    Raises:
+        ArtifactError: its processor and its model do not fit together.
+    """
+    output = TensorSpec(ITM_OUTPUT, "float32", ("batch", 2))
+    return _plan(checkpoint, Task.MATCH, ViltMatchGraph(checkpoint.vilt), output, {})
+
+
+def _plan(
+    checkpoint: LoadedCheckpoint, task: Task, module: nn.Module, output: TensorSpec, assets: Mapping[str, bytes]
+) -> ExportPlan:
+    config = checkpoint.vilt.config
     settings = ViltImageSettings.from_mapping(checkpoint.image)
-    if checkpoint.labels is None or len(checkpoint.labels) != config.num_labels:
-        raise ArtifactError(f"{checkpoint.source}: expected {config.num_labels} answers; give them with --labels FILE")
     if settings.patch_size != config.patch_size:
         raise ArtifactError(
             f"{checkpoint.source}: its image processor cuts patches of {settings.patch_size} pixels, "
@@ -60,22 +99,16 @@ def plan_vilt_vqa(checkpoint: LoadedCheckpoint) -> ExportPlan:
         TensorSpec("input_ids", "int32", ("batch", "text")),
         TensorSpec("text_mask", "int32", ("batch", "text")),
     )
-    outputs = (TensorSpec("logits", "float32", ("batch", config.num_labels)),)
-    module = ViltVqaGraph(checkpoint.model).eval()
-    graph = GraphPlan(
-        "fusion", module, inputs, outputs, _traced_feeds(pixels, config.max_text_len), frozenset({"grid"})
-    )
+    example = _traced_feeds(pixels, config.max_text_len)
     return ExportPlan(
         family="vilt",
-        graph=graph,
+        tasks=(task,),
+        graphs=(GraphPlan("fusion", module.eval(), inputs, (output,), example, frozenset({"grid"})),),
         axes=_axes(settings, config.max_text_len),
         image=dict(checkpoint.image),
         text=checkpoint.text,
-        answer_output="logits",
-        assets={
-            TOKENIZER_ASSET: checkpoint.tokenizer.encode(),
-            LABELS_ASSET: (json.dumps(list(checkpoint.labels), ensure_ascii=False, indent=0) + "\n").encode(),
-        },
+        answer=LargestEntry(output.name),
+        assets={TOKENIZER_ASSET: checkpoint.tokenizer.encode(), **assets},
     )
 
 

@@ -204,7 +204,7 @@ def test_the_server_takes_the_deployment(exported: Exported) -> None:
 def graph(checkpoint: Path) -> onnx.ModelProto:
     """The checkpoint's float32 graph, made once for the tests that spoil it."""
     plan = plan_export(load_checkpoint(checkpoint), Task.VQA)
-    return export_graph(plan.graph, plan.axes)
+    return export_graph(plan.graphs[0], plan.axes)
 
 
 @pytest.fixture

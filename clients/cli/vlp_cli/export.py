@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from vlp_spec.tasks import Task
 
 
 @click.command()
 @click.argument("checkpoint")
 @click.option("--repository", type=click.Path(path_type=Path), required=True, help="Where the deployment goes.")
-@click.option("--task", type=click.Choice(["vqa"]), default="vqa", show_default=True)
+@click.option("--task", type=click.Choice([*Task]), default=Task.VQA, show_default=True, help="What it shall do.")
 @click.option("--name", help="Of the deployment; default the checkpoint's own name.")
 @click.option("--version", type=click.IntRange(min=1), help="Default: the next free one.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32 or int8; TensorRT: fp32, fp16 or bf16.")
@@ -40,7 +41,6 @@ def export(  # noqa: PLR0913 - one parameter an option
     from vlp_export.exporter import export_checkpoint
     from vlp_export.options import ExportOptions
     from vlp_export.proof import proof_table
-    from vlp_spec.tasks import Task
     from vlp_zoo import zoo_path
 
     shipped = zoo_path() / "checkpoints" / checkpoint

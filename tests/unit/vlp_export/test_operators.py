@@ -22,9 +22,9 @@ def test_every_allowed_operator_is_of_the_onnx_standard() -> None:
 def test_the_list_is_what_every_backend_reads() -> None:
     """Named in full: a longer list is a decision about TensorRT, not a side effect."""
     expected = (
-        "Abs Add And Cast Clip Concat Constant ConstantOfShape Cos Div Einsum Equal Erf Exp Expand Flatten Floor "
-        "Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity LayerNormalization Less LessOrEqual "
-        "Log MatMul Max Min Mod Mul Neg Not Or Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu "
+        "Abs Add And ArgMax Cast Clip Concat Constant ConstantOfShape Conv Cos Div Einsum Equal Erf Exp Expand Flatten "
+        "Floor Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual Identity LayerNormalization Less "
+        "LessOrEqual Log MatMul Max Min Mod Mul Neg Not Or Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu "
         "Reshape Round Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze Where"
     )
     assert set(expected.split()) == STANDARD_OPERATORS

@@ -7,9 +7,11 @@ import pytest
 from vlp_spec.deployment import PRECISIONS, Proof
 from vlp_spec.errors import ProofError
 
+from vlp_export.plan import LargestEntry
 from vlp_export.proof import (
     TOLERANCES,
     Findings,
+    GraphCase,
     ProofSample,
     ProofTolerances,
     SampleBatch,
@@ -55,7 +57,8 @@ def find(
     tolerances: ProofTolerances = TIGHT,
     least: float | None = None,
 ) -> Findings:
-    return prove(graph, samples, batches, answer_output="logits", tolerances=tolerances, min_agreement=least)
+    case = GraphCase(graph, samples, batches)
+    return prove([case], answer=LargestEntry("logits"), tolerances=tolerances, min_agreement=least)
 
 
 def test_a_graph_that_is_its_checkpoint_holds() -> None:

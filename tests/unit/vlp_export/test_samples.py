@@ -27,7 +27,7 @@ def test_made_up_samples_are_the_same_each_time_and_of_every_shape(tokenizer: st
     ratios = [size[0] / size[1] for size in (Image.open(io.BytesIO(sample.image)).size for sample in samples)]
     assert max(ratios) > 10
     assert min(ratios) < 0.1
-    words = [sample.question.split() for sample in samples]
+    words = [sample.text.split() for sample in samples]
     assert {word for question in words for word in question} <= {word for word in WORDS if word.isalpha()}
     assert max(map(len, words)) > 10
     assert min(map(len, words)) < 5
@@ -35,7 +35,7 @@ def test_made_up_samples_are_the_same_each_time_and_of_every_shape(tokenizer: st
 
 def test_a_vocabulary_without_words_still_gives_questions() -> None:
     tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "##1": 1}, unk_token="[UNK]"))
-    assert all(sample.question.strip() for sample in made_up_samples(tokenizer.to_str(), 4, 4))
+    assert all(sample.text.strip() for sample in made_up_samples(tokenizer.to_str(), 4, 4))
 
 
 def write_dataset(folder: Path, *records: object) -> Path:
@@ -52,7 +52,7 @@ def test_questions_are_spread_over_the_file(tmp_path: Path) -> None:
         questions = [{"question": f"q{number}a"}, {"question": f"q{number}b"}]
         records.append({"image": f"images/{number}.jpg", "questions": questions})
     samples = dataset_samples(write_dataset(tmp_path, *records, {"image": "unread.jpg"}), 4)
-    assert [sample.question for sample in samples] == ["q0a", "q1a", "q2a", "q3a"]
+    assert [sample.text for sample in samples] == ["q0a", "q1a", "q2a", "q3a"]
     assert samples[2].image == b"picture 2"
     assert len(dataset_samples(tmp_path / "data.jsonl", 100)) == 8
 

@@ -35,7 +35,8 @@ def test_a_hub_id_is_fetched_and_read(published: Path, monkeypatch: pytest.Monke
     loaded = load_checkpoint("someone/vilt", revision="v2")
     assert loaded.source == "someone/vilt@v2"
     assert loaded.labels == ("a", "b", "c")
-    assert calls == [("someone/vilt", "v2", ["*.json", "vocab.txt", "model*.safetensors"])]
+    patterns = ["*.json", "vocab.txt", "merges.txt", "spiece.model", "model*.safetensors"]
+    assert calls == [("someone/vilt", "v2", patterns)]
 
 
 def test_torch_files_are_fetched_only_where_nothing_safer_is(
