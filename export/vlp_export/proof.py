@@ -120,6 +120,12 @@ class _Measured:
     alone: list[Arrays]
     company: list[list[Arrays]]
 
+    def round(self, turn: int) -> list[Arrays]:
+        """Of each sample its outputs in one of its batches; of one that is in fewer, those in its last, or alone."""
+        return [
+            [alone, *times][min(turn + 1, len(times))] for alone, times in zip(self.alone, self.company, strict=True)
+        ]
+
 
 def prove(
     graphs: Sequence[GraphCase],
@@ -143,9 +149,7 @@ def prove(
     expected = answer.answers(_merged([[_first_row(item.expected) for item in case.samples] for case in graphs]))
     rounds = [_merged([item.alone for item in measured])]
     for turn in range(max(len(times) for item in measured for times in item.company)):
-        # A sample that is in fewer batches than another is looked at again as it was in its last one.
-        company = [[times[min(turn, len(times) - 1)] for times in item.company] for item in measured]
-        rounds.append(_merged(company))
+        rounds.append(_merged([item.round(turn) for item in measured]))
     found = [answer.answers(rows) for rows in rounds]
     agreeing = [all(answers[index] == wanted for answers in found) for index, wanted in enumerate(expected)]
     least = tolerances.agreement if min_agreement is None else min_agreement
