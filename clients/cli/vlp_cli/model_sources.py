@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vlp_server.config import ModelTarget, ServerConfig
 from vlp_server.config.server import DUMMY_ENGINE
+from vlp_server.engines.dummy_deployment import DUMMY_NAMES
 from vlp_spec.errors import ArtifactError, ConfigError
 from vlp_spec.repository import RepositoryLayout
 from vlp_zoo import zoo_path
@@ -91,7 +92,7 @@ def find_models(config: ServerConfig, export: Export = export_checkpoint, zoo: P
 
 
 def _find(name: str, repositories: Sequence[Path], zoo: Path) -> ModelTarget | Checkpoint | None:
-    if name == DUMMY_ENGINE:
+    if name in DUMMY_NAMES:
         return ModelTarget(name, None)
     bare = name.partition("@")[0]
     for repository in repositories:
@@ -166,5 +167,5 @@ def _deployment_name(text: str) -> str:
 
 def _unknown(name: str, repositories: Sequence[Path]) -> str:
     known = sorted({known for repository in repositories for known in deployment_names(repository)})
-    listed = ", ".join([*known, DUMMY_ENGINE])
+    listed = ", ".join([*known, *DUMMY_NAMES])
     return f"models.serve: {name!r} is no deployment, checkpoint directory or hub id; deployments here: {listed}"

@@ -59,6 +59,7 @@ class ServerConfig:
                 not_over(
                     "limits.questions", self.limits.questions, "admission.max_queries", self.admission.max_queries
                 ),
+                not_over("limits.texts", self.limits.texts, "admission.max_queries", self.admission.max_queries),
                 None
                 if known_engine
                 else f"engine.engine: got {self.engine.engine!r}, expected {' or '.join(sorted(ENGINES))}",
@@ -118,7 +119,12 @@ def core_settings(
         max_image_bytes=config.core.max_image_bytes,
         max_image_pixels=config.core.max_image_pixels,
         max_image_side=config.core.max_image_side,
-        max_text_chars=max(config.limits.question_chars, config.limits.answer_chars),
+        # A template with its label is longer than either.
+        max_text_chars=max(
+            config.limits.question_chars,
+            config.limits.answer_chars,
+            config.limits.text_chars + config.limits.label_chars,
+        ),
         **threads,
     )
 

@@ -96,6 +96,12 @@ class LimitsConfig:
         question_chars: characters of one question.
         answers: answers in a closed list.
         answer_chars: characters of one answer of a closed list.
+        labels: labels of a classification.
+        label_chars: characters of one label.
+        templates: templates of a classification.
+        texts: texts that are matched with a picture in a call.
+        text_chars: characters of one text that is matched, embedded or searched by.
+        inputs: texts and pictures that are embedded in a call.
         multipart_parts: parts of a multipart body, fields and files together.
     """
 
@@ -103,6 +109,12 @@ class LimitsConfig:
     question_chars: int = 4096
     answers: int = 1000
     answer_chars: int = 256
+    labels: int = 1000
+    label_chars: int = 256
+    templates: int = 100
+    texts: int = 64
+    text_chars: int = 4096
+    inputs: int = 2048
     multipart_parts: int = 1100
 
     def __post_init__(self) -> None:
@@ -112,6 +124,12 @@ class LimitsConfig:
                 between("question_chars", self.question_chars, 1, 1_000_000),
                 between("answers", self.answers, 1, 100_000),
                 between("answer_chars", self.answer_chars, 1, 100_000),
+                between("labels", self.labels, 1, 100_000),
+                between("label_chars", self.label_chars, 1, 100_000),
+                between("templates", self.templates, 1, 1000),
+                between("texts", self.texts, 1, 10_000),
+                between("text_chars", self.text_chars, 1, 1_000_000),
+                between("inputs", self.inputs, 1, 100_000),
                 between("multipart_parts", self.multipart_parts, 2, 1_000_000),
             ]
         )

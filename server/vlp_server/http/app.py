@@ -16,9 +16,11 @@ from starlette.responses import HTMLResponse, Response
 from vlp_spec.errors import ErrorKind, InternalError, VlpError
 
 from vlp_server.config.server import ServerConfig
+from vlp_server.http.classify import classify_router
 from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER, context_of
 from vlp_server.http.docs_page import docs_page
 from vlp_server.http.door import Door
+from vlp_server.http.embeddings import embeddings_router
 from vlp_server.http.envelope import Envelope
 from vlp_server.http.fetch import UrlFetcher
 from vlp_server.http.health import health_router
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TEXT = "Questions about pictures, answered by pretrained vision-and-language models."
+_TEXT = "Pictures asked, labelled, embedded and searched by pretrained vision-and-language models."
 
 
 def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | None = None) -> FastAPI:
@@ -51,8 +53,8 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
         title="vlpserve", version=_version(), description=_TEXT, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.door = door
-    for router in (vqa_router(door), models_router(door), health_router(door)):
-        app.include_router(router)
+    for make_router in (vqa_router, classify_router, embeddings_router, models_router, health_router):
+        app.include_router(make_router(door))
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -83,7 +85,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         logger.error("request %s: %s", context.request_id, detail or error, exc_info=error)
     elif detail:
         logger.info("request %s: %s (%s)", context.request_id, problem.kind, detail)
-    return problem.response(context.request_id)
+    return context.respond(problem)
 
 
 def _problem(request: Request, error: Exception) -> Problem:

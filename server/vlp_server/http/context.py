@@ -8,13 +8,16 @@ import uuid
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import Scope
 from vlp_spec.errors import InvalidArgumentError
 
 from vlp_server.core.records import Timings
+from vlp_server.http.problems import Problem
 
 REQUEST_ID_HEADER = "X-Request-Id"
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+OPENAI_PATHS = frozenset({"/v1/embeddings"})
 _SCOPE_KEY = "vlpserve.request"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WHOLE = re.compile(r"[0-9]{1,12}")
@@ -30,6 +33,7 @@ class RequestContext:
         timings: from the core, None until it answered.
         model: that answered, for the access log.
         kind: of the fault, for the access log and the metrics.
+        openai_errors: whether this path answers with errors in OpenAI's form.
     """
 
     request_id: str
@@ -37,14 +41,20 @@ class RequestContext:
     timings: Timings | None = None
     model: str | None = None
     kind: str | None = None
+    openai_errors: bool = False
 
     @classmethod
     def begin(cls, scope: Scope) -> RequestContext:
         """Make the context of a request and keep it in its scope."""
         given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         context = cls(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex)
+        context.openai_errors = scope["path"] in OPENAI_PATHS
         scope[_SCOPE_KEY] = context
         return context
+
+    def respond(self, problem: Problem) -> Response:
+        """The answer that a problem is, in the form that this path speaks."""
+        return problem.openai_response() if self.openai_errors else problem.response(self.request_id)
 
     def server_timing(self) -> str:
         """The Server-Timing header: stages of the core where there are any, and the total, in milliseconds."""
@@ -58,6 +68,8 @@ class RequestContext:
             "postprocess": self.timings.postprocess_ms,
             "cache": self.timings.cache_ms,
         }
+        if self.timings.store_ms:
+            stages |= {"store": self.timings.store_ms, "rerank": self.timings.rerank_ms}
         entries = [f"{name};dur={duration_ms:.1f}" for name, duration_ms in stages.items()]
         return ", ".join([*entries, f'batch;desc="{self.timings.batch_items}"', total])
 

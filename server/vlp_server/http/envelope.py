@@ -59,7 +59,7 @@ class Envelope:
                 raise
             problem = problem_of(UnavailableError("the server stopped before the answer was there; ask again"))
             context.kind = problem.kind
-            await problem.response(context.request_id)(scope, receive, send_enveloped)
+            await context.respond(problem)(scope, receive, send_enveloped)
         except Exception:
             # The stack goes to the log alone: a caller learns nothing of the inside.
             logger.exception("request %s: a fault that nothing handles", context.request_id)
@@ -67,7 +67,7 @@ class Envelope:
                 raise
             problem = problem_of(InternalError())
             context.kind = problem.kind
-            await problem.response(context.request_id)(scope, receive, send_enveloped)
+            await context.respond(problem)(scope, receive, send_enveloped)
         finally:
             self._observe(scope, context, status)
 

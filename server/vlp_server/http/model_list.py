@@ -36,6 +36,7 @@ def _model(card: ModelCard) -> Model:
         state=card.state,
         reason=card.reason,
         default=card.default,
+        default_for=[str(task) for task in card.default_for],
     )
 
 
@@ -48,5 +49,11 @@ def _limits(door: Door) -> RequestLimits:
         question_chars=config.limits.question_chars,
         answers=config.limits.answers,
         answer_chars=config.limits.answer_chars,
+        labels=config.limits.labels,
+        label_chars=config.limits.label_chars,
+        templates=config.limits.templates,
+        texts=config.limits.texts,
+        text_chars=config.limits.text_chars,
+        inputs=config.limits.inputs,
         request_timeout_ms=int(config.http.max_request_timeout_s * 1000),
     )

@@ -10,10 +10,11 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER
+from vlp_server.http.picture_request import CallShape
 from vlp_server.http.problems import PROBLEM_MEDIA_TYPE
-from vlp_server.http.schemas import ProblemDocument
-from vlp_server.http.vqa_fields import VqaFields, VqaJson
+from vlp_server.http.schemas import OpenAIErrorDocument, ProblemDocument
 
+_REFERENCE = "#/components/schemas/{model}"
 _RAW_ONLY = " Only with an image/* body; elsewhere the fields are in the body."
 
 
@@ -24,18 +25,18 @@ def _inline_schema(model: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
-def _form_schema() -> dict[str, Any]:
-    schema = _inline_schema(VqaFields)
+def _form_schema(shape: CallShape[Any]) -> dict[str, Any]:
+    schema = _inline_schema(shape.fields)
     picture = {"type": "string", "format": "binary", "description": "The picture, as a file."}
     schema["properties"] = {"image": picture, **schema["properties"]}
-    schema["required"] = ["image"]
-    schema["title"] = "VqaForm"
-    schema["description"] = "A list is a repeated field, or one field with a JSON list."
+    schema["required"] = ["image"] if shape.needs_picture else []
+    schema["title"] = shape.fields.__name__.replace("Fields", "Form")
+    schema["description"] = "A list is a repeated field, or one field with a JSON list; an object is JSON."
     return schema
 
 
-def _query_parameters() -> list[dict[str, Any]]:
-    schema = _inline_schema(VqaFields)
+def _query_parameters(shape: CallShape[Any]) -> list[dict[str, Any]]:
+    schema = _inline_schema(shape.fields)
     parameters: list[dict[str, Any]] = []
     for name, field in schema["properties"].items():
         described = copy.deepcopy(field)
@@ -61,17 +62,38 @@ def _header_parameters() -> list[dict[str, Any]]:
     ]
 
 
-VQA_OPERATION: dict[str, Any] = {
-    "parameters": [*_query_parameters(), *_header_parameters()],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _form_schema()},
-            "application/json": {"schema": _inline_schema(VqaJson)},
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
+def picture_operation(shape: CallShape[Any]) -> dict[str, Any]:
+    """The description of a route that takes a picture in the three ways."""
+    return {
+        "parameters": [*_query_parameters(shape), *_header_parameters()],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": _form_schema(shape)},
+                "application/json": {"schema": _inline_schema(shape.json)},
+                "image/*": {"schema": {"type": "string", "format": "binary"}},
+            },
         },
-    },
-}
+    }
+
+
+def json_operation(body: type[BaseModel]) -> dict[str, Any]:
+    """The description of a route that takes JSON alone."""
+    return {
+        "parameters": _header_parameters(),
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _inline_schema(body)}}},
+    }
+
+
+def openai_problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Responses of a route whose errors have OpenAI's form."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIErrorDocument"}}},
+        }
+        for status in statuses
+    }
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -92,5 +114,6 @@ class DescribedApp(FastAPI):
         """The OpenAPI description."""
         description = super().openapi()
         schemas = description.setdefault("components", {}).setdefault("schemas", {})
-        schemas.setdefault("ProblemDocument", ProblemDocument.model_json_schema())
+        for document in (ProblemDocument, OpenAIErrorDocument):
+            schemas.setdefault(document.__name__, document.model_json_schema(ref_template=_REFERENCE))
         return description

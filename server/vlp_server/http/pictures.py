@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,8 @@ from vlp_spec.errors import InvalidArgumentError, InvalidImageError, Unsupported
 
 Fetch = Callable[[str], Awaitable[bytes]]
 _SPACES = str.maketrans("", "", " \t\r\n")
+# Below this, decoding on the event loop costs less than a thread.
+_INLINE_CHARS = 64 * 1024
 
 
 def is_url(source: str) -> bool:
@@ -52,6 +55,20 @@ async def fetch_source(url: str, fetch: Fetch | None) -> bytes:
             field="image",
         )
     return await fetch(url)
+
+
+async def read_source(source: str, fetch: Fetch | None) -> bytes:
+    """Bytes of a picture in any of its forms in JSON.
+
+    Raises:
+        InvalidArgumentError, UnsupportedMediaError: as `decode_source` and `fetch_source` say.
+        InvalidImageError: it has no bytes.
+    """
+    if is_url(source):
+        return check_not_empty(await fetch_source(source, fetch))
+    if len(source) > _INLINE_CHARS:
+        return check_not_empty(await asyncio.to_thread(decode_source, source))
+    return check_not_empty(decode_source(source))
 
 
 def check_not_empty(picture: bytes) -> bytes:

@@ -106,11 +106,24 @@ class Problem:
 
     def response(self, request_id: str) -> Response:
         """The whole answer: status, headers and document."""
+        return self._respond(self.document(request_id), PROBLEM_MEDIA_TYPE)
+
+    def openai_response(self) -> Response:
+        """The same in the form of OpenAI's API; its `code` is the kind."""
+        document = {
+            "message": self.detail,
+            "type": "invalid_request_error" if self.status < 500 and self.status != 429 else "server_error",
+            "param": self.field,
+            "code": str(self.kind),
+        }
+        return self._respond({"error": document}, "application/json")
+
+    def _respond(self, document: Mapping[str, Any], media_type: str) -> Response:
         headers = dict(self.headers)
         if self.retry_after_s is not None and self.status in _RETRY_AFTER:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
-        body = json.dumps(self.document(request_id), ensure_ascii=False).encode("utf-8", "replace")
-        return Response(body, self.status, headers, PROBLEM_MEDIA_TYPE)
+        body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+        return Response(body, self.status, headers, media_type)
 
 
 class ProblemError(Exception):

@@ -35,10 +35,63 @@ class VqaResults(BaseModel):
     results: list[VqaResult]
 
 
+class LabelScore(BaseModel):
+    """A label and its score between 0 and 1."""
+
+    label: str
+    score: float
+
+
+class ClassifyScores(BaseModel):
+    """All labels, best first, and the model that scored them (name@version)."""
+
+    model: str
+    scores: list[LabelScore]
+
+
+class TextScore(BaseModel):
+    """A text, and the probability that it fits the picture."""
+
+    text: str
+    itm: float
+
+
+class MatchScores(BaseModel):
+    """The texts in their order, and the model that scored them (name@version)."""
+
+    model: str
+    scores: list[TextScore]
+
+
+class Embedding(BaseModel):
+    """The vector of one input; base64 of little-endian float32 where that was asked for."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(BaseModel):
+    """Text tokens as the model took them."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(BaseModel):
+    """Vectors in the order of the inputs, and the model that made them (name@version)."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+
+
 class Model(BaseModel):
     """A served model: OpenAI's fields first, then ours.
 
-    `limits` holds the largest size of each axis of the model's graphs, such as text tokens.
+    `limits` holds the largest size of each axis of the model's graphs, such as text tokens; `default_for` the tasks for
+    which it answers calls that name no model.
     """
 
     id: str
@@ -54,6 +107,7 @@ class Model(BaseModel):
     state: str
     reason: str
     default: bool
+    default_for: list[str]
 
 
 class RequestLimits(BaseModel):
@@ -65,6 +119,12 @@ class RequestLimits(BaseModel):
     question_chars: int
     answers: int
     answer_chars: int
+    labels: int
+    label_chars: int
+    templates: int
+    texts: int
+    text_chars: int
+    inputs: int
     request_timeout_ms: int
 
 
@@ -100,3 +160,18 @@ class ProblemDocument(BaseModel):
     request_id: str
     field: str | None = None
     retry_after_s: float | None = None
+
+
+class OpenAIError(BaseModel):
+    """`code` is the stable kind of the fault, made for programs; `param` the field at fault."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class OpenAIErrorDocument(BaseModel):
+    """An error in OpenAI's form."""
+
+    error: OpenAIError

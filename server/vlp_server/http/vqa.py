@@ -10,14 +10,12 @@ from starlette.responses import JSONResponse, Response
 from vlp_spec.tasks import ScoredAnswer
 
 from vlp_server.core.records import VqaReply
-from vlp_server.http.body import BodyStream
-from vlp_server.http.context import context_of, deadline_of
-from vlp_server.http.disconnect import until_disconnect
+from vlp_server.http.call import let_in
 from vlp_server.http.door import Door
-from vlp_server.http.openapi import VQA_OPERATION, problem_responses
+from vlp_server.http.openapi import picture_operation, problem_responses
+from vlp_server.http.picture_request import read_picture_call
 from vlp_server.http.schemas import VqaAnswers, VqaResults
-from vlp_server.http.vqa_fields import VqaAsk
-from vlp_server.http.vqa_request import read_vqa
+from vlp_server.http.vqa_fields import VQA_CALL, VqaAsk
 
 
 def vqa_router(door: Door) -> APIRouter:
@@ -28,23 +26,16 @@ def vqa_router(door: Door) -> APIRouter:
         "/v1/vqa",
         operation_id="vqa",
         summary="Ask questions about a picture",
-        openapi_extra=VQA_OPERATION,
+        openapi_extra=picture_operation(VQA_CALL),
         responses={
             200: {"model": VqaAnswers | VqaResults, "description": "Answers, best first"},
             **problem_responses(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
         },
     )
     async def vqa(request: Request) -> Response:
-        context = context_of(request.scope)
-        with door.admit():
-            deadline = deadline_of(request.headers, context.started, door.config.http.max_request_timeout_s)
-            body = BodyStream(request.receive, request.headers, door.body_limits, deadline)
-            picture, ask = await read_vqa(request, body, door.config.limits, door.fetch)
-            reply = await until_disconnect(
-                request.receive,
-                door.service.vqa(picture, ask.queries, model=ask.model, deadline=deadline),
-            )
-        context.timings, context.model = reply.timings, reply.model
+        with let_in(door, request) as call:
+            picture, ask = await read_picture_call(request, call.body, VQA_CALL, door.config.limits, door.fetch)
+            reply = await call.answer(door.service.vqa(picture, ask.queries, model=ask.model, deadline=call.deadline))
         return JSONResponse(_document(ask, reply))
 
     return router

@@ -49,6 +49,7 @@ class ScriptedService:
             state=ModelState.READY,
             reason="ready",
             default=True,
+            default_for=(Task.VQA,),
             created="2026-01-02T03:04:05Z",
         )
         return [card]

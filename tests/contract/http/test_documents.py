@@ -32,6 +32,7 @@ async def test_models_have_openai_s_shape_and_ours(door: httpx.AsyncClient) -> N
             "state": "ready",
             "reason": "ready",
             "default": True,
+            "default_for": ["vqa"],
         }
     ]
     assert body["request_limits"]["questions"] == 64

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vlp_server.config import LimitsConfig
-from vlp_server.http.vqa_fields import VqaFields, ask_of, check_fields, fields_from_pairs
+from vlp_server.http.fields import check_fields, fields_from_pairs
+from vlp_server.http.vqa_fields import VqaFields, ask_of
 from vlp_spec.errors import InvalidArgumentError, RequestError, TooLargeError
 from vlp_spec.tasks import VqaQuery
 
@@ -41,7 +42,7 @@ def test_up_to_three_faults_are_told() -> None:
 
 
 def test_a_list_may_start_with_a_bracket_when_it_is_repeated() -> None:
-    assert fields_from_pairs([("answers", "[a"), ("answers", "b")]).answers == ["[a", "b"]
+    assert fields_from_pairs(VqaFields, [("answers", "[a"), ("answers", "b")]).answers == ["[a", "b"]
 
 
 names = st.sampled_from(["question", "questions", "top_k", "answers", "model", "image", "x"])
@@ -50,6 +51,6 @@ names = st.sampled_from(["question", "questions", "top_k", "answers", "model", "
 @given(st.lists(st.tuples(names, st.text(max_size=12)), max_size=6))
 def test_whatever_a_form_holds_it_is_read_or_refused_in_words(pairs: list[tuple[str, str]]) -> None:
     with suppress(RequestError):  # and nothing else
-        queries = ask_of(fields_from_pairs(pairs), LIMITS).queries
+        queries = ask_of(fields_from_pairs(VqaFields, pairs), LIMITS).queries
         assert queries
         assert all(query.question.strip() for query in queries)

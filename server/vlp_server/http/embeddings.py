@@ -1,0 +1,67 @@
+"""POST /v1/embeddings: vectors of texts and pictures, in OpenAI's shape."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from vlp_server.core.records import EmbedReply
+from vlp_server.http.call import let_in
+from vlp_server.http.door import Door
+from vlp_server.http.embeddings_request import EmbeddingsJson, embeddings_ask
+from vlp_server.http.json_body import read_json
+from vlp_server.http.openapi import json_operation, openai_problem_responses
+from vlp_server.http.schemas import EmbeddingList
+
+# Numbers of an answer from which on it is written in a thread.
+_INLINE_NUMBERS = 16_384
+
+
+def embeddings_router(door: Door) -> APIRouter:
+    """The route of the task."""
+    router = APIRouter(tags=["tasks"])
+
+    @router.post(
+        "/v1/embeddings",
+        operation_id="embeddings",
+        summary="Make vectors of texts and pictures (OpenAI's shape)",
+        openapi_extra=json_operation(EmbeddingsJson),
+        responses={
+            200: {"model": EmbeddingList, "description": "Vectors in the order of the inputs"},
+            **openai_problem_responses(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+        },
+    )
+    async def embeddings(request: Request) -> Response:
+        with let_in(door, request) as call:
+            fields = await read_json(request, call.body, EmbeddingsJson)
+            ask = await embeddings_ask(fields, door.config.limits, door.fetch)
+            reply = await call.answer(
+                door.service.embed(ask.items, dimensions=ask.dimensions, model=ask.model, deadline=call.deadline)
+            )
+            if reply.vectors.size > _INLINE_NUMBERS:
+                return await asyncio.to_thread(_response, reply, ask.as_base64)
+        return _response(reply, ask.as_base64)
+
+    return router
+
+
+def _response(reply: EmbedReply, as_base64: bool) -> Response:
+    """The answer; floats are written so that they read back as the same float32."""
+    rows: list[Any]
+    if as_base64:
+        rows = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in reply.vectors]
+    else:
+        rows = reply.vectors.tolist()
+    return JSONResponse(
+        {
+            "object": "list",
+            "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)],
+            "model": reply.model,
+            "usage": {"prompt_tokens": reply.tokens, "total_tokens": reply.tokens},
+        }
+    )

@@ -1,0 +1,206 @@
+"""The fields of a call, from JSON, a form or a query string: one strict model of a task checks all three."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from vlp_spec.errors import InvalidArgumentError, TooLargeError
+
+_MAX_MODEL_CHARS = 300
+_INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
+_BOOLS = {"true": True, "false": False}
+
+B = TypeVar("B", bound=BaseModel)
+
+
+class StrictFields(BaseModel):
+    """Fields of a call; an unknown one, or one of a wrong type, is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class CallFields(StrictFields):
+    """What the calls of all tasks have beside the picture.
+
+    Attributes:
+        PLURALS: field of one value -> the field that holds several; a form may repeat the first in place of the second.
+    """
+
+    PLURALS: ClassVar[Mapping[str, str]] = {}
+
+    model: Annotated[
+        str | None, Field(description="name, name@version or name@alias; the default model of the task where left out.")
+    ] = None
+
+
+C = TypeVar("C", bound=CallFields)
+
+
+class PictureField(StrictFields):
+    """The picture of a JSON body."""
+
+    image: Annotated[
+        str,
+        Field(description="The picture: base64, a data URI, or, where the operator allows it, an http(s) URL."),
+    ]
+
+
+def check_fields(kind: type[B], values: Mapping[str, Any]) -> B:
+    """Check values against a model of fields.
+
+    Raises:
+        InvalidArgumentError: names the first field at fault, and tells up to three faults.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        told = [_fault_text(kind, fault["type"], fault["loc"], fault["msg"]) for fault in faults[:3]]
+        place = str(faults[0]["loc"][0]) if faults[0]["loc"] else None
+        raise InvalidArgumentError("; ".join(told), field=place) from None
+
+
+def fields_from_pairs(kind: type[C], pairs: Iterable[tuple[str, str]]) -> C:
+    """Check the fields of a form or a query string, where all is text: a list is a repeated name or a JSON list, an
+    object is JSON.
+
+    Raises:
+        InvalidArgumentError: as `check_fields`; or a field is given twice that holds one value.
+    """
+    gathered: dict[str, list[str]] = {}
+    for name, text in pairs:
+        gathered.setdefault(name, []).append(text)
+    for one, several in kind.PLURALS.items():
+        if one in gathered and several in gathered:
+            raise both_forms(one, several)
+    values: dict[str, Any] = {}
+    for name, texts in gathered.items():
+        form = _form_of(kind, name)
+        if form is list:
+            values[name] = _list_of(name, texts)
+        elif name in kind.PLURALS and len(texts) > 1:
+            values[kind.PLURALS[name]] = texts
+        elif len(texts) > 1:
+            raise InvalidArgumentError(f"{name}: given {len(texts)} times, expected once", field=name)
+        else:
+            values[name] = _value_of(form, name, texts[0])
+    return check_fields(kind, values)
+
+
+def one_or_several(name: str, one: str | None, plural: str, several: list[str] | None) -> list[str] | None:
+    """The texts of a field that may hold one or several; None where neither is given.
+
+    Raises:
+        InvalidArgumentError: both are given.
+    """
+    if one is not None and several is not None:
+        raise both_forms(name, plural)
+    return several if one is None else [one]
+
+
+def both_forms(one: str, several: str) -> InvalidArgumentError:
+    """The fault of a call that gives a field in both of its forms."""
+    return InvalidArgumentError(f"{one}, {several}: both are given; give one of them", field=several)
+
+
+def check_model(model: str | None) -> None:
+    """Refuse a name that no model can have.
+
+    Raises:
+        InvalidArgumentError, TooLargeError: empty, or too long.
+    """
+    if model is not None and not model.strip():
+        raise InvalidArgumentError("model: empty; leave it out for the default model", field="model")
+    if model is not None:
+        check_text("model", model, _MAX_MODEL_CHARS)
+
+
+def check_count(name: str, count: int, limit: int) -> None:
+    """Refuse a list with TooLargeError when it is over its limit."""
+    if count > limit:
+        raise TooLargeError(f"{name}: got {count}, at most {limit} in one call; send several calls")
+
+
+def check_text(name: str, text: str, limit: int) -> None:
+    """Refuse a text that is too long or that is none.
+
+    Raises:
+        TooLargeError: longer than the limit in characters.
+        InvalidArgumentError: half of a surrogate pair in it.
+    """
+    if len(text) > limit:
+        raise TooLargeError(f"{name}: {len(text)} characters, at most {limit} are read; shorten it")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        # JSON can spell half of a surrogate pair; nothing behind this could write it as UTF-8.
+        raise InvalidArgumentError(f"{name}: half of a surrogate pair is not text", field=name)
+
+
+def check_texts(name: str, texts: Sequence[str], count: int, chars: int) -> None:
+    """`check_count` and `check_text` for a list."""
+    check_count(name, len(texts), count)
+    for text in texts:
+        check_text(name, text, chars)
+
+
+def _form_of(kind: type[BaseModel], name: str) -> Any:
+    """What a field holds: list, int, bool, dict, or str for all that a text can stand for."""
+    field = kind.model_fields.get(name)
+    if field is None:
+        return str
+    options = typing.get_args(field.annotation) if _is_union(field.annotation) else (field.annotation,)
+    forms = [typing.get_origin(option) or option for option in options]
+    for form in (list, int, bool, dict):
+        if form in forms:
+            return form
+    objects = [form for form in forms if isinstance(form, type) and issubclass(form, BaseModel)]
+    return dict if objects else str
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _value_of(form: Any, name: str, text: str) -> Any:
+    """A text as what its field holds; one that is not is left to the model of the fields, which says so."""
+    if form is int and _INTEGER.fullmatch(text):
+        return int(text)
+    if form is bool:
+        return _BOOLS.get(text.lower(), text)
+    if form is dict:
+        return _json_of(name, text, "object")
+    return text
+
+
+def _list_of(name: str, texts: list[str]) -> list[Any]:
+    """A repeated field, or one field that holds a JSON list."""
+    if len(texts) > 1 or not texts[0].lstrip().startswith("["):
+        return list(texts)
+    return list(_json_of(name, texts[0], "list"))
+
+
+def _json_of(name: str, text: str, what: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidArgumentError(f"{name}: starts like a JSON {what} and is none", field=name) from None
+
+
+def refuse_constant(name: str) -> Any:
+    """NaN and the infinities, which Python's JSON reader would take."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def _fault_text(kind: type[BaseModel], fault: str, place: tuple[int | str, ...], message: str) -> str:
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or "body"
+    if fault == "extra_forbidden":
+        known = f"; expected {', '.join(sorted(kind.model_fields))}" if len(place) == 1 else ""
+        return f"unknown field {name!r:.80}{known}"
+    if fault == "missing":
+        return f"{name}: missing"
+    return f"{name}: {message[:1].lower()}{message[1:]}"
