@@ -58,6 +58,23 @@ every = 0
 limit = 8
 """
 
+DUAL_MODEL = """
+[model]
+family = "clip"
+[model.towers]
+image_size = 16
+patch_size = 8
+image_width = 8
+image_layers = 1
+image_heads = 2
+text_width = 8
+text_layers = 1
+text_heads = 2
+dimension = 8
+
+[objectives.itc]
+"""
+
 
 def picture_bytes(index: int) -> bytes:
     """A PNG of one colour with a little noise; the colour is COLOURS' number index % 3."""
@@ -84,6 +101,7 @@ def record_of(split: str, index: int) -> dict[str, Any]:
                 "type": "existence",
             },
         ],
+        "regions": [{"box": [0.0, 0.0, 0.5, 0.5], "words": [colour, "picture"]}],
     }
 
 
@@ -122,3 +140,10 @@ def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
 def recipe_text(root: Path) -> str:
     """A recipe for `root`."""
     return RECIPE.format(root=root)
+
+
+def dual_recipe_text(root: Path) -> str:
+    """A recipe of a dual encoder for `root`."""
+    before, _, after = recipe_text(root).partition("[model]")
+    _, _, rest = after.partition("[objectives.vqa]")
+    return before + DUAL_MODEL.strip() + rest

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from vlp_pipeline.images import ImageLimits, decode_image
-from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
 from vlp_spec.errors import RequestError
 
 from vlp_models.data.faults import FaultCounter
@@ -25,6 +25,30 @@ from vlp_models.data.sources import PictureSource, RawPicture
 
 logger = logging.getLogger(__name__)
 Prepared = tuple[np.ndarray, np.ndarray]
+_CACHE_VERSION = 2  # of what a cached record holds
+
+
+class Preparation(Protocol):
+    """How a family's pictures are made from decoded ones; without state, so that several threads may use it."""
+
+    @property
+    def settings(self) -> Any:
+        """The image processor's frozen settings, a dataclass: what the result depends on."""
+        ...
+
+    @property
+    def patch_size(self) -> int:
+        """Side in pixels of the square patches."""
+        ...
+
+    @property
+    def grey_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches of the picture that stands for every picture in a blind run."""
+        ...
+
+    def __call__(self, pixels: np.ndarray) -> Prepared:
+        """(H, W, 3) uint8 to patches (n, P*P*3) uint8, and grid (2,) int32 with rows * columns = n."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,14 +56,14 @@ class PictureOptions:
     """How pictures are prepared and kept.
 
     Attributes:
-        settings: the image processor's.
+        preparation: the family's.
         blind: every picture is replaced by one grey picture (the question-only baseline).
         cache_dir: prepared pictures go to a mapped file there instead of memory; None keeps them in memory.
         limit: read at most this many pictures; 0 reads all.
         threads: decoding threads.
     """
 
-    settings: ViltImageSettings
+    preparation: Preparation
     blind: bool = False
     cache_dir: Path | None = None
     limit: int = 0
@@ -96,11 +120,10 @@ def _load(
 ) -> PictureSplit:
     """Read everything in order, decoding a few pictures ahead; the result does not depend on the threads."""
     faults = FaultCounter(split)
-    processor, limits = ViltImageProcessor(options.settings), ImageLimits()
+    preparation, limits = options.preparation, ImageLimits()
 
     def prepare(raw: RawPicture) -> Prepared:
-        prepared = processor.patches(decode_image(raw.image, limits))
-        return prepared.patches, prepared.grid
+        return preparation(decode_image(raw.image, limits))
 
     records: list[PictureRecord] = []
     grids: list[np.ndarray] = []
@@ -116,8 +139,8 @@ def _load(
         records.append(raw.record)
     faults.check(len(records))
     if options.blind:
-        side = options.settings.shorter_edge // options.settings.patch_size
-        return PictureSplit(split, tuple(records), grey_store(len(records), (side, side), options.settings.patch_size))
+        grey = grey_store(len(records), preparation.grey_grid, preparation.patch_size)
+        return PictureSplit(split, tuple(records), grey)
     patches_list = writer.patches if isinstance(writer, _MemoryWriter) else []
     return PictureSplit(split, tuple(records), PictureStore(patches_list, np.stack(grids).astype(np.int32)))
 
@@ -162,7 +185,7 @@ def _load_mapped(source: PictureSource, split: str, options: PictureOptions, cac
     with np.load(index_path, allow_pickle=False) as index:
         grids = index["grids"]
         raw_records = json.loads(bytes(index["records"]))
-    flat = np.memmap(flat_path, dtype=np.uint8, mode="r").reshape(-1, options.settings.patch_size**2 * 3)
+    flat = np.memmap(flat_path, dtype=np.uint8, mode="r").reshape(-1, options.preparation.patch_size**2 * 3)
     ends = np.cumsum(grids[:, 0] * grids[:, 1])
     views = [flat[end - rows * columns : end] for end, (rows, columns) in zip(ends, grids, strict=True)]
     return PictureSplit(split, _records_from_json(raw_records), PictureStore(views, grids))
@@ -170,7 +193,7 @@ def _load_mapped(source: PictureSource, split: str, options: PictureOptions, cac
 
 def _cache_key(source: PictureSource, split: str, options: PictureOptions) -> str:
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source.files()]
-    text = repr((stats, split, asdict(options.settings), options.limit))
+    text = repr((_CACHE_VERSION, stats, split, asdict(options.preparation.settings), options.limit))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -184,6 +207,7 @@ def _save_index(path: Path, loaded: PictureSplit) -> None:
 
 def _records_from_json(raw: list[dict[str, object]]) -> tuple[PictureRecord, ...]:
     from vlp_models.data.records import Question, Region
+    from vlp_models.scenes.scene_record import read_scene
 
     return tuple(
         PictureRecord(
@@ -192,6 +216,7 @@ def _records_from_json(raw: list[dict[str, object]]) -> tuple[PictureRecord, ...
             tuple(item["captions"]),  # type: ignore[arg-type]
             tuple(Question(**question) for question in item["questions"]),  # type: ignore[attr-defined]
             tuple(Region(tuple(region["box"]), tuple(region["words"])) for region in item["regions"]),  # type: ignore[attr-defined]
+            read_scene(item.get("scene")),
         )
         for item in raw
     )

@@ -8,6 +8,9 @@ from typing import Any
 
 from vlp_spec.errors import InvalidArgumentError
 
+from vlp_models.scenes.scene_record import read_scene
+from vlp_models.scenes.world import Scene
+
 UNTYPED = "other"
 
 
@@ -51,6 +54,7 @@ class PictureRecord:
     Attributes:
         id: unique in its split.
         image: path relative to the dataset's root; empty in a shard, where the picture lies beside the record.
+        scene: what the picture shows, where a generator knows it; false captions and the truth of captions follow.
     """
 
     id: str
@@ -58,10 +62,11 @@ class PictureRecord:
     captions: tuple[str, ...]
     questions: tuple[Question, ...]
     regions: tuple[Region, ...] = ()
+    scene: Scene | None = None
 
 
 def parse_record(raw: Any, key: str = "") -> PictureRecord:
-    """Check one decoded JSON record; keys that training does not read (such as "scene") are ignored.
+    """Check one decoded JSON record; further keys are ignored, and so is a "scene" of another form.
 
     Args:
         raw: {"id", "image", "captions"?, "questions"?: [{"question", "answers": {text: score}, "type"?}],
@@ -82,7 +87,8 @@ def parse_record(raw: Any, key: str = "") -> PictureRecord:
     if not isinstance(image, str):
         raise InvalidArgumentError(f"image: got {image!r:.60}, expected a path")
     regions = tuple(_parse_region(item, index) for index, item in enumerate(_list(raw, "regions")))
-    return PictureRecord(str(identifier), image, tuple(captions), questions, regions)
+    scene = read_scene(raw.get("scene"))
+    return PictureRecord(str(identifier), image, tuple(captions), questions, regions, scene)
 
 
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:

@@ -47,6 +47,38 @@ class RegionStore:
             pairs.append(np.array(flat, dtype=np.int64).reshape(-1, 2))
         return cls(slots, pairs)
 
+    def gather(self, pictures: np.ndarray) -> Arrays:
+        """Every region of some pictures.
+
+        Args:
+            pictures: (B,) int.
+
+        Returns:
+            region_rows and region_slots (R,) int64, the row in the batch and the patch of each region; region_words
+            (W, 2) int64, region and token id.
+        """
+        slots = [self.slots[index] for index in pictures]
+        firsts = np.cumsum([0, *(len(own) for own in slots)])
+        words = [self.words[index] + (first, 0) for index, first in zip(pictures, firsts, strict=False)]
+        return {
+            "region_rows": np.repeat(np.arange(len(pictures)), [len(own) for own in slots]),
+            "region_slots": np.concatenate(slots),
+            "region_words": np.concatenate(words),
+        }
+
+    def count_words(self, pictures: np.ndarray) -> int:
+        """Words of all regions of some pictures, at least 1."""
+        return max(1, sum(len(self.words[index]) for index in pictures))
+
+
+def region_phrase(region: Region) -> str:
+    """A region in words, with its place on a grid of nine: "a small red cat at the top left"."""
+    x, y = (region.box[0] + region.box[2]) / 2, (region.box[1] + region.box[3]) / 2
+    row = ("top", "middle", "bottom")[min(int(y * 3), 2)]
+    column = ("left", "center", "right")[min(int(x * 3), 2)]
+    place = "center" if (row, column) == ("middle", "center") else f"{row} {column}"
+    return f"a {' '.join(region.words)} at the {place}"
+
 
 class RegionStream:
     """Pictures with their regions.
@@ -81,17 +113,11 @@ class RegionStream:
         everyone = self._plan.batch(number)
         mine = everyone[self._shape.rows]
         patches, grid = self._pictures.gather(mine)
-        slots = [self._regions.slots[index] for index in mine]
-        firsts = np.cumsum([0, *(len(own) for own in slots)])
-        words = [self._regions.words[index] + (first, 0) for index, first in zip(mine, firsts, strict=False)]
-        total = sum(len(self._regions.words[index]) for index in everyone)
         return {
             "patches": patches,
             "grid": grid,
             "input_ids": np.tile(self._text, (len(mine), 1)),
             "text_mask": np.ones((len(mine), 2), dtype=np.int32),
-            "region_rows": np.repeat(np.arange(len(mine)), [len(own) for own in slots]),
-            "region_slots": np.concatenate(slots),
-            "region_words": np.concatenate(words),
-            "region_scale": np.array(self._shape.processes / total, dtype=np.float32),
+            "region_scale": np.array(self._shape.processes / self._regions.count_words(everyone), dtype=np.float32),
+            **self._regions.gather(mine),
         }

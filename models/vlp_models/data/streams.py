@@ -15,6 +15,7 @@ import numpy as np
 from vlp_models.data.epochs import EpochPlan, pick_per_picture
 from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import IGNORED, MaskingRule, mask_tokens
+from vlp_models.data.matching import FalseText, FalseTexts, label_words, with_false_texts
 from vlp_models.data.negatives import draw_false_pictures
 from vlp_models.data.pictures import PictureStore
 from vlp_models.data.tokens import SpecialTokens, TokenStore
@@ -71,7 +72,10 @@ class BatchStream(Protocol):
         ...
 
 
-def _plan(tokens: TokenStore, examples: np.ndarray, picture_of: np.ndarray, shape: BatchShape, key: int) -> EpochPlan:
+def plan_texts(
+    tokens: TokenStore, examples: np.ndarray, picture_of: np.ndarray, shape: BatchShape, key: int
+) -> EpochPlan:
+    """Batches of texts of like lengths; `key` sets the plans of one run apart."""
     lengths = -(-tokens.lengths // shape.length_bucket)
 
     def pick(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +111,7 @@ class QuestionStream:
     ) -> None:
         self._pictures, self._tokens, self._picture_of = pictures, tokens, picture_of
         self._targets, self._shape = targets, shape
-        self._plan = _plan(tokens, np.flatnonzero(targets.is_answerable), picture_of, shape, key=1)
+        self._plan = plan_texts(tokens, np.flatnonzero(targets.is_answerable), picture_of, shape, key=1)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -136,11 +140,13 @@ class CaptionObjectives:
         masking: masked language modelling; None = not wanted.
         negatives: "random", "hard", or "" = no image-text matching.
         itm_every: matching in every so many batches.
+        false_texts: share of the false pairs in which the text is made false and the picture stays.
     """
 
     masking: MaskingRule | None = field(default_factory=MaskingRule)
     negatives: str = ""
     itm_every: int = 1
+    false_texts: float = 0.0
 
 
 class CaptionStream:
@@ -153,10 +159,12 @@ class CaptionStream:
         special: the tokenizer's special ids.
         wanted: which objectives' arrays to draw.
         shape: how batches are cut.
+        false_texts: makes them; needed for `wanted.false_texts`.
 
     Batches, for masked language modelling: mlm_ids and mlm_targets (B, T), mlm_scale () float32, the factor that
     turns this process's summed loss into its share of the mean over all processes' hidden words. For matching:
-    itm_labels (B,), itm_patches, itm_grid. Always: patches, grid, input_ids, text_mask.
+    itm_labels (B,), itm_patches, itm_grid, itm_ids, itm_mask, and itm_words (B, T) int64 (see `label_words`). Always:
+    input_ids and text_mask.
     """
 
     name = "captions"
@@ -170,10 +178,12 @@ class CaptionStream:
         special: SpecialTokens,
         wanted: CaptionObjectives,
         shape: BatchShape,
+        false_texts: FalseTexts | None = None,
     ) -> None:
         self._pictures, self._tokens, self._picture_of = pictures, tokens, picture_of
         self._special, self._wanted, self._shape = special, wanted, shape
-        self._plan = _plan(tokens, np.arange(len(tokens)), picture_of, shape, key=2)
+        self._false_texts = false_texts
+        self._plan = plan_texts(tokens, np.arange(len(tokens)), picture_of, shape, key=2)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -195,9 +205,24 @@ class CaptionStream:
             arrays["patches"], arrays["grid"] = self._pictures.gather(pictures[rows])
         if self._wanted.negatives and number % self._wanted.itm_every == 0:
             shown, labels = draw_false_pictures(pictures, input_ids, text_mask, self._wanted.negatives, rng)
+            given = self._draw_false_texts(everyone, labels, rng)
+            shown = np.where(np.isin(np.arange(len(shown)), list(given)), pictures, shown)
+            ids, mask = with_false_texts(input_ids, text_mask, given, self._tokens.pad_id)
             arrays["itm_patches"], arrays["itm_grid"] = self._pictures.gather(shown[rows])
-            arrays["itm_labels"] = labels[rows]
+            arrays["itm_labels"], arrays["itm_ids"], arrays["itm_mask"] = labels[rows], ids[rows], mask[rows]
+            arrays["itm_words"] = label_words(labels, mask, given)[rows]
         return arrays
+
+    def _draw_false_texts(
+        self, texts: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> dict[int, FalseText]:
+        """Row -> the false text that stands there instead of a false picture."""
+        if self._false_texts is None or not self._wanted.false_texts:
+            return {}
+        is_wanted = (rng.random(len(texts)) < self._wanted.false_texts) & (labels == 0)
+        seeds = rng.integers(0, 2**62, size=len(texts))
+        made = {row: self._false_texts.make(int(texts[row]), int(seeds[row])) for row in np.flatnonzero(is_wanted)}
+        return {int(row): text for row, text in made.items() if text is not None}
 
 
 def caption_texts(

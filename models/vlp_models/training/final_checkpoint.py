@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from vlp_models.families.vilt import ViltModel
-from vlp_models.training.recipe import Recipe
-from vlp_models.training.training_data import TrainingTexts, image_settings
+from vlp_models.training.family import TrainingFamily
+from vlp_models.training.training_data import TrainingTexts
 
 
-def write_final(folder: Path, model: ViltModel, recipe: Recipe, texts: TrainingTexts) -> None:
+def write_final(folder: Path, model: Any, family: TrainingFamily, texts: TrainingTexts) -> None:
     """Write config.json, model.safetensors, tokenizer.json and preprocessor_config.json.
 
     Args:
         folder: made where it lacks.
-        model: with the result's weights.
-        recipe: its image settings.
+        model: a family's, with the result's weights.
+        family: its image settings.
         texts: tokenizer and answers.
     """
     from vlp_models.checkpoints import save_checkpoint
@@ -26,5 +26,5 @@ def write_final(folder: Path, model: ViltModel, recipe: Recipe, texts: TrainingT
         model,
         tokenizer=texts.tokenizer_json,
         labels=texts.labels or None,
-        image=asdict(image_settings(recipe)),
+        image=asdict(family.preparation.settings),
     )

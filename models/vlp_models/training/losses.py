@@ -1,126 +1,87 @@
-"""The objectives of a run in one place: batch arrays in, named losses and their weighted sum out."""
+"""A model with its objectives: what the training loop steps on."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from vlp_models.data.masking import IGNORED
-from vlp_models.families.vilt import ViltModel
-from vlp_models.objectives.image_text_matching import image_text_matching_loss
-from vlp_models.objectives.region_words import region_words_loss
-from vlp_models.objectives.visual_question_answering import answer_loss
-from vlp_models.objectives.word_patch_alignment import align_words_to_patches, word_patch_alignment_loss
-from vlp_models.training.recipe import ObjectivesRecipe, VqaRecipe
 
 Batch = Mapping[str, Mapping[str, Tensor]]
+Weighted = Mapping[str, tuple[Tensor, float]]
+
+_MODEL_PREFIX = "model."
 
 
-class ObjectiveLosses(nn.Module):
+class ObjectiveLosses(nn.Module, ABC):
     """A model with its objectives, so that one forward pass goes through DistributedDataParallel.
 
     The mean of the losses over processes is the loss of the whole batch: each of them is a mean over rows, or is
-    scaled by a count over all processes.
+    scaled by a count over all processes. Parameters besides the model's train with it and stay behind at the end.
 
-    Args:
+    Attributes:
         model: with the heads that the objectives need.
-        objectives: which ones, and their weights.
-        label_words: (labels, vocabulary) float, each row the shares of an answer's words; for `vqa.answer_words`.
+        head_prefixes: how the names of heads begin, here and in the model; they may learn at a rate of their own.
     """
 
-    def __init__(self, model: ViltModel, objectives: ObjectivesRecipe, label_words: Tensor | None = None) -> None:
-        super().__init__()
-        self.model = model
-        self.objectives = objectives
-        self.register_buffer("label_words", label_words, persistent=False)
+    model: nn.Module
+    head_prefixes: tuple[str, ...] = ()
 
-    label_words: Tensor | None
-
+    @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses.
 
         Args:
-            batch: stream name -> its arrays as tensors (see vlp_models.data.streams).
+            batch: stream name -> its arrays as tensors.
 
         Returns:
             "loss", with gradients, and every objective's own loss and accuracy, detached; all float32 scalars.
         """
-        losses: dict[str, tuple[Tensor, float]] = {}
-        metrics: dict[str, Tensor] = {}
-        if "captions" in batch:
-            arrays = batch["captions"]
-            if "mlm_ids" in arrays and self.objectives.mlm is not None:
-                losses["mlm"] = (self._words(arrays, metrics), self.objectives.mlm.weight)
-            if "itm_labels" in arrays and self.objectives.itm is not None:
-                self._matching(arrays, losses, metrics)
-        if "questions" in batch and self.objectives.vqa is not None:
-            self._answers(batch["questions"], self.objectives.vqa, losses, metrics)
-        if "regions" in batch and self.objectives.regions is not None:
-            losses["regions"] = (self._region_words(batch["regions"], metrics), self.objectives.regions.weight)
-        weighted = [loss * weight for loss, weight in losses.values()]
-        total = torch.stack(weighted).sum()
-        named = {name: loss.detach() for name, (loss, _) in losses.items()}
-        return {"loss": total, **named, **metrics}
 
-    def _words(self, arrays: Mapping[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:
-        output = self.model.encode(arrays["patches"], arrays["grid"], arrays["mlm_ids"], arrays["text_mask"])
-        hidden = arrays["mlm_targets"] != IGNORED
-        # The decoder is the widest layer: only the hidden words go through it.
-        logits = self.model.mlm_score(output.text_feats[hidden]).float()
-        targets = arrays["mlm_targets"][hidden]
-        metrics["mlm_accuracy"] = _share(logits.argmax(-1) == targets)
-        return F.cross_entropy(logits, targets, reduction="sum") * arrays["mlm_scale"]
+    def after_step(self) -> None:
+        """Called after every step of the optimizer, the same on all processes."""
 
-    def _region_words(self, arrays: Mapping[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:
-        output = self.model.encode(arrays["patches"], arrays["grid"], arrays["input_ids"], arrays["text_mask"])
-        middles = output.image_feats[arrays["region_rows"], 1 + arrays["region_slots"]]
-        logits, words = self.model.mlm_score(middles).float(), arrays["region_words"]
-        metrics["region_recall"] = _words_among_best(logits, words)
-        return region_words_loss(logits, words) * arrays["region_scale"]
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Every parameter that is trained, the model's under their own names."""
+        named = self.named_parameters()
+        return {name.removeprefix(_MODEL_PREFIX): value for name, value in named if value.requires_grad}
 
-    def _matching(
-        self, arrays: Mapping[str, Tensor], losses: dict[str, tuple[Tensor, float]], metrics: dict[str, Tensor]
-    ) -> None:
-        labels = arrays["itm_labels"]
-        output = self.model.encode(arrays["itm_patches"], arrays["itm_grid"], arrays["input_ids"], arrays["text_mask"])
-        logits = self.model.itm_score(output.cls_feats).float()
-        metrics["itm_accuracy"] = _share(logits.argmax(-1) == labels)
-        if self.objectives.itm is not None:
-            losses["itm"] = (image_text_matching_loss(logits, labels), self.objectives.itm.weight)
-        if self.objectives.wpa is not None:
-            aligned = align_words_to_patches(
-                output.text_feats, arrays["text_mask"], output.image_feats, output.image_mask
-            )
-            loss = word_patch_alignment_loss(aligned.distance, labels, weight=1.0)
-            losses["wpa"] = (loss, self.objectives.wpa.weight)
+    def own_state(self) -> dict[str, Tensor]:
+        """State that is not the model's: heads for training alone, slow encoders, queues."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith(_MODEL_PREFIX)}
 
-    def _answers(
-        self,
-        arrays: Mapping[str, Tensor],
-        recipe: VqaRecipe,
-        losses: dict[str, tuple[Tensor, float]],
-        metrics: dict[str, Tensor],
-    ) -> None:
-        output = self.model.encode(arrays["patches"], arrays["grid"], arrays["input_ids"], arrays["text_mask"])
-        logits, targets = self.model.vqa_classifier(output.cls_feats).float(), arrays["targets"]
-        metrics["vqa_accuracy"] = targets.gather(1, logits.argmax(-1, keepdim=True)).mean().detach()
-        shares = targets / targets.sum(dim=1, keepdim=True)
-        loss = F.cross_entropy(logits, shares) if recipe.loss == "ce" else answer_loss(logits, targets)
-        losses["vqa"] = (loss, recipe.weight)
-        if recipe.answer_words and self.label_words is not None:
-            words = self.model.mlm_score(output.raw_cls_feats).float() @ self.label_words.T
-            losses["answer_words"] = (F.cross_entropy(words, shares), recipe.answer_words)
+    def load_own_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `own_state` gave.
+
+        Raises:
+            KeyError: other names.
+        """
+        own = self.own_state()
+        if own.keys() != state.keys():
+            raise KeyError(f"state of the objectives: expected {sorted(own)}, got {sorted(state)}")
+        for name, value in own.items():
+            value.copy_(state[name])
 
 
-def _share(hits: Tensor) -> Tensor:
+def total_loss(losses: Weighted, metrics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `ObjectiveLosses.forward` returns, from (loss, weight) by objective and from metrics."""
+    total = torch.stack([loss * weight for loss, weight in losses.values()]).sum()
+    return {"loss": total, **{name: loss.detach() for name, (loss, _) in losses.items()}, **metrics}
+
+
+def share_of(hits: Tensor) -> Tensor:
+    """Mean of bools as a detached float32 scalar; 0 of none."""
     return hits.float().mean().detach() if hits.numel() else torch.zeros((), device=hits.device)
 
 
-def _words_among_best(logits: Tensor, words: Tensor) -> Tensor:
-    """Share of the regions' words that are among as many best words as the region has."""
+def words_among_best(logits: Tensor, words: Tensor) -> Tensor:
+    """Share of regions' words that are among as many best words as the region has.
+
+    Args:
+        logits: (R, vocabulary).
+        words: (W, 2) int64, the region and the word's id.
+    """
     counts = torch.bincount(words[:, 0], minlength=len(logits))
     ranks = (logits[words[:, 0]] > logits[words[:, 0], words[:, 1]][:, None]).sum(dim=1)
-    return _share(ranks < counts[words[:, 0]])
+    return share_of(ranks < counts[words[:, 0]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -35,26 +35,34 @@ def freeze_parameters(model: nn.Module, patterns: Sequence[str]) -> int:
     return len(frozen)
 
 
-def build_optimizer(model: nn.Module, recipe: OptimisationRecipe) -> torch.optim.AdamW:
-    """Group the trainable parameters: biases, norms, embeddings of tokens and positions are not decayed.
+def build_optimizer(
+    parameters: Mapping[str, nn.Parameter], recipe: OptimisationRecipe, head_prefixes: tuple[str, ...] = HEAD_PREFIXES
+) -> torch.optim.AdamW:
+    """Group parameters: biases, norms, embeddings of tokens and positions are not decayed.
 
     Each group keeps its peak rate in "peak_lr", which the schedule multiplies.
+
+    Args:
+        parameters: name -> what is trained.
+        recipe: rates and decay.
+        head_prefixes: how the names of heads begin.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            is_decayed = parameter.ndim >= 2 and "embeddings" not in name and not name.endswith(_POSITIONS)
-            groups.setdefault((is_decayed, name.startswith(HEAD_PREFIXES)), []).append(parameter)
+    for name, parameter in parameters.items():
+        is_embedding = "embeddings" in name and not name.endswith(_PATCHES)
+        is_decayed = parameter.ndim >= 2 and not is_embedding and not name.endswith(_POSITIONS)
+        groups.setdefault((is_decayed, name.startswith(head_prefixes)), []).append(parameter)
     settings = []
-    for (is_decayed, is_head), parameters in groups.items():
+    for (is_decayed, is_head), members in groups.items():
         peak = recipe.lr * (recipe.head_lr_factor if is_head else 1.0)
         decay = recipe.weight_decay if is_decayed else 0.0
-        settings.append({"params": parameters, "lr": peak, "peak_lr": peak, "weight_decay": decay})
+        settings.append({"params": members, "lr": peak, "peak_lr": peak, "weight_decay": decay})
     betas = (recipe.betas[0], recipe.betas[1])
     return torch.optim.AdamW(settings, lr=recipe.lr, betas=betas, eps=recipe.eps, fused=True)
 
 
 _POSITIONS = ("pos_embed", "cls_token")
+_PATCHES = "patch_embedding.weight"  # a dual encoder's matrix, though it stands among its embeddings
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from vlp_spec.errors import ConfigError
 
 from vlp_models.data.masking import REPLACEMENTS
 from vlp_models.data.negatives import NEGATIVES
 from vlp_models.data.sources import FORMATS
+
+DUAL_FAMILIES = ("clip", "siglip")
+FAMILIES = ("vilt", *DUAL_FAMILIES)
 
 
 def _check(*conditions: tuple[bool, str]) -> None:
@@ -69,7 +72,10 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """The image processor's settings; `blind` shows one grey picture instead of every picture."""
+    """The image processor's settings; `blind` shows one grey picture instead of every picture.
+
+    A dual encoder takes `resample` and `blind` alone: its pictures are squares of `model.towers.image_size`.
+    """
 
     shorter_edge: int = 384
     longer_edge: int = 639
@@ -103,10 +109,41 @@ class TextRecipe:
 
 
 @dataclass(frozen=True)
+class TowersRecipe:
+    """The shape of a dual encoder: sizes in pixels, widths, blocks and attention heads of both towers.
+
+    Attributes:
+        dimension: numbers in an embedding; SigLIP's must be `image_width`.
+    """
+
+    image_size: int = 224
+    patch_size: int = 32
+    image_width: int = 768
+    image_layers: int = 12
+    image_heads: int = 12
+    text_width: int = 512
+    text_layers: int = 12
+    text_heads: int = 8
+    dimension: int = 512
+
+    def __post_init__(self) -> None:
+        _check(
+            _at_least("patch_size", self.patch_size, 1),
+            (
+                self.image_size >= self.patch_size > 0 and self.image_size % self.patch_size == 0,
+                f"image_size: got {self.image_size}, expected a multiple of patch_size {self.patch_size}",
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class ModelRecipe:
     """The model: its shape, or `init`, a checkpoint to start from (whose shape and tokenizer then hold).
 
-    `image_size` is the square, in pixels, that the learned position grid stands for; 0 takes the shorter edge.
+    Attributes:
+        family: "vilt", or the dual encoders "clip" and "siglip", whose shape is in `towers`. Of the pictures' size,
+            which is prepared before the checkpoint is read, `init` and `towers` must say the same.
+        image_size: ViLT's: the square, in pixels, that the learned position grid stands for; 0 takes the shorter edge.
     """
 
     init: str = ""
@@ -117,9 +154,14 @@ class ModelRecipe:
     mlp_ratio: float = 4.0
     dropout: float = 0.1
     image_size: int = 0
+    towers: TowersRecipe | None = None
 
     def __post_init__(self) -> None:
-        _check(_one_of("family", self.family, ("vilt",)))
+        needs_towers = self.family in DUAL_FAMILIES
+        _check(
+            _one_of("family", self.family, FAMILIES),
+            (needs_towers == (self.towers is not None), f"towers: belongs to {' and '.join(DUAL_FAMILIES)}, and there"),
+        )
 
 
 @dataclass(frozen=True)
@@ -140,14 +182,29 @@ class MlmRecipe:
 
 @dataclass(frozen=True)
 class ItmRecipe:
-    """Image-text matching, in every `every`-th step."""
+    """Image-text matching, in every `every`-th step.
+
+    Attributes:
+        negatives: "random" pictures of the batch, or "hard" ones, whose texts share words with this one.
+        false_texts: share of the false pairs in which, instead, the caption is changed in one attribute, number or
+            relation and the picture stays; for pictures whose scene is known.
+        words: weight of a second loss on those captions: which of their words are false. Without it, a yes or no for
+            the whole caption takes long to show where to look.
+    """
 
     weight: float = 1.0
     negatives: str = "random"
     every: int = 1
+    false_texts: float = 0.0
+    words: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(_one_of("negatives", self.negatives, NEGATIVES), _at_least("every", self.every, 1))
+        _check(
+            _one_of("negatives", self.negatives, NEGATIVES),
+            _at_least("every", self.every, 1),
+            (0 <= self.false_texts <= 1, f"false_texts: got {self.false_texts}, expected a share from 0 to 1"),
+            _at_least("words", self.words, 0),
+        )
 
 
 @dataclass(frozen=True)
@@ -193,6 +250,48 @@ class VqaRecipe:
 
 
 @dataclass(frozen=True)
+class ItcRecipe:
+    """Image-text contrastive learning, with a learned temperature, against all texts and pictures of all processes.
+
+    Attributes:
+        loss: "softmax" (CLIP) or "sigmoid" (SigLIP).
+        queue: pairs of earlier steps that are negatives too, embedded by a slowly moving encoder; 0 has neither. For
+            "softmax" alone.
+        momentum: how slowly it moves, below 1.
+        alpha: share of the soft targets that the slow encoder gives, 0 to 1.
+    """
+
+    weight: float = 1.0
+    loss: str = "softmax"
+    queue: int = 0
+    momentum: float = 0.995
+    alpha: float = 0.4
+
+    def __post_init__(self) -> None:
+        _check(
+            _one_of("loss", self.loss, ("softmax", "sigmoid")),
+            _at_least("queue", self.queue, 0),
+            (not self.queue or self.loss == "softmax", "queue: belongs to the softmax loss"),
+            (0 <= self.momentum < 1, f"momentum: got {self.momentum}, expected from 0 to below 1"),
+            (0 <= self.alpha <= 1, f"alpha: got {self.alpha}, expected a share from 0 to 1"),
+        )
+
+
+@dataclass(frozen=True)
+class PhrasesRecipe:
+    """Region phrases: the patch in the middle of a region finds its phrase with its place, and the phrase the patch.
+
+    Contrastive learning as of whole pictures, on the projected patches. `per_picture` regions are drawn in each step.
+    """
+
+    weight: float = 1.0
+    per_picture: int = 2
+
+    def __post_init__(self) -> None:
+        _check(_at_least("per_picture", self.per_picture, 1))
+
+
+@dataclass(frozen=True)
 class ObjectivesRecipe:
     """The objectives of a run; their weighted losses are added."""
 
@@ -201,6 +300,13 @@ class ObjectivesRecipe:
     wpa: WpaRecipe | None = None
     vqa: VqaRecipe | None = None
     regions: RegionsRecipe | None = None
+    itc: ItcRecipe | None = None
+    phrases: PhrasesRecipe | None = None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The objectives of the run."""
+        return tuple(item.name for item in fields(self) if getattr(self, item.name) is not None)
 
     @property
     def decodes_words(self) -> bool:
@@ -209,10 +315,7 @@ class ObjectivesRecipe:
 
     def __post_init__(self) -> None:
         _check(
-            (
-                bool(self.mlm or self.itm or self.vqa or self.regions),
-                "expected at least one of mlm, itm, vqa, regions",
-            ),
+            (bool(self.named), "expected at least one of mlm, itm, vqa, regions, itc, phrases"),
             (self.wpa is None or self.itm is not None, "wpa: needs itm, on whose pairs it is computed"),
         )
 
@@ -320,4 +423,20 @@ class Recipe:
     log_every: int = 20
 
     def __post_init__(self) -> None:
-        _check(_at_least("seed", self.seed, 0), _at_least("log_every", self.log_every, 1))
+        family, named = self.model.family, set(self.objectives.named)
+        known = _OBJECTIVES["dual" if family in DUAL_FAMILIES else family]
+        itc = self.objectives.itc
+        wanted_loss = "sigmoid" if family == "siglip" else "softmax"
+        _check(
+            _at_least("seed", self.seed, 0),
+            _at_least("log_every", self.log_every, 1),
+            (named <= set(known), f"objectives: {family} has {', '.join(known)}; got {', '.join(sorted(named))}"),
+            (
+                family not in DUAL_FAMILIES or itc is None or itc.loss == wanted_loss,
+                f"objectives.itc.loss: {family} is served as it is trained, by {wanted_loss}",
+            ),
+        )
+
+
+# What the families can be trained on.
+_OBJECTIVES = {"vilt": ("mlm", "itm", "wpa", "vqa", "regions"), "dual": ("itc", "regions", "phrases")}

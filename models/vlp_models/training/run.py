@@ -8,13 +8,12 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 from vlp_spec.errors import ConfigError
 
 from vlp_models.data.picture_loading import PictureSplit
-from vlp_models.families.vilt import ViltModel
+from vlp_models.training.family import TrainingFamily, family_of
 from vlp_models.training.final_checkpoint import write_final
-from vlp_models.training.initial_model import adapt_model, build_initial_model
-from vlp_models.training.losses import ObjectiveLosses
 from vlp_models.training.machine import training_machine
 from vlp_models.training.optimizer import freeze_parameters
 from vlp_models.training.recipe import Recipe
@@ -22,14 +21,13 @@ from vlp_models.training.recipe_file import dump_recipe
 from vlp_models.training.run_state import saved_steps
 from vlp_models.training.trainer import Trainer, TrainingOutcome
 from vlp_models.training.training_data import (
+    BatchPlace,
     TrainingTexts,
-    build_streams,
     choose_texts,
     load_splits,
     read_texts,
     save_texts,
 )
-from vlp_models.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -69,20 +67,17 @@ def run_training(recipe: Recipe, options: RunOptions) -> TrainingOutcome:
 def _run(recipe: Recipe, options: RunOptions, accelerator: Accelerator) -> TrainingOutcome:
     steps = _earlier_steps(recipe, options)
     accelerator.wait_for_everyone()  # nobody may look for earlier steps after somebody wrote new ones
-    train, validation_split = load_splits(recipe)
+    family = family_of(recipe)
+    train, validation_split = load_splits(recipe, family.preparation)
     torch.manual_seed(recipe.seed)
-    model, texts = _model_and_texts(recipe, options, train, accelerator, is_new=not steps)
+    model, texts = _model_and_texts(family, recipe, options, train, accelerator, is_new=not steps)
     freeze_parameters(model, recipe.freeze)
-    model.set_gradient_checkpointing(recipe.compute.gradient_checkpointing)
-    words = torch.from_numpy(texts.label_words) if recipe.objectives.vqa is not None else None
-    losses = ObjectiveLosses(model, recipe.objectives, words)
-    streams = build_streams(recipe, train, texts, rank=accelerator.process_index, processes=accelerator.num_processes)
-    _describe(recipe, model, streams[0].batches_per_epoch, len(texts.labels))
+    losses = family.build_losses(model, texts)
+    streams = family.build_streams(train, texts, BatchPlace(accelerator.process_index, accelerator.num_processes))
+    _describe(recipe, model, texts, streams[0].batches_per_epoch)
     # From here on every process draws its own random numbers (dropout).
     torch.manual_seed(recipe.seed * 1_000_003 + accelerator.process_index)
-    validate = (
-        Validation(recipe, losses, validation_split, texts, accelerator) if validation_split is not None else None
-    )
+    validate = family.build_validation(losses, validation_split, texts, accelerator) if validation_split else None
     trainer = Trainer(recipe, losses, streams, accelerator=accelerator, run_dir=options.out_dir, validate=validate)
     if steps:
         step = trainer.resume(options.out_dir / "checkpoints" / f"step-{steps[-1]}")
@@ -91,7 +86,7 @@ def _run(recipe: Recipe, options: RunOptions, accelerator: Accelerator) -> Train
     if outcome.is_finished:
         trainer.finish()
         if accelerator.is_main_process:
-            write_final(options.out_dir / "final", model, recipe, texts)
+            write_final(options.out_dir / "final", model, family, texts)
     accelerator.wait_for_everyone()
     return outcome
 
@@ -108,8 +103,14 @@ def _earlier_steps(recipe: Recipe, options: RunOptions) -> list[int]:
 
 
 def _model_and_texts(
-    recipe: Recipe, options: RunOptions, train: PictureSplit, accelerator: Accelerator, *, is_new: bool
-) -> tuple[ViltModel, TrainingTexts]:
+    family: TrainingFamily,
+    recipe: Recipe,
+    options: RunOptions,
+    train: PictureSplit,
+    accelerator: Accelerator,
+    *,
+    is_new: bool,
+) -> tuple[nn.Module, TrainingTexts]:
     """Build the model; the main process writes the new run's files and everybody reads them."""
     source = None
     if recipe.model.init:
@@ -129,18 +130,16 @@ def _model_and_texts(
     accelerator.wait_for_everyone()
     max_length = source.config.max_text_len if source else recipe.text.max_length
     texts = read_texts(options.out_dir, max_length)
-    if source is not None:
-        return adapt_model(source.model, recipe, len(texts.labels)), texts
-    return build_initial_model(recipe, texts.processor.vocab_size, len(texts.labels)), texts
+    return family.build_model(texts, source), texts
 
 
-def _describe(recipe: Recipe, model: ViltModel, batches_per_epoch: int, labels: int) -> None:
+def _describe(recipe: Recipe, model: nn.Module, texts: TrainingTexts, batches_per_epoch: int) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     logger.info(
         "%s: %.2f M parameters, vocabulary %d, %d labels, %d batches an epoch",
         recipe.name,
         parameters / 1e6,
-        model.config.vocab_size,
-        labels,
+        texts.vocab_size,
+        len(texts.labels),
         batches_per_epoch,
     )

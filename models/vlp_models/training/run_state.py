@@ -1,7 +1,8 @@
 """Resumable checkpoints of a run: folders that exist whole or not at all.
 
-`checkpoints/step-N/` holds weights.safetensors, optimizer.pt (optimizer and weight average), rng-R.pt of every
-process R, and state.json. Everything else of a run (batches, masks, false pictures) follows from the step's number.
+`checkpoints/step-N/` holds weights.safetensors, optimizer.pt (optimizer, weight average, and the objectives' own
+state), rng-R.pt of every process R, and state.json. Everything else of a run (batches, masks, false pictures) follows
+from the step's number.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from torch import nn
 from vlp_spec.errors import ArtifactError, ConfigError
 
 from vlp_models.training.averaging import WeightAverage
+from vlp_models.training.losses import ObjectiveLosses
 
 _STATE = "state.json"
 
@@ -43,7 +44,7 @@ class RunPosition:
 class RunState:
     """The parts whose state is kept."""
 
-    model: nn.Module
+    losses: ObjectiveLosses
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
 
@@ -67,11 +68,12 @@ def save_state(
     _save_synced(_rng_state(), temporary / f"rng-{accelerator.process_index}.pt")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        tensors = {name: value.detach().cpu().contiguous() for name, value in state.model.state_dict().items()}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.losses.model.state_dict().items()}
         save_file(tensors, temporary / "weights.safetensors")
         _sync(temporary / "weights.safetensors")
         average = state.average.shadow if state.average else {}
-        _save_synced({"optimizer": state.optimizer.state_dict(), "average": average}, temporary / "optimizer.pt")
+        rest = {"optimizer": state.optimizer.state_dict(), "average": average, "objectives": state.losses.own_state()}
+        _save_synced(rest, temporary / "optimizer.pt")
         (temporary / _STATE).write_text(json.dumps(asdict(position)), encoding="utf-8")
         _sync(temporary / _STATE)
         shutil.rmtree(final, ignore_errors=True)
@@ -99,9 +101,10 @@ def load_state(folder: Path, state: RunState, accelerator: Accelerator) -> RunPo
                     f"{accelerator.num_processes}; start as many"
                 ]
             )
-        state.model.load_state_dict(load_file(folder / "weights.safetensors"))
+        state.losses.model.load_state_dict(load_file(folder / "weights.safetensors"))
         saved: dict[str, Any] = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
         state.optimizer.load_state_dict(saved["optimizer"])
+        state.losses.load_own_state(saved.get("objectives", {}))
         if state.average is not None:
             for name, value in saved["average"].items():
                 state.average.shadow[name].copy_(value)

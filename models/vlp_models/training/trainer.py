@@ -64,17 +64,17 @@ class Trainer:
         self._recipe, self._streams, self._accelerator = recipe, streams, accelerator
         self._checkpoints_dir, self._run_dir, self._validate = run_dir / "checkpoints", run_dir, validate
         losses.to(accelerator.device)
-        self._model = losses.model
+        self._own = losses  # without the wrapper of several processes
         self._losses = accelerator.prepare_model(losses)
-        self._optimizer = build_optimizer(self._model, recipe.optimisation)
+        self._optimizer = build_optimizer(losses.trainable(), recipe.optimisation, losses.head_prefixes)
         decay = recipe.optimisation.ema_decay
-        self._average = WeightAverage(self._model, decay) if decay else None
+        self._average = WeightAverage(losses.model, decay) if decay else None
         self._step, self._earlier_s, self._started = 0, 0.0, time.monotonic()
         self._batch_of: Callable[[int], dict[str, Arrays]] = self._build_batch
 
     @property
     def _state(self) -> RunState:
-        return RunState(self._model, self._optimizer, self._average)
+        return RunState(self._own, self._optimizer, self._average)
 
     @property
     def elapsed_s(self) -> float:
@@ -124,6 +124,7 @@ class Trainer:
             figures = self.accumulate_gradients()
             norm = self._check_gradients(figures["loss"])
             self._optimizer.step()
+            self._own.after_step()
             self._step += 1
             if self._average is not None:
                 self._average.update(self._step)
@@ -192,7 +193,7 @@ class Trainer:
 
     def _check_gradients(self, loss: Tensor) -> Tensor:
         """Clip; refuse what is not finite. The norm is over averaged gradients, so that all processes agree."""
-        parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        parameters = list(self._own.trainable().values())
         limit = self._recipe.optimisation.grad_clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         if not torch.isfinite(norm):

@@ -1,4 +1,4 @@
-"""From a recipe to what a run draws from: tokenizer, answers, picture stores and streams."""
+"""From a recipe to what every family's run draws from: pictures, tokenizer and answers."""
 
 from __future__ import annotations
 
@@ -10,25 +10,15 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 from vlp_pipeline.text import TextProcessor
-from vlp_pipeline.vilt_image import ViltImageSettings
 from vlp_spec.errors import ArtifactError
 
-from vlp_models.data.labels import TargetStore, build_labels, read_labels
-from vlp_models.data.masking import MaskingRule
-from vlp_models.data.picture_loading import PictureOptions, PictureSplit, load_pictures
+from vlp_models.data.labels import build_labels, read_labels
+from vlp_models.data.picture_loading import PictureOptions, PictureSplit, Preparation, load_pictures
 from vlp_models.data.records import PictureRecord
-from vlp_models.data.regions import RegionStore, RegionStream
 from vlp_models.data.sources import has_split, open_source
-from vlp_models.data.streams import (
-    BatchShape,
-    BatchStream,
-    CaptionObjectives,
-    CaptionStream,
-    QuestionStream,
-    caption_texts,
-)
+from vlp_models.data.streams import BatchShape
 from vlp_models.data.tokenizer_building import build_tokenizer
-from vlp_models.data.tokens import SpecialTokens, TokenStore
+from vlp_models.data.tokens import SpecialTokens
 from vlp_models.training.recipe import Recipe
 
 
@@ -46,6 +36,11 @@ class TrainingTexts:
         return TextProcessor.from_file(self.tokenizer_json.encode(), self.max_length)
 
     @property
+    def vocab_size(self) -> int:
+        """How many ids there are."""
+        return int(Tokenizer.from_str(self.tokenizer_json).get_vocab_size())
+
+    @property
     def label_words(self) -> np.ndarray:
         """(labels, vocabulary) float32, each row the shares of an answer's words."""
         tokenizer = Tokenizer.from_str(self.tokenizer_json)
@@ -61,19 +56,32 @@ class TrainingTexts:
         return SpecialTokens.of(Tokenizer.from_str(self.tokenizer_json))
 
 
-def image_settings(recipe: Recipe) -> ViltImageSettings:
-    """The image processor's settings of a recipe."""
-    image = recipe.image
-    return ViltImageSettings(
-        image.shorter_edge, image.longer_edge, image.size_divisor, image.patch_size, image.resample
+@dataclass(frozen=True)
+class BatchPlace:
+    """Which share of the batches a process takes: `rank` of `processes`."""
+
+    rank: int = 0
+    processes: int = 1
+
+
+def batch_shape(recipe: Recipe, place: BatchPlace) -> BatchShape:
+    """How batches are cut for a process."""
+    return BatchShape(
+        recipe.optimisation.batch_size,
+        rank=place.rank,
+        processes=place.processes,
+        pool_batches=recipe.data.pool_batches,
+        length_bucket=recipe.data.length_bucket,
+        seed=recipe.seed,
+        texts_per_picture=recipe.data.texts_per_picture,
     )
 
 
-def load_splits(recipe: Recipe) -> tuple[PictureSplit, PictureSplit | None]:
+def load_splits(recipe: Recipe, preparation: Preparation) -> tuple[PictureSplit, PictureSplit | None]:
     """Read the training split, and the evaluation split where the recipe wants it and it is there."""
     root = Path(recipe.data.root)
     options = PictureOptions(
-        settings=image_settings(recipe),
+        preparation=preparation,
         blind=recipe.image.blind,
         cache_dir=Path(recipe.data.cache_dir) if recipe.data.cache == "disk" else None,
         limit=recipe.data.limit,
@@ -137,82 +145,3 @@ def read_texts(run_dir: Path, max_length: int) -> TrainingTexts:
     tokenizer_json = (run_dir / "tokenizer.json").read_text(encoding="utf-8")
     labels = json.loads((run_dir / "labels.json").read_text(encoding="utf-8"))
     return TrainingTexts(tokenizer_json, tuple(labels), max_length)
-
-
-def build_streams(
-    recipe: Recipe, split: PictureSplit, texts: TrainingTexts, *, rank: int = 0, processes: int = 1
-) -> list[BatchStream]:
-    """One stream for captions and one for questions, as the objectives need them."""
-    shape = BatchShape(
-        recipe.optimisation.batch_size,
-        rank=rank,
-        processes=processes,
-        pool_batches=recipe.data.pool_batches,
-        length_bucket=recipe.data.length_bucket,
-        seed=recipe.seed,
-        texts_per_picture=recipe.data.texts_per_picture,
-    )
-    streams: list[BatchStream] = []
-    if recipe.objectives.mlm is not None or recipe.objectives.itm is not None:
-        streams.append(_caption_stream(recipe, split, texts, shape))
-    if recipe.objectives.vqa is not None:
-        streams.append(_question_stream(split, texts, shape))
-    if recipe.objectives.regions is not None:
-        streams.append(_region_stream(split, texts, shape))
-    return streams
-
-
-def _caption_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts, shape: BatchShape) -> CaptionStream:
-    mlm, itm = recipe.objectives.mlm, recipe.objectives.itm
-    wanted = CaptionObjectives(
-        masking=MaskingRule(mlm.probability, mlm.whole_words, mlm.replacement) if mlm else None,
-        negatives=itm.negatives if itm else "",
-        itm_every=itm.every if itm and mlm else 1,
-    )
-    special = texts.special
-    if mlm and special.mask < 0:
-        raise ArtifactError("tokenizer: has no [MASK], which masked language modelling needs")
-    per_picture = [
-        caption_texts(
-            record.captions,
-            [(question.text, question.best_answer) for question in record.questions],
-            with_answers=recipe.data.answered_questions,
-        )
-        for record in split.records
-    ]
-    tokens, picture_of = _tokenise(per_picture, texts)
-    if len(tokens) == 0:
-        raise ArtifactError(f"split {split.name!r}: no captions, which mlm and itm are trained on")
-    return CaptionStream(split.pictures, tokens, picture_of, special=special, wanted=wanted, shape=shape)
-
-
-def _question_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape) -> QuestionStream:
-    per_picture = [tuple(question.text for question in record.questions) for record in split.records]
-    answers = [question.answers for record in split.records for question in record.questions]
-    tokens, picture_of = _tokenise(per_picture, texts)
-    targets = TargetStore.of(answers, texts.labels)
-    if not targets.is_answerable.any():
-        raise ArtifactError(f"split {split.name!r}: no question has an answer among the {len(texts.labels)} labels")
-    return QuestionStream(split.pictures, tokens, picture_of, targets, shape)
-
-
-def _region_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape) -> RegionStream:
-    tokenizer = Tokenizer.from_str(texts.tokenizer_json)
-    regions = [record.regions for record in split.records]
-    if not any(regions):
-        raise ArtifactError(f"split {split.name!r}: no regions, which region words are trained on")
-    known: dict[tuple[str, ...], np.ndarray] = {}
-    for region in (region for own in regions for region in own):
-        if region.words not in known:
-            ids = tokenizer.encode(" ".join(region.words), add_special_tokens=False).ids
-            known[region.words] = np.array(ids, dtype=np.int64)
-    words = [[known[region.words] for region in own] for own in regions]
-    store = RegionStore.of(regions, words, split.pictures.grids)
-    return RegionStream(split.pictures, store, texts.special, shape)
-
-
-def _tokenise(per_picture: Sequence[Sequence[str]], texts: TrainingTexts) -> tuple[TokenStore, np.ndarray]:
-    processor = texts.processor
-    flat = [text for picture in per_picture for text in picture]
-    picture_of = np.repeat(np.arange(len(per_picture)), [len(picture) for picture in per_picture])
-    return TokenStore.encode(flat, processor.encode, processor.pad_id), picture_of

@@ -5,20 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_pictures import picture_bytes, write_jsonl
 from vlp_models.data.picture_loading import PictureOptions, load_pictures
+from vlp_models.data.preparations import SquarePreparation, ViltPreparation, gather_squares
 from vlp_models.data.sources import open_source
+from vlp_pipeline.clip_image import ClipImageProcessor, ClipImageSettings
 from vlp_pipeline.images import decode_image
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
 from vlp_spec.errors import ArtifactError
 
-OPTIONS = PictureOptions(ViltImageSettings(16, 26, 8, 8), threads=1)
+SETTINGS = ViltImageSettings(16, 26, 8, 8)
+OPTIONS = PictureOptions(ViltPreparation(SETTINGS), threads=1)
 
 
 def test_pictures_are_those_of_the_serving_processor(tmp_path: Path) -> None:
     split = load_pictures(open_source(write_jsonl(tmp_path, {"train": 4}), "train"), "train", OPTIONS)
     patches, grid = split.pictures.gather(np.array([1, 0]))
-    expected = ViltImageProcessor(OPTIONS.settings).patches(decode_image(picture_bytes(1)))
+    expected = ViltImageProcessor(SETTINGS).patches(decode_image(picture_bytes(1)))
     assert grid.tolist() == [[2, 3], [2, 2]]
     assert np.array_equal(patches[0], expected.patches)
     assert patches.shape == (2, 6, 192)
@@ -43,7 +47,9 @@ def test_other_settings_make_another_mapped_file(tmp_path: Path) -> None:
     source = open_source(write_jsonl(tmp_path / "data", {"train": 2}), "train")
     options = replace(OPTIONS, cache_dir=tmp_path / "cache")
     load_pictures(source, "train", options)
-    other = load_pictures(source, "train", replace(options, settings=ViltImageSettings(8, 13, 8, 8)))
+    other = load_pictures(
+        source, "train", replace(options, preparation=ViltPreparation(ViltImageSettings(8, 13, 8, 8)))
+    )
     assert other.pictures.grids.tolist() == [[1, 1], [1, 1]]
 
 
@@ -78,3 +84,20 @@ def test_many_torn_pictures_end_the_run(tmp_path: Path) -> None:
     (root / "images/train/3.png").write_bytes(b"not a picture")
     with pytest.raises(ArtifactError, match=r"1 of 4 records skipped.*at most 1%"):
         load_pictures(open_source(root, "train"), "train", OPTIONS)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_squares_are_those_of_the_serving_processor(tmp_path: Path, cached: bool) -> None:
+    settings = ClipImageSettings(20, 20)
+    cache_dir = tmp_path / "cache" if cached else None
+    options = PictureOptions(SquarePreparation(settings), cache_dir=cache_dir, threads=1)
+    split = load_pictures(open_source(write_jsonl(tmp_path, {"train": 4}), "train"), "train", options)
+    pixels = gather_squares(split.pictures, np.array([2, 1]))
+    assert (pixels.shape, pixels.dtype) == ((2, 20, 20, 3), np.uint8)
+    shown = Image.fromarray(decode_image(picture_bytes(2)))
+    assert np.array_equal(pixels[0], ClipImageProcessor(settings).pixels(shown))
+
+
+def test_only_squares_are_kept_as_one_patch() -> None:
+    with pytest.raises(ValueError, match="20x30"):
+        SquarePreparation(ClipImageSettings(20, 30))

@@ -20,7 +20,7 @@ from vlp_models.training.recipe_file import parse_recipe
 from vlp_models.training.run import RunOptions, run_training
 from vlp_models.training.run_state import saved_steps
 from vlp_models.training.trainer import Trainer, TrainingOutcome
-from vlp_models.training.validation import Validation
+from vlp_models.training.vilt_validation import ViltValidation
 from vlp_spec.errors import ArtifactError, ConfigError, InferenceError
 
 LEARNING = (
@@ -92,13 +92,13 @@ def test_a_stopped_run_resumes_to_the_same_weights(
 ) -> None:
     _train(pictures, tmp_path / "whole", EVERYTHING)
     with monkeypatch.context() as patch:
-        original = Validation.__call__
+        original = ViltValidation.__call__
 
-        def stop_here(validation: Validation) -> Any:
+        def stop_here(validation: ViltValidation) -> Any:
             os.kill(os.getpid(), signal.SIGTERM)
             return original(validation)
 
-        patch.setattr(Validation, "__call__", stop_here)
+        patch.setattr(ViltValidation, "__call__", stop_here)
         outcome = _train(pictures, tmp_path / "broken", EVERYTHING)
     assert (outcome.steps, outcome.is_finished) == (3, False)
     assert not (tmp_path / "broken" / "final").exists()

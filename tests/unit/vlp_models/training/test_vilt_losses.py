@@ -9,7 +9,6 @@ from vlp_models.families.vilt import ViltModel
 from vlp_models.families.vilt_config import ViltConfig
 from vlp_models.objectives.masked_language import masked_language_loss
 from vlp_models.objectives.word_patch_alignment import align_words_to_patches
-from vlp_models.training.losses import ObjectiveLosses
 from vlp_models.training.recipe import (
     ItmRecipe,
     MlmRecipe,
@@ -18,6 +17,7 @@ from vlp_models.training.recipe import (
     VqaRecipe,
     WpaRecipe,
 )
+from vlp_models.training.vilt_losses import ViltLosses
 
 CONFIG = ViltConfig(8, 1, 2, 2, 4, 20, 8, ("vqa", "itm", "mlm"), num_labels=3, dropout=0.0)
 
@@ -45,6 +45,9 @@ def _batch() -> dict[str, dict[str, Tensor]]:
         "itm_patches": pairs["patches"].flip(0),
         "itm_grid": pairs["grid"].flip(0),
         "itm_labels": torch.tensor([0, 0, 1, 1]),
+        "itm_ids": torch.tensor([[2, 5, 6, 3], [2, 9, 3, 0], [2, 8, 9, 3], [2, 5, 3, 0]]),
+        "itm_mask": pairs["text_mask"],
+        "itm_words": torch.tensor([[-1, -1, -1, -1], [0, 1, 0, -1], [0, 0, 0, 0], [0, 0, 0, -1]]),
     }
     targets = torch.tensor([[1.0, 0, 0], [0, 1.0, 0.3], [0, 0, 1.0], [0.6, 0, 0]])
     return {"captions": captions, "questions": pairs | {"targets": targets}}
@@ -52,7 +55,7 @@ def _batch() -> dict[str, dict[str, Tensor]]:
 
 def test_the_total_is_the_weighted_sum(model: ViltModel) -> None:
     recipe = ObjectivesRecipe(MlmRecipe(2.0), ItmRecipe(0.5), WpaRecipe(0.1), VqaRecipe(3.0))
-    found = ObjectiveLosses(model, recipe)(_batch())
+    found = ViltLosses(model, recipe)(_batch())
     expected = 2 * found["mlm"] + 0.5 * found["itm"] + 0.1 * found["wpa"] + 3 * found["vqa"]
     assert found["loss"].item() == pytest.approx(expected.item())
     assert found["loss"].requires_grad
@@ -63,11 +66,11 @@ def test_each_loss_is_its_definition(model: ViltModel) -> None:
     batch = _batch()
     captions, questions = batch["captions"], batch["questions"]
     recipe = ObjectivesRecipe(MlmRecipe(), ItmRecipe(), WpaRecipe(), VqaRecipe())
-    found = ObjectiveLosses(model, recipe)(batch)
+    found = ViltLosses(model, recipe)(batch)
     text = captions["text_mask"]
     words = model.mlm_logits(captions["patches"], captions["grid"], captions["mlm_ids"], text)
     assert found["mlm"].item() == pytest.approx(masked_language_loss(words, captions["mlm_targets"]).item(), rel=1e-5)
-    shown = (captions["itm_patches"], captions["itm_grid"], captions["input_ids"], text)
+    shown = (captions["itm_patches"], captions["itm_grid"], captions["itm_ids"], text)
     matching = F.cross_entropy(model.itm_logits(*shown), captions["itm_labels"])
     assert found["itm"].item() == pytest.approx(matching.item(), rel=1e-5)
     output = model.encode(*shown)
@@ -80,7 +83,7 @@ def test_each_loss_is_its_definition(model: ViltModel) -> None:
 
 def test_cross_entropy_on_normalised_answers(model: ViltModel) -> None:
     questions = _batch()["questions"]
-    found = ObjectiveLosses(model, ObjectivesRecipe(vqa=VqaRecipe(loss="ce")))({"questions": questions})
+    found = ViltLosses(model, ObjectivesRecipe(vqa=VqaRecipe(loss="ce")))({"questions": questions})
     logits = model.vqa_logits(questions["patches"], questions["grid"], questions["input_ids"], questions["text_mask"])
     shares = questions["targets"] / questions["targets"].sum(1, keepdim=True)
     assert found["vqa"].item() == pytest.approx(-(shares * logits.log_softmax(-1)).sum(1).mean().item(), rel=1e-5)
@@ -88,9 +91,9 @@ def test_cross_entropy_on_normalised_answers(model: ViltModel) -> None:
 
 def test_a_batch_without_matching_has_no_matching_loss(model: ViltModel) -> None:
     batch = _batch()
-    for name in ("itm_patches", "itm_grid", "itm_labels"):
+    for name in ("itm_patches", "itm_grid", "itm_labels", "itm_ids", "itm_mask", "itm_words"):
         batch["captions"].pop(name)
-    found = ObjectiveLosses(model, ObjectivesRecipe(MlmRecipe(), ItmRecipe()))(batch)
+    found = ViltLosses(model, ObjectivesRecipe(MlmRecipe(), ItmRecipe()))(batch)
     assert found.keys() == {"loss", "mlm", "mlm_accuracy"}
 
 
@@ -104,7 +107,7 @@ def test_region_words_are_said_by_the_patch_in_the_middle(model: ViltModel) -> N
         "region_words": torch.tensor([[0, 7], [1, 8], [1, 9]]),
         "region_scale": torch.tensor(1 / 3),
     }
-    figures = ObjectiveLosses(model.eval(), ObjectivesRecipe(regions=RegionsRecipe(2.0)))({"regions": arrays})
+    figures = ViltLosses(model.eval(), ObjectivesRecipe(regions=RegionsRecipe(2.0)))({"regions": arrays})
     output = model.encode(arrays["patches"], arrays["grid"], arrays["input_ids"], arrays["text_mask"])
     said = model.mlm_score(output.image_feats[[0, 2], [5, 2]]).log_softmax(-1)
     expected = -(said[0, 7] + said[1, 8] + said[1, 9]) / 3
@@ -121,10 +124,25 @@ def test_the_word_decoder_says_the_answer_at_cls(model: ViltModel) -> None:
     words = torch.zeros(3, 20)
     words[0, 7], words[1, 8], words[2, [9, 10]] = 1, 1, 0.5
     objectives = ObjectivesRecipe(vqa=VqaRecipe(loss="ce", answer_words=0.5))
-    figures = ObjectiveLosses(model.eval(), objectives, words)({"questions": questions})
+    figures = ViltLosses(model.eval(), objectives, words)({"questions": questions})
     output = model.encode(*(questions[name] for name in ("patches", "grid", "input_ids", "text_mask")))
     said = model.mlm_score(output.text_feats[:, 0])
     logits = torch.stack([said[:, 7], said[:, 8], (said[:, 9] + said[:, 10]) / 2], dim=1)
     expected = F.cross_entropy(logits, torch.tensor([0, 1, 2, 0]))
     torch.testing.assert_close(figures["answer_words"], expected.detach())
     torch.testing.assert_close(figures["loss"].detach(), figures["vqa"] + 0.5 * expected.detach())
+
+
+def test_false_words_are_told_from_true_ones(model: ViltModel) -> None:
+    captions = _batch()["captions"]
+    losses = ViltLosses(model.eval(), ObjectivesRecipe(itm=ItmRecipe(words=0.5)))
+    figures = losses({"captions": captions})
+    shown = [captions[name] for name in ("itm_patches", "itm_grid", "itm_ids", "itm_mask")]
+    doubts = losses.word_truth(model.encode(*shown).text_feats)[..., 0]
+    fault = F.softplus(torch.where(captions["itm_words"] == 1, -doubts, doubts))
+    expected = (fault[1, :3].mean() + fault[2].mean() + fault[3, :3].mean()) / 4
+    torch.testing.assert_close(figures["itm_words"], expected.detach())
+    torch.testing.assert_close(figures["loss"].detach(), figures["itm"] + 0.5 * expected.detach())
+    assert figures["false_words_found"] == float(doubts[1, 1] > 0)
+    assert losses.own_state().keys() == {"word_truth.weight", "word_truth.bias"}
+    assert {"word_truth.weight", "pooler.dense.weight"} <= losses.trainable().keys()

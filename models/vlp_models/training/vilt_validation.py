@@ -1,4 +1,4 @@
-"""Figures on the evaluation split while a run goes on."""
+"""Figures of a ViLT on the evaluation split while a run goes on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from accelerate import Accelerator
 from vlp_models.data.picture_loading import PictureSplit
 from vlp_models.data.tokens import TokenStore
 from vlp_models.evaluation.accuracy import report_accuracy
-from vlp_models.training.losses import ObjectiveLosses
 from vlp_models.training.recipe import Recipe
-from vlp_models.training.training_data import TrainingTexts, build_streams
+from vlp_models.training.training_data import BatchPlace, TrainingTexts
+from vlp_models.training.vilt_losses import ViltLosses
+from vlp_models.training.vilt_streams import build_vilt_streams
 
 _MAX_LOSS_BATCHES = 20
 
 
-class Validation:
+class ViltValidation:
     """Answers the split's questions, or measures the pre-training losses where there are none to answer.
 
     Args:
@@ -33,7 +34,7 @@ class Validation:
     def __init__(
         self,
         recipe: Recipe,
-        losses: ObjectiveLosses,
+        losses: ViltLosses,
         split: PictureSplit,
         texts: TrainingTexts,
         accelerator: Accelerator,
@@ -42,7 +43,7 @@ class Validation:
         self._batch_size = 2 * recipe.optimisation.batch_size
         self._asked = [(index, question) for index, record in enumerate(split.records) for question in record.questions]
         self._has_answers = recipe.objectives.vqa is not None and bool(self._asked)
-        self._streams = [] if self._has_answers else build_streams(recipe, split, texts)
+        self._streams = [] if self._has_answers else build_vilt_streams(recipe, split, texts, BatchPlace())
 
     def __call__(self) -> Mapping[str, float]:
         """Figures by name."""

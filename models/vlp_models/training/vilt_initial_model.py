@@ -1,4 +1,4 @@
-"""The model that a run starts with: random, or a checkpoint's weights with the heads that the objectives need."""
+"""The ViLT that a run starts with: random, or a checkpoint's weights with the heads that the objectives need."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def wanted_heads(recipe: Recipe) -> tuple[str, ...]:
     return tuple(head for head, objective in present.items() if objective is not None)
 
 
-def build_initial_model(recipe: Recipe, vocab_size: int, num_labels: int) -> ViltModel:
+def build_vilt(recipe: Recipe, vocab_size: int, num_labels: int) -> ViltModel:
     """A model with random weights, drawn from torch's generator."""
     shape = recipe.model
     config = ViltConfig(
@@ -48,7 +48,7 @@ def build_initial_model(recipe: Recipe, vocab_size: int, num_labels: int) -> Vil
     return model
 
 
-def adapt_model(source: ViltModel, recipe: Recipe, num_labels: int) -> ViltModel:
+def adapt_vilt(source: ViltModel, recipe: Recipe, num_labels: int) -> ViltModel:
     """A model with `source`'s weights and the recipe's heads; a head that it lacks, or of another width, is new.
 
     Raises:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_pictures import recipe_text
 from vlp_models.families.vilt import ViltModel
-from vlp_models.training.initial_model import adapt_model, build_initial_model
 from vlp_models.training.recipe import Recipe
 from vlp_models.training.recipe_file import parse_recipe
+from vlp_models.training.vilt_initial_model import adapt_vilt, build_vilt
 from vlp_spec.errors import ArtifactError
 
 
@@ -18,7 +18,7 @@ def _recipe(*overrides: str) -> Recipe:
 
 def _model(*overrides: str, labels: int = 5) -> ViltModel:
     torch.manual_seed(len(overrides))
-    return build_initial_model(_recipe(*overrides), 20, labels)
+    return build_vilt(_recipe(*overrides), 20, labels)
 
 
 def test_a_new_model_expects_one_answer() -> None:
@@ -30,13 +30,13 @@ def test_a_new_model_expects_one_answer() -> None:
 
 def test_a_head_of_the_same_answers_is_kept() -> None:
     source = _model()
-    kept = adapt_model(source, _recipe(), num_labels=5).state_dict()
+    kept = adapt_vilt(source, _recipe(), num_labels=5).state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in source.state_dict().items())
 
 
 def test_a_head_of_other_answers_is_new_as_a_whole() -> None:
     source = _model()
-    adapted = adapt_model(source, _recipe(), num_labels=7)
+    adapted = adapt_vilt(source, _recipe(), num_labels=7)
     old, new = source.state_dict(), adapted.state_dict()
     assert new["vqa_classifier.3.bias"].shape == (7,)
     assert not torch.equal(old["vqa_classifier.0.weight"], new["vqa_classifier.0.weight"])
@@ -50,4 +50,4 @@ def test_a_source_that_lacks_a_part_is_refused() -> None:
             return {name: value for name, value in full.items() if name != "pooler.dense.bias"}
 
     with pytest.raises(ArtifactError, match=r"does not have pooler\.dense\.bias"):
-        adapt_model(Torn(_model().config), _recipe(), num_labels=5)
+        adapt_vilt(Torn(_model().config), _recipe(), num_labels=5)

@@ -1,0 +1,111 @@
+"""Batches of pictures with their captions for contrastive learning, and on wish with what their regions show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlp_models.data.pictures import PictureStore
+from vlp_models.data.preparations import gather_squares
+from vlp_models.data.regions import RegionStore
+from vlp_models.data.streams import Arrays, BatchShape, plan_texts
+from vlp_models.data.tokens import TokenStore
+
+
+def group_texts(texts: Sequence[str]) -> np.ndarray:
+    """Number of each text among the distinct ones, (texts,) int64: equal texts have one number."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class PhraseStore:
+    """A phrase for every region of a split.
+
+    Attributes:
+        tokens: of the phrases, picture after picture.
+        groups: (phrases,) int64, of `group_texts`.
+        slots: (phrases,) int64, the patch in the middle of each region.
+        first: (pictures + 1,) int64, picture i has the phrases first[i]:first[i + 1], at least one.
+        per_picture: phrases drawn of each picture, with repetition where it has fewer.
+    """
+
+    tokens: TokenStore
+    groups: np.ndarray
+    slots: np.ndarray
+    first: np.ndarray
+    per_picture: int
+
+    def draw(self, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(B * per_picture,) int64 phrases, picture after picture."""
+        counts = np.diff(self.first)[pictures]
+        chosen = np.floor(rng.random((len(pictures), self.per_picture)) * counts[:, None]).astype(np.int64)
+        return (self.first[pictures][:, None] + chosen).reshape(-1)
+
+
+class PairStream:
+    """Captions with their pictures.
+
+    Args:
+        pictures: squares of a `SquarePreparation`.
+        tokens: one text a caption.
+        text_groups: (captions,) int64, of `group_texts`.
+        picture_of: (captions,) the picture of each.
+        shape: how batches are cut.
+        regions: of the pictures, on the model's grid of patches; None without them.
+        phrases: of the regions; None without them.
+
+    Batches: pixels (B, S, S, 3) uint8, input_ids and text_mask (B, T) int32; of all G rows of all processes,
+    text_groups and picture_groups (G,) int64. With regions: region_rows, region_slots, region_words, region_scale as
+    in RegionStream. With phrases, of which each row has `per_picture`: phrase_slots (P,) int64, phrase_ids and
+    phrase_mask (P, T) int32, and of all processes phrase_groups int64.
+    """
+
+    name = "pairs"
+
+    def __init__(
+        self,
+        pictures: PictureStore,
+        tokens: TokenStore,
+        text_groups: np.ndarray,
+        picture_of: np.ndarray,
+        *,
+        shape: BatchShape,
+        regions: RegionStore | None = None,
+        phrases: PhraseStore | None = None,
+    ) -> None:
+        self._pictures, self._tokens, self._text_groups, self._picture_of = pictures, tokens, text_groups, picture_of
+        self._shape, self._regions, self._phrases = shape, regions, phrases
+        self._plan = plan_texts(tokens, np.arange(len(tokens)), picture_of, shape, key=5)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of every epoch."""
+        return self._plan.batches_per_epoch
+
+    def batch(self, number: int) -> Arrays:
+        """Rows of this process in batch `number`."""
+        everyone, rows = self._plan.batch(number), self._shape.rows
+        pictures = self._picture_of[everyone]
+        input_ids, text_mask = self._tokens.gather(everyone[rows])
+        arrays: Arrays = {
+            "pixels": gather_squares(self._pictures, pictures[rows]),
+            "input_ids": input_ids,
+            "text_mask": text_mask,
+            "text_groups": self._text_groups[everyone],
+            "picture_groups": pictures,
+        }
+        if self._regions is not None:
+            arrays |= self._regions.gather(pictures[rows])
+            scale = self._shape.processes / self._regions.count_words(pictures)
+            arrays["region_scale"] = np.array(scale, dtype=np.float32)
+        if self._phrases is not None:
+            drawn = self._phrases.draw(pictures, np.random.default_rng((self._shape.seed, 6, number)))
+            count = self._phrases.per_picture
+            mine = drawn[rows.start * count : rows.stop * count]
+            arrays["phrase_ids"], arrays["phrase_mask"] = self._phrases.tokens.gather(mine)
+            arrays["phrase_slots"] = self._phrases.slots[mine]
+            arrays["phrase_groups"] = self._phrases.groups[drawn]
+        return arrays

@@ -1,0 +1,71 @@
+"""The batches that a dual encoder trains on: pictures with captions, and what their regions show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+from tokenizers import Tokenizer
+from vlp_pipeline.clip_text import ClipTextProcessor, ClipTextSettings
+from vlp_spec.errors import ArtifactError
+
+from vlp_models.data.pairs import PairStream, PhraseStore, group_texts
+from vlp_models.data.picture_loading import PictureSplit
+from vlp_models.data.regions import RegionStore, region_phrase
+from vlp_models.data.tokens import TokenStore
+from vlp_models.training.recipe import PhrasesRecipe, Recipe, TowersRecipe
+from vlp_models.training.training_data import BatchPlace, TrainingTexts, batch_shape
+from vlp_models.training.vilt_streams import region_store
+
+
+def build_pair_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts, place: BatchPlace) -> PairStream:
+    """The stream of a recipe.
+
+    Raises:
+        ArtifactError: the split has no captions, or lacks regions that an objective needs.
+    """
+    captions = [caption for record in split.records for caption in record.captions]
+    if not captions:
+        raise ArtifactError(f"split {split.name!r}: no captions, which itc is trained on")
+    picture_of = np.repeat(np.arange(len(split.records)), [len(record.captions) for record in split.records])
+    regions = phrases = None
+    if recipe.objectives.regions is not None or recipe.objectives.phrases is not None:
+        towers = cast(TowersRecipe, recipe.model.towers)
+        grid = np.full((len(split.records), 2), towers.image_size // towers.patch_size, dtype=np.int32)
+        regions = region_store(split, texts, grid)
+        if recipe.objectives.phrases is not None:
+            phrases = _phrases(recipe.objectives.phrases, split, regions, texts, recipe.model.family)
+    return PairStream(
+        split.pictures,
+        tokenise_for_towers(captions, texts, recipe.model.family),
+        group_texts(captions),
+        picture_of,
+        shape=batch_shape(recipe, place),
+        regions=regions if recipe.objectives.regions is not None else None,
+        phrases=phrases,
+    )
+
+
+def tokenise_for_towers(captions: Sequence[str], texts: TrainingTexts, family: str) -> TokenStore:
+    """Texts as the serving text processor gives them; SigLIP's are all filled up to the full length."""
+    pad_id = Tokenizer.from_str(texts.tokenizer_json).token_to_id("[PAD]") or 0
+    settings = ClipTextSettings(texts.max_length, pad_id, fixed=family == "siglip")
+    processor = ClipTextProcessor.from_file(texts.tokenizer_json.encode(), settings)
+    encode: Callable[[str], np.ndarray] = lambda text: processor.encode(text)[0]  # noqa: E731 - the mask is dropped
+    return TokenStore.encode(captions, encode, pad_id)
+
+
+def _phrases(
+    wanted: PhrasesRecipe, split: PictureSplit, regions: RegionStore, texts: TrainingTexts, family: str
+) -> PhraseStore:
+    counts = [len(record.regions) for record in split.records]
+    if not all(counts):
+        place = split.records[counts.index(0)].id
+        raise ArtifactError(
+            f"split {split.name!r}: {place} has no regions; objectives.phrases needs some of each picture"
+        )
+    flat = [region_phrase(region) for record in split.records for region in record.regions]
+    first = np.concatenate([[0], np.cumsum(counts)])
+    slots = np.concatenate(regions.slots)
+    return PhraseStore(tokenise_for_towers(flat, texts, family), group_texts(flat), slots, first, wanted.per_picture)

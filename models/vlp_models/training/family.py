@@ -1,0 +1,67 @@
+"""What a model family gives the training loop; the loop itself knows none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from accelerate import Accelerator
+from torch import nn
+
+from vlp_models.checkpoints.checkpoint import LoadedCheckpoint
+from vlp_models.data.picture_loading import PictureSplit, Preparation
+from vlp_models.data.streams import BatchStream
+from vlp_models.training.losses import ObjectiveLosses
+from vlp_models.training.recipe import Recipe
+from vlp_models.training.training_data import BatchPlace, TrainingTexts
+
+Validate = Callable[[], Mapping[str, float]]
+
+_FAMILIES = {
+    "vilt": ("vlp_models.training.vilt_family", "ViltFamily"),
+    "clip": ("vlp_models.training.dual_family", "DualFamily"),
+    "siglip": ("vlp_models.training.dual_family", "DualFamily"),
+}
+
+
+class TrainingFamily(Protocol):
+    """A family under one recipe."""
+
+    @property
+    def preparation(self) -> Preparation:
+        """How pictures are made from files; its settings are what the finished checkpoint says."""
+        ...
+
+    def build_model(self, texts: TrainingTexts, source: LoadedCheckpoint | None) -> nn.Module:
+        """The model that the run starts with: random, or `source`'s weights with what the objectives need besides.
+
+        Raises:
+            ArtifactError: `source` is of another family or shape.
+        """
+        ...
+
+    def build_losses(self, model: nn.Module, texts: TrainingTexts) -> ObjectiveLosses:
+        """The model with the recipe's objectives."""
+        ...
+
+    def build_streams(self, split: PictureSplit, texts: TrainingTexts, place: BatchPlace) -> list[BatchStream]:
+        """Where batches come from, one stream or several.
+
+        Raises:
+            ArtifactError: the split lacks what an objective needs.
+        """
+        ...
+
+    def build_validation(
+        self, losses: ObjectiveLosses, split: PictureSplit, texts: TrainingTexts, accelerator: Accelerator
+    ) -> Validate:
+        """What measures the model on the evaluation split; called with the model in evaluation mode."""
+        ...
+
+
+def family_of(recipe: Recipe) -> TrainingFamily:
+    """The recipe's family."""
+    module, name = _FAMILIES[recipe.model.family]
+    family: TrainingFamily = getattr(importlib.import_module(module), name)(recipe)
+    return family

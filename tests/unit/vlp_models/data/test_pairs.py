@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from vlp_models.data.pairs import PairStream, PhraseStore, group_texts
+from vlp_models.data.pictures import PictureStore
+from vlp_models.data.records import Region
+from vlp_models.data.regions import RegionStore, region_phrase
+from vlp_models.data.streams import BatchShape
+from vlp_models.data.tokens import TokenStore
+from vlp_models.scenes.captions import place_words
+from vlp_models.scenes.world import World
+
+PICTURES = 6
+TEXTS = ["10", "11", "10", "12 12", "13", "14 14", "15", "16"]
+PICTURE_OF = np.array([0, 0, 1, 2, 3, 4, 4, 5])
+PHRASES = [["20"], ["21", "22"], ["20"], ["23", "24"], ["25"], ["26"]]
+
+
+def _tokens(texts: list[str]) -> TokenStore:
+    return TokenStore.encode(texts, lambda text: np.array([2, *map(int, text.split()), 3]), 0)
+
+
+def _stream(shape: BatchShape, per_picture: int = 2) -> PairStream:
+    grids = np.ones((PICTURES, 2), dtype=np.int32)
+    pictures = PictureStore([np.full((1, 12), index, np.uint8) for index in range(PICTURES)], grids)
+    flat = [phrase for own in PHRASES for phrase in own]
+    first = np.cumsum([0, *(len(own) for own in PHRASES)])
+    slots = np.arange(len(flat))
+    words = [np.array([[index, int(text)] for index, text in enumerate(own)]) for own in PHRASES]
+    regions = RegionStore([slots[start:end] for start, end in zip(first, first[1:], strict=False)], words)
+    phrases = PhraseStore(_tokens(flat), group_texts(flat), slots, first, per_picture)
+    return PairStream(
+        pictures, _tokens(TEXTS), group_texts(TEXTS), PICTURE_OF, shape=shape, regions=regions, phrases=phrases
+    )
+
+
+def test_equal_texts_are_one_group() -> None:
+    assert group_texts(TEXTS).tolist() == [0, 1, 0, 2, 3, 4, 5, 6]
+
+
+def test_a_batch_holds_captions_with_their_pictures() -> None:
+    stream = _stream(BatchShape(8))
+    batch = stream.batch(0)
+    assert (batch["pixels"].shape, batch["pixels"].dtype) == ((8, 2, 2, 3), np.uint8)
+    shown = batch["pixels"][:, 0, 0, 0]
+    assert np.array_equal(shown, batch["picture_groups"])
+    said = [int(word) for word in batch["input_ids"][:, 1]]
+    assert {word: picture for word, picture in zip(said, shown.tolist(), strict=True) if word != 10} == {
+        11: 0, 12: 2, 13: 3, 14: 4, 15: 4, 16: 5
+    }  # fmt: skip
+    assert batch["text_mask"].sum() == sum(2 + len(text.split()) for text in TEXTS)
+    assert (batch["text_groups"][[word == 10 for word in said]] == 0).all()
+
+
+def test_phrases_are_those_of_the_rows_pictures() -> None:
+    batch = _stream(BatchShape(8)).batch(1)
+    for row, picture in enumerate(batch["picture_groups"]):
+        words = batch["phrase_ids"][2 * row : 2 * row + 2, 1].tolist()
+        assert {str(word) for word in words} <= set(PHRASES[picture])
+    flat = [phrase for own in PHRASES for phrase in own]
+    named = [flat[slot] for slot in batch["phrase_slots"]]
+    assert named == [str(word) for word in batch["phrase_ids"][:, 1]]
+    assert len(batch["phrase_groups"]) == 16
+
+
+def test_two_processes_share_the_batch_of_one() -> None:
+    whole = _stream(BatchShape(4)).batch(3)
+    halves = [_stream(BatchShape(2, rank=rank, processes=2)).batch(3) for rank in range(2)]
+    for name in ("pixels", "input_ids", "phrase_slots", "phrase_ids"):
+        parts = [half[name] for half in halves]
+        width = max(part.shape[-1] for part in parts)
+        if name.endswith("ids"):
+            parts = [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts]
+        assert np.array_equal(whole[name], np.concatenate(parts)), name
+    for name in ("text_groups", "picture_groups", "phrase_groups"):
+        assert all(np.array_equal(whole[name], half[name]) for half in halves)
+    assert float(halves[0]["region_scale"]) == 2 * float(whole["region_scale"])
+
+
+def test_a_regions_phrase_names_its_place_as_captions_do() -> None:
+    assert region_phrase(Region((0.0, 0.0, 0.2, 0.3), ("small", "red", "cat"))) == "a small red cat at the top left"
+    assert region_phrase(Region((0.4, 0.4, 0.6, 0.6), ("cat",))) == "a cat at the center"
+    scene = World("train").draw(random.Random(5))
+    for thing in scene.things:
+        sides = (scene.width, scene.height, scene.width, scene.height)
+        left, top, right, bottom = (edge / side for edge, side in zip(thing.box, sides, strict=True))
+        phrase = region_phrase(Region((left, top, right, bottom), (thing.size, thing.colour, thing.kind)))
+        assert phrase == f"a {thing.size} {thing.colour} {thing.kind} at the {place_words(thing, scene)}"
