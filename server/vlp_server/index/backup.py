@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sqlite3
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from vlp_spec.errors import ArtifactError
 
-from vlp_server.index.database import sync_directory
+from vlp_server.index.database import open_synced, sync_directory, sync_file
 from vlp_server.index.local import DATABASE, LOCK, PICTURES
 from vlp_server.index.pictures import FolderPictures, Pictures, digest_of, open_pictures
 from vlp_server.index.process_lock import ProcessLock
@@ -122,10 +121,10 @@ def restore(source: Path, root: Path, *, pictures_url: str = "", report: Report 
         try:
             _restore_pictures(source, open_pictures(pictures_url or str(root / PICTURES)), report)
             shutil.copyfile(source / DATABASE, beside)
-            with closing(sqlite3.connect(beside, isolation_level=None)) as connection:
+            with closing(open_synced(beside)) as connection:
                 _check_database(connection, source)
                 renew_incarnation(connection)
-            _sync_file(beside)
+            sync_file(beside)
             # Last: before this the folder holds no store.
             beside.rename(root / DATABASE)
             sync_directory(root)
@@ -152,21 +151,21 @@ def read_summary(source: Path) -> BackupSummary:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source, timeout=60)) as reading, closing(sqlite3.connect(target)) as writing:
+    with closing(open_synced(source)) as reading, closing(open_synced(target)) as writing:
         reading.execute("PRAGMA query_only = 1")
         if reading.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise ArtifactError(f"{source}: the database file belongs to another program")
         # All pages in one step: a reader's view of one moment, however much is written meanwhile.
         reading.backup(writing)
         writing.execute("PRAGMA journal_mode = DELETE")
-    _sync_file(target)
+    sync_file(target)
 
 
 def _copy_pictures(beside: Path, source: Pictures, report: Report | None) -> int:
     target = FolderPictures(beside / PICTURES)
     lost: list[str] = []
     copied = 0
-    with closing(sqlite3.connect(beside / DATABASE, isolation_level=None)) as connection:
+    with closing(open_synced(beside / DATABASE)) as connection:
         digests = [
             row[0] for row in connection.execute("SELECT DISTINCT picture_digest FROM items WHERE picture_stored")
         ]
@@ -181,7 +180,7 @@ def _copy_pictures(beside: Path, source: Pictures, report: Report | None) -> int
         for digest in lost:
             connection.execute("UPDATE items SET picture_stored = 0 WHERE picture_digest = ?", (digest,))
         connection.execute("COMMIT")
-    _sync_file(beside / DATABASE)
+    sync_file(beside / DATABASE)
     return copied
 
 
@@ -201,7 +200,7 @@ def _restore_pictures(source: Path, target: Pictures, report: Report | None) -> 
 
 
 def _summary(folder: Path, pictures: int) -> BackupSummary:
-    with closing(sqlite3.connect(folder / DATABASE)) as connection:
+    with closing(open_synced(folder / DATABASE)) as connection:
         names = connection.execute("SELECT name FROM collections WHERE name IS NOT NULL ORDER BY name").fetchall()
         items = connection.execute(
             "SELECT count(*) FROM items JOIN collections ON collections.id = collection WHERE name IS NOT NULL"
@@ -236,12 +235,4 @@ def _file_digest(path: Path) -> str:
 
 def _write_synced(path: Path, text: str) -> None:
     path.write_text(text)
-    _sync_file(path)
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_file(path)

@@ -48,13 +48,10 @@ class Database:
 
     def connect(self, *, query_only: bool = False) -> sqlite3.Connection:
         """A new connection, in autocommit mode, with full syncing; for one thread at a time."""
-        connection = sqlite3.connect(
-            self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
-        )
+        connection = open_synced(self.path, self._busy_timeout_s)
         try:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-            connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_PAGES * PAGE_BYTES}")
             connection.execute(f"PRAGMA query_only = {int(query_only)}")
@@ -103,6 +100,22 @@ class Database:
         for connection in idle:
             connection.close()
         self.writer.close()
+
+
+def open_synced(path: Path, busy_timeout_s: float = 60.0) -> sqlite3.Connection:
+    """A connection in autocommit mode that syncs fully, whatever this SQLite was compiled to do."""
+    connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sync_directory(folder: Path) -> None:

@@ -28,7 +28,7 @@ class Pictures(Protocol):
     """All methods block and may be called by several threads at a time."""
 
     def put(self, pictures: Mapping[str, bytes]) -> None:
-        """Keep files under their digests; durable when it returns. Those that are there are not written again.
+        """Keep files under their digests; durable when it returns. Those that are there count as written now.
 
         Raises:
             StorageFullError: the disk is full.
@@ -76,7 +76,7 @@ class FolderPictures:
         with storage_faults():
             folders = {self._path(digest).parent for digest in pictures}
             self._make(folders)
-            missing = [digest for digest in pictures if not self._path(digest).exists()]
+            missing = [digest for digest in pictures if not _touched(self._path(digest))]
             if len(missing) == 1:
                 self._write(missing[0], pictures[missing[0]])
             elif missing:
@@ -146,6 +146,15 @@ class FolderPictures:
             raise
 
 
+def _touched(path: Path) -> bool:
+    """Whether the file is there; it is then as young as if it had just been written, and no sweep takes it."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class RemotePictures:
     """Objects of a store that fsspec reaches. Such a store shows an object when all of it is there and durable."""
 
@@ -162,9 +171,7 @@ class RemotePictures:
         """Keep objects under their digests; durable when it returns."""
         with storage_faults():
             for digest, data in pictures.items():
-                path = self._path(digest)
-                if not self._files.exists(path):
-                    self._files.pipe_file(path, data)
+                self._files.pipe_file(self._path(digest), data)
 
     def read(self, digest: str) -> bytes | None:
         """The object, or None."""

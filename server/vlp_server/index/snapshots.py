@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import shutil
 import uuid
 import zlib
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from vlp_server.index.database import sync_directory
+from vlp_server.index.database import sync_directory, sync_file
 from vlp_server.index.faiss_library import load_faiss
 from vlp_server.index.scoring import Ids
 from vlp_server.index.settings import IndexKind
@@ -108,7 +107,7 @@ class SnapshotFolder:
             }
             (beside / _NOTE).write_text(json.dumps(note, indent=1))
             for path in beside.iterdir():
-                _sync_file(path)
+                sync_file(path)
             sync_directory(beside)
             older = self._numbered()
             final = self._folder / str(older[-1] + 1 if older else 1)
@@ -165,14 +164,6 @@ def _checksum(path: Path) -> int:
         while block := stream.read(1 << 22):
             value = zlib.crc32(block, value)
     return value
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def remove_strangers(root: Path, uids: set[str]) -> None:
