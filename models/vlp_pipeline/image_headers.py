@@ -5,11 +5,16 @@ Plain byte reading: nothing is decoded or allocated here, and no input makes the
 
 from __future__ import annotations
 
+import re
 import struct
 from enum import StrEnum
 
 # GIF block codes (GIF89a specification, appendix A)
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
+# JPEG markers that begin a segment, or end the file; within coded pixels FF is always followed by 0 or a restart.
+_JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+_JPEG_START, _JPEG_END = 0xD8, 0xD9
+_MAX_JPEG_SEGMENTS = 4096
 _EXIF_ORIENTATION = 0x0112
 _EXIF_INTEGERS = {1: "B", 3: "H", 4: "I"}
 
@@ -89,6 +94,25 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
     return None
+
+
+def jpeg_length(data: bytes) -> int:
+    """Bytes of a JPEG's first picture, from its start to its end marker: a phone may append a film.
+
+    Returns:
+        `len(data)` where no end is found within a sane number of segments.
+    """
+    place = 2
+    for _ in range(_MAX_JPEG_SEGMENTS):
+        found = _JPEG_SEGMENT.search(data, place)
+        if found is None:
+            break
+        place, code = found.end(), data[found.end() - 1]
+        if code == _JPEG_END:
+            return place
+        if code != _JPEG_START:
+            place += int.from_bytes(data[place : place + 2], "big")
+    return len(data)
 
 
 def exif_orientation(exif: bytes) -> int:
