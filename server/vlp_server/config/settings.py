@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from vlp_pipeline.images import MAX_PIXELS
+
 from vlp_server.config.checks import between, raise_faults
 
 _DAY_S = 86_400.0
@@ -238,7 +240,7 @@ class CoreConfig:
             [
                 between("preprocess_threads", self.preprocess_threads, 0, 1024),
                 between("max_image_bytes", self.max_image_bytes, 1, _GIB),
-                between("max_image_pixels", self.max_image_pixels, 1, 2_000_000_000),
+                between("max_image_pixels", self.max_image_pixels, 1, MAX_PIXELS),
                 between("max_image_side", self.max_image_side, 1, 1_000_000),
             ]
         )
