@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import CANARY_ASSET, RepositoryLayout
 
 ALIASES_FILE = "aliases.json"
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")  # one spelling a number: 01.json is no version
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,13 @@ def find_deployment(root: Path, reference: str) -> FoundDeployment:
     name, _, suffix = reference.partition("@")
     layout = RepositoryLayout(root)
     folder = layout.deployments_dir / check_name(name)
-    versions = sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdecimal())
+    versions = sorted(int(path.stem) for path in folder.glob("*.json") if _VERSION.fullmatch(path.stem))
     if not versions:
         known = sorted(path.name for path in layout.deployments_dir.glob("*") if path.is_dir())
         raise ArtifactError(f"model {name!r}: not in this repository, which has {', '.join(known) or 'none'}")
     aliases = _read_aliases(folder / ALIASES_FILE)
     version = _choose_version(reference, suffix, versions, aliases)
-    deployment = parse_deployment((layout.manifest(name, version)).read_text(encoding="utf-8"))
+    deployment = parse_deployment(_read_text(layout.manifest(name, version)))
     if (deployment.name, deployment.version) != (name, version):
         raise ArtifactError(
             f"deployments/{name}/{version}.json: is the manifest of {deployment.name}@{deployment.version}"
@@ -113,11 +115,18 @@ def read_canary(found: FoundDeployment) -> dict[str, NDArray[np.generic]]:
         raise ArtifactError(f"{place}: {CANARY_ASSET} cannot be read ({type(error).__name__})") from error
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path.parent.name}/{path.name}: cannot be read ({type(error).__name__})") from error
+
+
 def _read_aliases(path: Path) -> dict[str, int]:
     if not path.is_file():
         return {}
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(_read_text(path))
     except ValueError as error:
         raise ArtifactError(f"{path.parent.name}/{path.name}: not JSON ({error})") from error
     if not isinstance(raw, dict) or not all(type(version) is int for version in raw.values()):

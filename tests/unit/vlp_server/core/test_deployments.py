@@ -101,6 +101,18 @@ def test_a_manifest_under_another_name_is_refused(root):
         find_deployment(root, "tiny")
 
 
+def test_only_one_spelling_of_a_number_is_a_version(root):
+    text = (root / "deployments/tiny/10.json").read_text()
+    (root / "deployments/tiny/011.json").write_text(text)
+    assert find_deployment(root, "tiny").deployment.version == 10
+
+
+def test_a_manifest_that_cannot_be_read_is_told(root):
+    (root / "deployments/tiny/11.json").mkdir()
+    with pytest.raises(ArtifactError, match=r"tiny/11.json: cannot be read \(IsADirectoryError\)"):
+        find_deployment(root, "tiny")
+
+
 @pytest.mark.parametrize("aliases", ["[1]", '{"stable": "2"}', "{"])
 def test_broken_aliases_are_refused(root, aliases):
     (root / "deployments/tiny/aliases.json").write_text(aliases)
