@@ -106,10 +106,13 @@ class TextRecipe:
 class ModelRecipe:
     """The model: its shape, or `init`, a checkpoint to start from (whose shape and tokenizer then hold).
 
-    `image_size` is the square, in pixels, that the learned position grid stands for; 0 takes the shorter edge.
+    Attributes:
+        grow_layers: blocks put on top of those of `init`; they start as identities.
+        image_size: the square, in pixels, that the learned position grid stands for; 0 takes the shorter edge.
     """
 
     init: str = ""
+    grow_layers: int = 0
     family: str = "vilt"
     hidden_size: int = 768
     num_layers: int = 12
@@ -119,7 +122,11 @@ class ModelRecipe:
     image_size: int = 0
 
     def __post_init__(self) -> None:
-        _check(_one_of("family", self.family, ("vilt",)))
+        _check(
+            _one_of("family", self.family, ("vilt",)),
+            _at_least("grow_layers", self.grow_layers, 0),
+            (not self.grow_layers or bool(self.init), "grow_layers: needs init, the model that grows"),
+        )
 
 
 @dataclass(frozen=True)
