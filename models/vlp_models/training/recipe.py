@@ -9,6 +9,7 @@ from vlp_spec.errors import ConfigError
 from vlp_models.data.masking import REPLACEMENTS
 from vlp_models.data.negatives import NEGATIVES
 from vlp_models.data.sources import FORMATS
+from vlp_models.training.schedule import SCHEDULES
 
 
 def _check(*conditions: tuple[bool, str]) -> None:
@@ -231,7 +232,9 @@ class OptimisationRecipe:
     Attributes:
         batch_size: rows a process and micro-batch.
         grad_accumulation: micro-batches a step.
+        schedule: "cosine", "linear", "trapezoid" or "constant"; see `lr_factor`.
         warmup: share of the run in which the rate rises, 0 to 1.
+        decay: share of the run in which the rate of a trapezoid falls, above 0 to 1.
         max_steps: length of the run; 0 = by time.
         max_minutes: length of the run by the clock; the schedule then follows the clock. 0 = by steps.
         head_lr_factor: the heads' learning rate over `lr`.
@@ -241,6 +244,7 @@ class OptimisationRecipe:
     lr: float = 1e-4
     schedule: str = "cosine"
     warmup: float = 0.1
+    decay: float = 0.3
     weight_decay: float = 0.01
     betas: tuple[float, ...] = (0.9, 0.98)
     eps: float = 1e-8
@@ -254,9 +258,10 @@ class OptimisationRecipe:
 
     def __post_init__(self) -> None:
         _check(
-            _one_of("schedule", self.schedule, ("cosine", "linear", "constant")),
+            _one_of("schedule", self.schedule, SCHEDULES),
             (self.lr > 0, f"lr: got {self.lr}, expected above 0"),
             (0 <= self.warmup < 1, f"warmup: got {self.warmup}, expected a share from 0 to below 1"),
+            (0 < self.decay <= 1, f"decay: got {self.decay}, expected a share above 0, 1 at most"),
             (len(self.betas) == 2, f"betas: got {len(self.betas)} numbers, expected 2"),
             (0 <= self.ema_decay < 1, f"ema_decay: got {self.ema_decay}, expected from 0 to below 1"),
             (
