@@ -48,6 +48,8 @@ class HttpConfig:
         keep_alive_s: how long an idle connection stays open.
         max_request_timeout_s: longest deadline that X-Request-Timeout-Ms may name.
         max_in_flight: requests being read or answered at once; more are refused before their body is read.
+        max_in_flight_bytes: bytes of bodies and fetched pictures that those requests hold; one that would need more is
+            refused as its bytes arrive, unless it is alone.
         drain_timeout_s: after SIGTERM, how long running requests may take to finish.
         cors_origins: web origins whose pages may call this server, such as https://example.org; none by default.
     """
@@ -61,6 +63,7 @@ class HttpConfig:
     keep_alive_s: float = 15.0
     max_request_timeout_s: float = 300.0
     max_in_flight: int = 512
+    max_in_flight_bytes: int = _GIB // 2
     drain_timeout_s: float = 30.0
     cors_origins: tuple[str, ...] = ()
 
@@ -76,6 +79,7 @@ class HttpConfig:
                 between("keep_alive_s", self.keep_alive_s, 0, _DAY_S),
                 between("max_request_timeout_s", self.max_request_timeout_s, 0.001, _DAY_S),
                 between("max_in_flight", self.max_in_flight, 1, 1_000_000),
+                between("max_in_flight_bytes", self.max_in_flight_bytes, 1, 1024 * _GIB),
                 between("drain_timeout_s", self.drain_timeout_s, 0, _DAY_S),
                 *(self._origin_fault(origin) for origin in self.cors_origins),
             ]

@@ -16,6 +16,7 @@ import httpx
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 
 from vlp_server.config.settings import UrlFetchConfig
+from vlp_server.http.memory import TakeBytes
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 AddressCheck = Callable[[str], bool]
@@ -69,22 +70,27 @@ class UrlFetcher:
         self._is_allowed = is_allowed
         self._tls: ssl.SSLContext | None = None
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch(self, url: str, take: TakeBytes) -> bytes:
         """The bytes behind a URL.
+
+        Args:
+            url: http or https.
+            take: counts the bytes that arrive.
 
         Raises:
             InvalidArgumentError: a URL that is not allowed, or that gives no picture in time.
             TooLargeError: more bytes than the limit.
+            OverloadedError: other requests hold the memory that they need.
         """
         try:
             async with asyncio.timeout(self._config.timeout_s):
-                return await self._follow(url)
+                return await self._follow(url, take)
         except TimeoutError:
             raise _refused(f"the URL did not answer within {self._config.timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _refused(f"the URL could not be fetched ({type(error).__name__})") from error
 
-    async def _follow(self, url: str) -> bytes:
+    async def _follow(self, url: str, take: TakeBytes) -> bytes:
         if self._tls is None:
             self._tls = ssl.create_default_context()
         # trust_env=False: a proxy of the environment would resolve the name again, and .netrc is none of its business.
@@ -92,7 +98,7 @@ class UrlFetcher:
             for _ in range(self._config.max_redirects + 1):
                 target = self._checked_url(url)
                 address = await self._checked_address(target)
-                content, url = await self._get(client, target, address)
+                content, url = await self._get(client, target, address, take)
                 if content is not None:
                     return content
         raise _refused(f"more than {self._config.max_redirects} redirects")
@@ -122,7 +128,9 @@ class UrlFetcher:
             raise _refused(f"host {target.host!r:.100} has an address that is not public")
         return addresses[0]
 
-    async def _get(self, client: httpx.AsyncClient, target: httpx.URL, address: str) -> tuple[bytes | None, str]:
+    async def _get(
+        self, client: httpx.AsyncClient, target: httpx.URL, address: str, take: TakeBytes
+    ) -> tuple[bytes | None, str]:
         """The content, or None and the URL to go on with."""
         headers = {
             "Host": target.netloc.decode("ascii"),
@@ -140,16 +148,17 @@ class UrlFetcher:
                 return None, str(target.join(response.headers["location"]))
             if response.status_code != 200:
                 raise _refused(f"the URL answered with status {response.status_code}")
-            return await self._read(response), ""
+            return await self._read(response, take), ""
         finally:
             await response.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, take: TakeBytes) -> bytes:
         content = bytearray()
         async for chunk in response.aiter_raw():
             content += chunk
             if len(content) > self._config.max_bytes:
                 raise TooLargeError(f"image: behind the URL are more than {self._config.max_bytes} bytes")
+            take(len(chunk))
         return bytes(content)
 
 

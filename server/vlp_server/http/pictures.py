@@ -9,7 +9,9 @@ from urllib.parse import unquote_to_bytes
 
 from vlp_spec.errors import InvalidArgumentError, InvalidImageError, UnsupportedMediaError
 
-Fetch = Callable[[str], Awaitable[bytes]]
+from vlp_server.http.memory import TakeBytes
+
+Fetch = Callable[[str, TakeBytes], Awaitable[bytes]]
 _SPACES = str.maketrans("", "", " \t\r\n")
 
 
@@ -36,12 +38,13 @@ def decode_source(source: str) -> bytes:
     return _from_base64(content) if "base64" in parameters else unquote_to_bytes(content)
 
 
-async def fetch_source(url: str, fetch: Fetch | None) -> bytes:
+async def fetch_source(url: str, fetch: Fetch | None, take: TakeBytes) -> bytes:
     """Bytes of a picture that is named by URL.
 
     Args:
         url: http or https.
         fetch: None where the operator has not allowed it.
+        take: counts the bytes that arrive.
 
     Raises:
         InvalidArgumentError: not allowed, or as `fetch` says.
@@ -51,7 +54,7 @@ async def fetch_source(url: str, fetch: Fetch | None) -> bytes:
             "image: this server fetches no URLs; send the picture itself (its operator may set url_fetch.enabled)",
             field="image",
         )
-    return await fetch(url)
+    return await fetch(url, take)
 
 
 def check_not_empty(picture: bytes) -> bytes:

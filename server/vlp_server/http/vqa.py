@@ -36,10 +36,10 @@ def vqa_router(door: Door) -> APIRouter:
     )
     async def vqa(request: Request) -> Response:
         context = context_of(request.scope)
-        with door.admit():
+        with door.admit() as take:
             deadline = deadline_of(request.headers, context.started, door.config.http.max_request_timeout_s)
-            body = BodyStream(request.receive, request.headers, door.body_limits, deadline)
-            picture, ask = await read_vqa(request, body, door.config.limits, door.fetch)
+            body = BodyStream(request.receive, request.headers, door.body_limits, take, deadline)
+            picture, ask = await read_vqa(request, body, door.config.limits, door.fetch, take)
             reply = await until_disconnect(
                 request.receive,
                 door.service.vqa(picture, ask.queries, model=ask.model, deadline=deadline),

@@ -11,6 +11,7 @@ from vlp_spec.errors import InvalidArgumentError, UnsupportedMediaError
 
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.body import BodyStream
+from vlp_server.http.memory import TakeBytes
 from vlp_server.http.multipart import Part, read_multipart
 from vlp_server.http.pictures import Fetch, check_not_empty, decode_source, fetch_source, is_url
 from vlp_server.http.vqa_fields import VqaAsk, VqaJson, ask_of, check_fields, fields_from_pairs
@@ -21,7 +22,7 @@ _MAX_FIELD_BYTES = 1024 * 1024
 
 
 async def read_vqa(
-    request: Request, body: BodyStream, limits: LimitsConfig, fetch: Fetch | None
+    request: Request, body: BodyStream, limits: LimitsConfig, fetch: Fetch | None, take: TakeBytes
 ) -> tuple[bytes, VqaAsk]:
     """Read a call of POST /v1/vqa.
 
@@ -34,7 +35,7 @@ async def read_vqa(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json" or media_type.endswith("+json"):
         _refuse_query(request)
-        return await _from_json(await body.read(), limits, fetch)
+        return await _from_json(await body.read(), limits, fetch, take)
     if media_type == "multipart/form-data":
         _refuse_query(request)
         parts = await read_multipart(
@@ -53,11 +54,11 @@ async def read_vqa(
     )
 
 
-async def _from_json(body: bytes, limits: LimitsConfig, fetch: Fetch | None) -> tuple[bytes, VqaAsk]:
+async def _from_json(body: bytes, limits: LimitsConfig, fetch: Fetch | None, take: TakeBytes) -> tuple[bytes, VqaAsk]:
     fields = await asyncio.to_thread(_parse_json, body) if len(body) > _INLINE_BYTES else _parse_json(body)
     ask = ask_of(fields, limits)
     if is_url(fields.image):
-        picture = await fetch_source(fields.image, fetch)
+        picture = await fetch_source(fields.image, fetch, take)
     elif len(fields.image) > _INLINE_BYTES:
         picture = await asyncio.to_thread(decode_source, fields.image)
     else:

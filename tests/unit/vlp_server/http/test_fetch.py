@@ -43,6 +43,10 @@ async def site(answer: Answer) -> AsyncIterator[tuple[int, list[str]]]:
         await asyncio.gather(*talks)
 
 
+def count_nothing(size_bytes: int) -> None:
+    pass
+
+
 def ok(content: bytes, more: str = "") -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n{more}\r\n".encode() + content
 
@@ -75,7 +79,7 @@ def fetcher(port: int, **limits: float) -> UrlFetcher:
 
 async def test_a_picture_is_fetched_from_the_checked_address_under_its_own_name() -> None:
     async with site(lambda host, path: ok(b"picture")) as (port, seen):
-        assert await fetcher(port).fetch(f"http://pictures.example:{port}/a.jpg?b=c") == b"picture"
+        assert await fetcher(port).fetch(f"http://pictures.example:{port}/a.jpg?b=c", count_nothing) == b"picture"
     assert seen == [f"pictures.example:{port}/a.jpg?b=c"]
 
 
@@ -84,16 +88,16 @@ async def test_redirects_are_followed_and_every_hop_is_checked() -> None:
         return {"/a": redirect("/b"), "/b": ok(b"b"), "/in": redirect(f"http://inside.example:{port}/secret")}[path]
 
     async with site(answer) as (port, seen):
-        assert await fetcher(port).fetch(f"http://pictures.example:{port}/a") == b"b"
+        assert await fetcher(port).fetch(f"http://pictures.example:{port}/a", count_nothing) == b"b"
         with pytest.raises(InvalidArgumentError, match="inside.example' has an address that is not public"):
-            await fetcher(port).fetch(f"http://pictures.example:{port}/in")
+            await fetcher(port).fetch(f"http://pictures.example:{port}/in", count_nothing)
     assert [entry.partition("/")[2] for entry in seen] == ["a", "b", "in"]
 
 
 async def test_too_many_redirects() -> None:
     async with site(lambda host, path: redirect("/again")) as (port, seen):
         with pytest.raises(InvalidArgumentError, match="more than 3 redirects"):
-            await fetcher(port).fetch(f"http://pictures.example:{port}/")
+            await fetcher(port).fetch(f"http://pictures.example:{port}/", count_nothing)
     assert len(seen) == 4
 
 
@@ -114,7 +118,7 @@ async def test_too_many_redirects() -> None:
 async def test_urls_that_are_refused_without_a_connection(url: str, message: str) -> None:
     async with site(lambda host, path: ok(b"x")) as (port, seen):
         with pytest.raises(InvalidArgumentError, match=message) as caught:
-            await fetcher(port).fetch(url.format(port=port))
+            await fetcher(port).fetch(url.format(port=port), count_nothing)
     assert caught.value.field == "image"
     assert seen == []
 
@@ -134,12 +138,12 @@ async def test_urls_that_are_refused_without_a_connection(url: str, message: str
 async def test_replies_that_give_no_picture(reply: bytes | None, kind: type[VlpError], message: str) -> None:
     async with site(lambda host, path: reply) as (port, _):
         with pytest.raises(kind, match=message):
-            await fetcher(port, max_bytes=100, timeout_s=0.3).fetch(f"http://pictures.example:{port}/")
+            await fetcher(port, max_bytes=100, timeout_s=0.3).fetch(f"http://pictures.example:{port}/", count_nothing)
 
 
 async def test_compressed_content_is_not_unpacked() -> None:
     async with site(lambda host, path: ok(b"\x1f\x8b raw", "Content-Encoding: gzip\r\n")) as (port, _):
-        assert await fetcher(port).fetch(f"http://pictures.example:{port}/") == b"\x1f\x8b raw"
+        assert await fetcher(port).fetch(f"http://pictures.example:{port}/", count_nothing) == b"\x1f\x8b raw"
 
 
 @pytest.mark.parametrize(
@@ -184,4 +188,4 @@ async def test_names_that_are_odd_spellings_of_this_machine_resolve_to_it_and_ar
     config = UrlFetchConfig(enabled=True)
     for host in ("2130706433", "127.1", "0x7f.0.0.1", "[::ffff:127.0.0.1]", "127.0.0.1"):
         with pytest.raises(InvalidArgumentError, match="not public|has no address|not a URL"):
-            await UrlFetcher(config).fetch(f"http://{host}/")
+            await UrlFetcher(config).fetch(f"http://{host}/", count_nothing)
