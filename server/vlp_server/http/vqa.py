@@ -14,7 +14,9 @@ from vlp_server.http.body import BodyStream
 from vlp_server.http.context import context_of, deadline_of
 from vlp_server.http.disconnect import until_disconnect
 from vlp_server.http.door import Door
+from vlp_server.http.memory import TakeBytes
 from vlp_server.http.openapi import VQA_OPERATION, problem_responses
+from vlp_server.http.pictures import PictureUrl, fetch_source
 from vlp_server.http.schemas import VqaAnswers, VqaResults
 from vlp_server.http.vqa_fields import VqaAsk
 from vlp_server.http.vqa_request import read_vqa
@@ -39,15 +41,20 @@ def vqa_router(door: Door) -> APIRouter:
         with door.admit() as take:
             deadline = deadline_of(request.headers, context.started, door.config.http.max_request_timeout_s)
             body = BodyStream(request.receive, request.headers, door.body_limits, take, deadline)
-            picture, ask = await read_vqa(request, body, door.config.limits, door.fetch, take)
-            reply = await until_disconnect(
-                request.receive,
-                door.service.vqa(picture, ask.queries, model=ask.model, deadline=deadline),
-            )
+            source, ask = await read_vqa(request, body, door.config.limits)
+            reply = await until_disconnect(request.receive, _answer(door, source, ask, deadline, take))
         context.timings, context.model = reply.timings, reply.model
         return JSONResponse(_document(ask, reply))
 
     return router
+
+
+async def _answer(
+    door: Door, source: bytes | PictureUrl, ask: VqaAsk, deadline: float | None, take: TakeBytes
+) -> VqaReply:
+    """All that is done once the request has been read."""
+    picture = await fetch_source(source, door.fetch, take, deadline) if isinstance(source, PictureUrl) else source
+    return await door.service.vqa(picture, ask.queries, model=ask.model, deadline=deadline)
 
 
 def _document(ask: VqaAsk, reply: VqaReply) -> dict[str, Any]:

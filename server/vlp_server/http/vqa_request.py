@@ -11,9 +11,8 @@ from vlp_spec.errors import InvalidArgumentError, UnsupportedMediaError
 
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.body import BodyStream
-from vlp_server.http.memory import TakeBytes
 from vlp_server.http.multipart import Part, read_multipart
-from vlp_server.http.pictures import Fetch, check_not_empty, decode_source, fetch_source, is_url
+from vlp_server.http.pictures import PictureUrl, check_not_empty, decode_source, is_url
 from vlp_server.http.vqa_fields import VqaAsk, VqaJson, ask_of, check_fields, fields_from_pairs
 
 # Below this, parsing on the event loop costs less than a thread.
@@ -21,13 +20,11 @@ _INLINE_BYTES = 64 * 1024
 _MAX_FIELD_BYTES = 1024 * 1024
 
 
-async def read_vqa(
-    request: Request, body: BodyStream, limits: LimitsConfig, fetch: Fetch | None, take: TakeBytes
-) -> tuple[bytes, VqaAsk]:
+async def read_vqa(request: Request, body: BodyStream, limits: LimitsConfig) -> tuple[bytes | PictureUrl, VqaAsk]:
     """Read a call of POST /v1/vqa.
 
     Returns:
-        the encoded picture and the questions.
+        the encoded picture, or where it is to be fetched from, and the questions.
 
     Raises:
         RequestError: of any kind; DeadlineError or ProblemError as `BodyStream.chunks`.
@@ -35,7 +32,7 @@ async def read_vqa(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json" or media_type.endswith("+json"):
         _refuse_query(request)
-        return await _from_json(await body.read(), limits, fetch, take)
+        return await _from_json(await body.read(), limits)
     if media_type == "multipart/form-data":
         _refuse_query(request)
         parts = await read_multipart(
@@ -54,12 +51,12 @@ async def read_vqa(
     )
 
 
-async def _from_json(body: bytes, limits: LimitsConfig, fetch: Fetch | None, take: TakeBytes) -> tuple[bytes, VqaAsk]:
+async def _from_json(body: bytes, limits: LimitsConfig) -> tuple[bytes | PictureUrl, VqaAsk]:
     fields = await asyncio.to_thread(_parse_json, body) if len(body) > _INLINE_BYTES else _parse_json(body)
     ask = ask_of(fields, limits)
     if is_url(fields.image):
-        picture = await fetch_source(fields.image, fetch, take)
-    elif len(fields.image) > _INLINE_BYTES:
+        return PictureUrl(fields.image), ask
+    if len(fields.image) > _INLINE_BYTES:
         picture = await asyncio.to_thread(decode_source, fields.image)
     else:
         picture = decode_source(fields.image)

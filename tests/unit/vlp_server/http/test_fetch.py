@@ -1,80 +1,10 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-
 import pytest
+from picture_site import count_nothing, fetcher, ok, redirect, site
 from vlp_server.config import UrlFetchConfig
 from vlp_server.http.fetch import UrlFetcher, is_public_address
 from vlp_spec.errors import InvalidArgumentError, TooLargeError, VlpError
-
-Answer = Callable[[str, str], bytes | None]
-
-
-@asynccontextmanager
-async def site(answer: Answer) -> AsyncIterator[tuple[int, list[str]]]:
-    """A local server that answers (host header, path) with raw bytes; None never answers."""
-    seen: list[str] = []
-    talks: list[asyncio.Task[None]] = []
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        talks.append(task)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        path = head.split()[1]
-        host = next(line[6:] for line in head.splitlines() if line.lower().startswith("host: "))
-        seen.append(host + path)
-        reply = answer(host, path)
-        if reply is None:
-            await reader.read()
-        else:
-            writer.write(reply)
-        writer.close()
-        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1], seen
-    finally:
-        server.close()
-        await server.wait_closed()
-        await asyncio.gather(*talks)
-
-
-def count_nothing(size_bytes: int) -> None:
-    pass
-
-
-def ok(content: bytes, more: str = "") -> bytes:
-    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n{more}\r\n".encode() + content
-
-
-def redirect(to: str) -> bytes:
-    return f"HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
-
-
-def resolver(names: dict[str, list[str]]) -> Callable[[str, int], Awaitable[list[str]]]:
-    async def resolve(host: str, port: int) -> list[str]:
-        if host not in names:
-            raise OSError(host)
-        return names[host]
-
-    return resolve
-
-
-NAMES = {
-    "pictures.example": ["127.0.0.1"],
-    "inside.example": ["10.0.0.1"],
-    "both.example": ["127.0.0.1", "10.0.0.1"],
-}
-
-
-def fetcher(port: int, **limits: float) -> UrlFetcher:
-    """127.0.0.1 stands for the public internet here, and 10.0.0.1 for what is private."""
-    config = UrlFetchConfig(enabled=True, ports=(port,), **limits)  # type: ignore[arg-type]
-    return UrlFetcher(config, resolver(NAMES), lambda address: address == "127.0.0.1")
 
 
 async def test_a_picture_is_fetched_from_the_checked_address_under_its_own_name() -> None:

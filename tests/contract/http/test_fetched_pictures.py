@@ -1,0 +1,90 @@
+"""A picture named by URL, from the door to a site and back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from picture_site import fetcher, ok, site
+from vlp_server.config import ServerConfig, UrlFetchConfig
+from vlp_server.http.app import create_app
+
+CONFIG = ServerConfig(url_fetch=UrlFetchConfig(enabled=True))
+
+
+def call(port: int, path: str = "a.jpg") -> dict[str, Any]:
+    return {"image": f"http://pictures.example:{port}/{path}", "question": "what?"}
+
+
+async def test_the_model_gets_what_is_behind_the_url(door_with: Any, scripted: Any) -> None:
+    async with (
+        site(lambda host, path: ok(b"picture")) as (port, seen),
+        door_with(CONFIG, fetcher=fetcher(port)) as client,
+    ):
+        response = await client.post("/v1/vqa", json=call(port))
+    assert response.status_code == 200
+    assert scripted.calls[0]["image"] == b"picture"
+    assert seen == [f"pictures.example:{port}/a.jpg"]
+
+
+async def test_faults_of_the_url_reach_the_caller(door_with: Any, scripted: Any) -> None:
+    async with site(lambda host, path: ok(b"")) as (port, _), door_with(CONFIG, fetcher=fetcher(port)) as client:
+        empty = await client.post("/v1/vqa", json=call(port))
+        inside = await client.post("/v1/vqa", json={**call(port), "image": f"http://inside.example:{port}/"})
+    assert (empty.status_code, empty.json()["kind"]) == (422, "invalid_image")
+    assert (inside.status_code, inside.json()["field"]) == (400, "image")
+    assert scripted.calls == []
+
+
+async def test_the_real_check_of_addresses_stands_behind_the_door(door_with: Any) -> None:
+    async with door_with(CONFIG) as client:
+        response = await client.post("/v1/vqa", json={"image": "http://127.0.0.1/", "question": "what?"})
+    assert response.status_code == 400
+    assert "not public" in response.json()["detail"]
+
+
+async def test_a_site_that_does_not_answer_ends_with_the_callers_deadline(door_with: Any) -> None:
+    async with (
+        asyncio.timeout(8),
+        site(lambda host, path: None) as (port, seen),
+        door_with(CONFIG, fetcher=fetcher(port)) as client,
+    ):
+        response = await client.post("/v1/vqa", json=call(port), headers={"X-Request-Timeout-Ms": "200"})
+    assert (response.status_code, response.json()["kind"]) == (504, "deadline_exceeded")
+    assert len(seen) == 1
+
+
+async def test_a_client_that_goes_away_ends_its_fetch(scripted: Any) -> None:
+    asked = asyncio.Event()
+
+    def answer(host: str, path: str) -> None:
+        asked.set()
+
+    async with site(answer) as (port, _):
+        app = create_app(scripted, CONFIG, fetcher=fetcher(port))
+        messages = [{"type": "http.request", "body": json.dumps(call(port)).encode(), "more_body": False}]
+        statuses: list[int] = []
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop()
+            await asked.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status", 0))
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/vqa",
+            "raw_path": b"/v1/vqa",
+            "query_string": b"",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        async with asyncio.timeout(8):
+            await app(scope, receive, send)
+    assert statuses[0] == 499
+    assert scripted.calls == []
+    assert app.state.door._inside == 0
