@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -17,6 +16,7 @@ from vlp_spec.errors import InvalidArgumentError, TooLargeError
 
 from vlp_server.config.settings import UrlFetchConfig
 from vlp_server.http.memory import TakeBytes
+from vlp_server.http.resolve import HostResolver
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 AddressCheck = Callable[[str], bool]
@@ -24,16 +24,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
-
-
-async def resolve_host(host: str, port: int) -> list[str]:
-    """All addresses of a host, as text.
-
-    Raises:
-        OSError: it has none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
 
 
 def is_public_address(text: str) -> bool:
@@ -55,18 +45,18 @@ class UrlFetcher:
 
     Args:
         config: limits; whether fetching is allowed at all is for the caller to respect.
-        resolve: host and port -> addresses.
+        resolve: host and port -> addresses; None asks the machine's resolver.
         is_allowed: which addresses may be connected to.
     """
 
     def __init__(
         self,
         config: UrlFetchConfig,
-        resolve: Resolver = resolve_host,
+        resolve: Resolver | None = None,
         is_allowed: AddressCheck = is_public_address,
     ) -> None:
         self._config = config
-        self._resolve = resolve
+        self._resolve = HostResolver() if resolve is None else resolve
         self._is_allowed = is_allowed
         self._tls: ssl.SSLContext | None = None
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import threading
 from typing import Any
 
 from picture_site import fetcher, ok, site
 from vlp_server.config import ServerConfig, UrlFetchConfig
 from vlp_server.http.app import create_app
+from vlp_server.http.fetch import UrlFetcher
+from vlp_server.http.resolve import HostResolver
 
 CONFIG = ServerConfig(url_fetch=UrlFetchConfig(enabled=True))
 
@@ -88,3 +92,23 @@ async def test_a_client_that_goes_away_ends_its_fetch(scripted: Any) -> None:
     assert statuses[0] == 499
     assert scripted.calls == []
     assert app.state.door._inside == 0
+
+
+async def test_names_that_are_slow_to_resolve_do_not_stop_other_callers(door_with: Any, scripted: Any) -> None:
+    go_on = threading.Event()
+
+    def lookup(host: str, port: int, **_: Any) -> Any:
+        go_on.wait(20)
+        raise OSError(host)
+
+    picture = bytes(300_000)
+    async with door_with(CONFIG, fetcher=UrlFetcher(CONFIG.url_fetch, HostResolver(lookup))) as client:
+        slow = [asyncio.create_task(client.post("/v1/vqa", json=call(80, str(index)))) for index in range(64)]
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(8):
+            sent = {"image": base64.b64encode(picture).decode(), "question": "what?"}
+            assert (await client.post("/v1/vqa", json=sent)).status_code == 200
+        assert not any(task.done() for task in slow)
+        go_on.set()
+        assert {response.status_code for response in await asyncio.gather(*slow)} == {400}
+    assert [call["image"] for call in scripted.calls] == [picture]
