@@ -27,6 +27,7 @@ class ServedModel:
 
     Args:
         load: blocking; gives the model or raises.
+        forget_answers: drops what is kept of a model's answers, given its digest; says how many there were.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ServedModel:
         admission: AdmissionSettings,
         watchdog: WatchdogSettings,
         metrics: Metrics,
+        forget_answers: Callable[[str], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -44,6 +46,7 @@ class ServedModel:
         self._admission = admission
         self._watchdog = watchdog
         self._metrics = metrics
+        self._forget_answers = forget_answers
         self._clock = clock
         self._fault: str | None = None
         self._loaded: LoadedModel | None = None
@@ -99,13 +102,9 @@ class ServedModel:
         Raises:
             UnavailableError: loading, failed or stalled.
         """
-        state = self.state
-        if state is ModelState.READY and self._loaded is not None and self._batcher is not None:
+        if self.state is ModelState.READY and self._loaded is not None and self._batcher is not None:
             return self._loaded, self._batcher
-        raise UnavailableError(
-            f"model {self.label!r} is not ready: {self.reason}",
-            retry_after_s=_LOADING_RETRY_S if state is ModelState.LOADING else _FAILED_RETRY_S,
-        )
+        raise self._not_ready()
 
     def stalled(self) -> bool:
         """Whether a batch has been running for too long to wait for it."""
@@ -132,7 +131,11 @@ class ServedModel:
         self._start(loaded)
 
     async def check_canary(self) -> None:
-        """Run the canary between batches, and take its verdict: a model can fail, and recover, while it serves."""
+        """Run the canary between batches, and take its verdict: a model can fail, and recover, while it serves.
+
+        Nobody knows since when a model that fails has answered wrongly: its kept answers go, and what waits
+        for it fails.
+        """
         if self._loaded is None or self._batcher is None or self._observer is None:
             return
         self._observer.all_failed = False
@@ -142,9 +145,13 @@ class ServedModel:
             logger.error("model %s: %s (%s)", self.label, error.message, error.detail)
             self._metrics.canary.labels(self.label, "failed").inc()
             self._fail(error.message)
+            self._batcher.distrust(self._not_ready())
+            forgotten = self._forget_answers(self._loaded.digest)
+            logger.warning("model %s: %d kept answers dropped", self.label, forgotten)
             return
         self._metrics.canary.labels(self.label, "ok").inc()
         self._fault = None
+        self._batcher.trust()
         self.publish_state()
 
     def wants_canary(self) -> bool:
@@ -185,6 +192,12 @@ class ServedModel:
     def _fail(self, reason: str) -> None:
         self._fault = reason
         self.publish_state()
+
+    def _not_ready(self) -> UnavailableError:
+        return UnavailableError(
+            f"model {self.label!r} is not ready: {self.reason}",
+            retry_after_s=_LOADING_RETRY_S if self.state is ModelState.LOADING else _FAILED_RETRY_S,
+        )
 
     def _busy_for(self) -> float:
         since = self._batcher.busy_since() if self._batcher else None

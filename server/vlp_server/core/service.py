@@ -213,6 +213,7 @@ class Service:
             admission=self.settings.admission,
             watchdog=self.settings.watchdog,
             metrics=self._metrics,
+            forget_answers=self._flow.forget_answers,
             clock=self._clock,
         )
 

@@ -87,6 +87,10 @@ class VqaFlow:
             found = [next(computed).result if result is None else result for result in found]
         return VqaReply(model.label, [result for result in found if result is not None], timings)
 
+    def forget_answers(self, model_digest: str) -> int:
+        """Drop every kept answer of a model that can no longer be trusted; says how many."""
+        return self._answers.drop(lambda key: isinstance(key, tuple) and key[1] == model_digest)
+
     async def _answer_missing(
         self,
         model: LoadedModel,
