@@ -13,7 +13,7 @@ from vlp_spec.errors import ArtifactError
 
 from vlp_models.families.vilt import ViltModel
 from vlp_models.families.vilt_config import ViltConfig
-from vlp_models.layers.initialisation import init_truncated_normal
+from vlp_models.layers.initialisation import init_truncated_normal, sine_cosine_grid
 from vlp_models.layers.pre_norm_block import PreNormBlock
 from vlp_models.training.optimizer import HEAD_PREFIXES
 from vlp_models.training.recipe import Recipe
@@ -46,6 +46,8 @@ def build_initial_model(recipe: Recipe, vocab_size: int, num_labels: int) -> Vil
     )
     model = ViltModel(config)
     model.init_weights()
+    if config.hidden_size % 4 == 0:
+        model.transformer.pos_embed.data[0, 1:] = sine_cosine_grid(config.grid_side, config.hidden_size)
     _expect_one_answer(model)
     return model
 

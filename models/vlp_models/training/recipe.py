@@ -167,9 +167,13 @@ class WpaRecipe:
 
 @dataclass(frozen=True)
 class RegionsRecipe:
-    """Region words: the patch in the middle of a region predicts the words for it."""
+    """Region words: the patch in the middle of a region predicts the words for it.
+
+    With `places` also where it lies: "top", "middle" or "bottom", and "left", "center" or "right".
+    """
 
     weight: float = 1.0
+    places: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from vlp_models.data.labels import TargetStore, build_labels, read_labels
 from vlp_models.data.masking import MaskingRule
 from vlp_models.data.picture_loading import PictureOptions, PictureSplit, load_pictures
 from vlp_models.data.records import PictureRecord
-from vlp_models.data.regions import RegionStore, RegionStream
+from vlp_models.data.regions import RegionStore, RegionStream, place_words
 from vlp_models.data.sources import has_split, open_source
 from vlp_models.data.streams import (
     BatchShape,
@@ -158,7 +158,7 @@ def build_streams(
     if recipe.objectives.vqa is not None:
         streams.append(_question_stream(split, texts, shape))
     if recipe.objectives.regions is not None:
-        streams.append(_region_stream(split, texts, shape))
+        streams.append(_region_stream(split, texts, shape, places=recipe.objectives.regions.places))
     return streams
 
 
@@ -196,17 +196,19 @@ def _question_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShap
     return QuestionStream(split.pictures, tokens, picture_of, targets, shape)
 
 
-def _region_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape) -> RegionStream:
+def _region_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape, *, places: bool) -> RegionStream:
     tokenizer = Tokenizer.from_str(texts.tokenizer_json)
     regions = [record.regions for record in split.records]
     if not any(regions):
         raise ArtifactError(f"split {split.name!r}: no regions, which region words are trained on")
     known: dict[tuple[str, ...], np.ndarray] = {}
-    for region in (region for own in regions for region in own):
-        if region.words not in known:
-            ids = tokenizer.encode(" ".join(region.words), add_special_tokens=False).ids
-            known[region.words] = np.array(ids, dtype=np.int64)
-    words = [[known[region.words] for region in own] for own in regions]
+
+    def encode(words: tuple[str, ...]) -> np.ndarray:
+        if words not in known:
+            known[words] = np.array(tokenizer.encode(" ".join(words), add_special_tokens=False).ids, dtype=np.int64)
+        return known[words]
+
+    words = [[encode(region.words + (place_words(region.box) if places else ())) for region in own] for own in regions]
     store = RegionStore.of(regions, words, split.pictures.grids)
     return RegionStream(split.pictures, store, texts.special, shape)
 

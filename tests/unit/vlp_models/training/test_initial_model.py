@@ -28,6 +28,12 @@ def test_a_new_model_expects_one_answer() -> None:
     assert _model("model.image_size=24").config.grid_side == 3
 
 
+def test_a_new_model_tells_places() -> None:
+    positions = _model("model.image_size=24").transformer.pos_embed[0]
+    assert not positions[0].abs().gt(0.1).any()
+    assert positions[1:].abs().max() > 0.9
+
+
 def test_a_head_of_the_same_answers_is_kept() -> None:
     source = _model()
     kept = adapt_model(source, _recipe(), num_labels=5).state_dict()
