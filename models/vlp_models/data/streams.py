@@ -14,7 +14,7 @@ import numpy as np
 
 from vlp_models.data.epochs import EpochPlan, pick_per_picture
 from vlp_models.data.labels import TargetStore
-from vlp_models.data.masking import IGNORED, MaskingRule, mask_tokens
+from vlp_models.data.masking import IGNORED, MaskingRule, PlausibleWords, mask_tokens
 from vlp_models.data.negatives import draw_false_pictures
 from vlp_models.data.pictures import PictureStore
 from vlp_models.data.tokens import SpecialTokens, TokenStore
@@ -155,7 +155,7 @@ class CaptionStream:
         shape: how batches are cut.
 
     Batches, for masked language modelling: mlm_ids and mlm_targets (B, T), mlm_scale () float32, the factor that
-    turns this process's summed loss into its share of the mean over all processes' hidden words. For matching:
+    turns this process's summed loss into its share of the mean over all processes' predicted words. For matching:
     itm_labels (B,), itm_patches, itm_grid. Always: patches, grid, input_ids, text_mask.
     """
 
@@ -174,6 +174,8 @@ class CaptionStream:
         self._pictures, self._tokens, self._picture_of = pictures, tokens, picture_of
         self._special, self._wanted, self._shape = special, wanted, shape
         self._plan = _plan(tokens, np.arange(len(tokens)), picture_of, shape, key=2)
+        wants_words = wanted.masking is not None and wanted.masking.replacement == "plausible"
+        self._plausible = PlausibleWords.of(tokens, special) if wants_words else None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -188,7 +190,9 @@ class CaptionStream:
         arrays: Arrays = {"input_ids": input_ids[rows], "text_mask": text_mask[rows]}
         rng = np.random.default_rng((self._shape.seed, 3, number))
         if self._wanted.masking is not None:
-            masked, targets = mask_tokens(input_ids, text_mask, self._special, self._wanted.masking, rng)
+            masked, targets = mask_tokens(
+                input_ids, text_mask, self._special, self._wanted.masking, rng, self._plausible
+            )
             hidden = max(1, int((targets != IGNORED).sum()))
             arrays["mlm_ids"], arrays["mlm_targets"] = masked[rows], targets[rows]
             arrays["mlm_scale"] = np.array(self._shape.processes / hidden, dtype=np.float32)

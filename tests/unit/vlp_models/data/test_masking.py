@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from vlp_models.data.masking import IGNORED, MaskingRule, mask_tokens
-from vlp_models.data.tokens import SpecialTokens
+from vlp_models.data.masking import IGNORED, MaskingRule, PlausibleWords, mask_tokens
+from vlp_models.data.tokens import SpecialTokens, TokenStore
 
 CONTINUATION = np.zeros(50, dtype=bool)
 CONTINUATION[[20, 21]] = True
@@ -63,3 +63,39 @@ def test_replacement_is_80_10_10_or_the_mask_alone() -> None:
     rule = MaskingRule(0.5, replacement="mask")
     masked, targets = mask_tokens(ids, np.ones_like(ids), SPECIAL, rule, np.random.default_rng(1))
     assert (masked[targets != IGNORED] == SPECIAL.mask).all()
+
+
+def _texts(*rows: list[int]) -> TokenStore:
+    return TokenStore.encode(map(str, range(len(rows))), lambda number: np.array(rows[int(number)]), pad_id=0)
+
+
+def test_plausible_words_follow_the_same_word_in_some_text() -> None:
+    words = PlausibleWords.of(_texts([2, 10, 11, 3], [2, 10, 12, 20, 3], [2, 13, 3]), SPECIAL)
+    before, shown = np.full(400, 10), np.full(400, 11, dtype=np.int32)
+    drawn = words.draw(before, shown, np.random.default_rng(0))
+    assert set(drawn.tolist()) == {12, -1}  # never the word itself
+    assert (words.draw(np.array([12, 11, 40]), np.array([20, 3, 5]), np.random.default_rng(0)) == -1).all()
+    assert set(words.draw(np.full(400, 2), np.full(400, 7), np.random.default_rng(0)).tolist()) == {10, 13}
+
+
+def test_plausible_replacement_predicts_all_words_and_changes_half_of_the_hidden_ones_to_others() -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.integers(10, 20, size=(300, 40)).astype(np.int32)
+    ids[:, 0] = SPECIAL.cls
+    words = PlausibleWords.of(_texts(*ids.tolist()), SPECIAL)
+    rule = MaskingRule(0.4, replacement="plausible")
+    masked, targets = mask_tokens(ids, np.ones_like(ids), SPECIAL, rule, np.random.default_rng(1), words)
+    assert np.array_equal(targets[:, 1:], ids[:, 1:])
+    assert (targets[:, 0] == IGNORED).all()
+    shown, true = masked[:, 1:], ids[:, 1:]
+    assert (shown == SPECIAL.mask).mean() == pytest.approx(0.22, abs=0.02)  # a tenth of the draws are the word itself
+    assert ((shown != true) & (shown != SPECIAL.mask)).mean() == pytest.approx(0.18, abs=0.02)
+
+
+def test_pieces_of_a_longer_word_are_hidden_and_not_exchanged() -> None:
+    words = PlausibleWords.of(_texts(*IDS.tolist()), SPECIAL)
+    masked, _ = mask_tokens(
+        IDS, MASK, SPECIAL, MaskingRule(0.5, replacement="plausible"), np.random.default_rng(0), words
+    )
+    pieces = masked[::2, 1:4]
+    assert np.isin(pieces, [10, 20, 21, SPECIAL.mask]).all()
