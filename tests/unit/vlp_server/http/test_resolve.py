@@ -43,4 +43,4 @@ async def test_callers_who_leave_do_not_free_a_thread_that_is_still_looking() ->
     go_on.set()
     async with asyncio.timeout(5):
         assert await asyncio.gather(*(resolve("quick", 80) for _ in range(4))) == [["192.0.2.1"]] * 4
-    assert running == [0, 2]
+    assert max(running) == 2
