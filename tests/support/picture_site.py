@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from vlp_server.config import UrlFetchConfig
 from vlp_server.http.fetch import UrlFetcher
+
+# Of pictures.example and bücher.example, signed by itself, until 2126.
+CERTIFICATE = Path(__file__).with_name("pictures_example.pem")
 
 Answer = Callable[[str, str], bytes | None]
 
 
 @asynccontextmanager
-async def site(answer: Answer) -> AsyncIterator[tuple[int, list[str]]]:
+async def site(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[int, list[str]]]:
     """A local server that answers (host header, path) with raw bytes; None never answers."""
     seen: list[str] = []
     talks: list[asyncio.Task[None]] = []
@@ -34,7 +39,7 @@ async def site(answer: Answer) -> AsyncIterator[tuple[int, list[str]]]:
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1], seen
     finally:
@@ -66,12 +71,14 @@ def resolver(names: dict[str, list[str]]) -> Callable[[str, int], Awaitable[list
 
 NAMES = {
     "pictures.example": ["127.0.0.1"],
+    "elsewhere.example": ["127.0.0.1"],
+    "xn--bcher-kva.example": ["127.0.0.1"],
     "inside.example": ["10.0.0.1"],
     "both.example": ["127.0.0.1", "10.0.0.1"],
 }
 
 
-def fetcher(port: int, **limits: float) -> UrlFetcher:
+def fetcher(port: int, tls: ssl.SSLContext | None = None, **limits: float) -> UrlFetcher:
     """127.0.0.1 stands for the public internet here, and 10.0.0.1 for what is private."""
     config = UrlFetchConfig(enabled=True, ports=(port,), **limits)  # type: ignore[arg-type]
-    return UrlFetcher(config, resolver(NAMES), lambda address: address == "127.0.0.1")
+    return UrlFetcher(config, resolver(NAMES), lambda address: address == "127.0.0.1", tls)

@@ -22,6 +22,10 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 AddressCheck = Callable[[str], bool]
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# The one block of IPv6 that unicast addresses are given out from; what is not in it is local, special or unknown.
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+# For examples in texts (RFC 9637), and the relays of 6to4 (RFC 7526): both newer than Python's own lists.
+_NOT_PUBLIC = (ipaddress.IPv6Network("3fff::/20"), ipaddress.IPv4Network("192.88.99.0/24"))
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 
@@ -37,6 +41,10 @@ def is_public_address(text: str) -> bool:
             embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public_address(str(embedded))
+        if address not in _UNICAST:
+            return False
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -47,6 +55,7 @@ class UrlFetcher:
         config: limits; whether fetching is allowed at all is for the caller to respect.
         resolve: host and port -> addresses; None asks the machine's resolver.
         is_allowed: which addresses may be connected to.
+        tls: whose certificates are believed; None takes the machine's authorities.
     """
 
     def __init__(
@@ -54,11 +63,12 @@ class UrlFetcher:
         config: UrlFetchConfig,
         resolve: Resolver | None = None,
         is_allowed: AddressCheck = is_public_address,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._config = config
         self._resolve = HostResolver() if resolve is None else resolve
         self._is_allowed = is_allowed
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
 
     async def fetch(self, url: str, take: TakeBytes) -> bytes:
         """The bytes behind a URL.
@@ -108,8 +118,10 @@ class UrlFetcher:
         return target
 
     async def _checked_address(self, target: httpx.URL) -> str:
+        # The form that goes on the wire, as in Host and in the certificate: another spelling could be another machine.
+        host = target.raw_host.decode("ascii")
         try:
-            addresses = await self._resolve(target.host, target.port or _DEFAULT_PORTS[target.scheme])
+            addresses = await self._resolve(host, target.port or _DEFAULT_PORTS[target.scheme])
         except (OSError, UnicodeError):
             addresses = []
         if not addresses:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ssl
+
 import pytest
-from picture_site import count_nothing, fetcher, ok, redirect, site
+from picture_site import CERTIFICATE, count_nothing, fetcher, ok, redirect, site
 from vlp_server.config import UrlFetchConfig
 from vlp_server.http.fetch import UrlFetcher, is_public_address
 from vlp_spec.errors import InvalidArgumentError, TooLargeError, VlpError
@@ -11,6 +13,42 @@ async def test_a_picture_is_fetched_from_the_checked_address_under_its_own_name(
     async with site(lambda host, path: ok(b"picture")) as (port, seen):
         assert await fetcher(port).fetch(f"http://pictures.example:{port}/a.jpg?b=c", count_nothing) == b"picture"
     assert seen == [f"pictures.example:{port}/a.jpg?b=c"]
+
+
+async def test_a_name_is_resolved_in_the_form_that_goes_on_the_wire() -> None:
+    async with site(lambda host, path: ok(b"picture")) as (port, seen):
+        for spelling in ("b\u00fccher.example", "B\u00dcCHER.example", "xn--bcher-kva.example"):
+            assert await fetcher(port).fetch(f"http://{spelling}:{port}/", count_nothing) == b"picture"
+    assert set(seen) == {f"xn--bcher-kva.example:{port}/"}
+
+
+@pytest.fixture
+def server_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+async def test_the_certificate_is_checked_against_the_name_though_the_connection_goes_to_the_address(
+    server_tls: ssl.SSLContext,
+) -> None:
+    asked: list[str | None] = []
+    server_tls.sni_callback = lambda connection, name, context: asked.append(name)
+    ours = ssl.create_default_context(cafile=str(CERTIFICATE))
+    async with site(lambda host, path: ok(b"picture"), server_tls) as (port, seen):
+        for host in ("pictures.example", "b\u00fccher.example"):
+            assert await fetcher(port, ours).fetch(f"https://{host}:{port}/", count_nothing) == b"picture"
+        with pytest.raises(InvalidArgumentError, match="could not be fetched"):
+            await fetcher(port, ours).fetch(f"https://elsewhere.example:{port}/", count_nothing)
+    assert asked == ["pictures.example", "xn--bcher-kva.example", "elsewhere.example"]
+    assert len(seen) == 2
+
+
+async def test_a_certificate_of_nobody_known_is_refused(server_tls: ssl.SSLContext) -> None:
+    async with site(lambda host, path: ok(b"picture"), server_tls) as (port, seen):
+        with pytest.raises(InvalidArgumentError, match="could not be fetched"):
+            await fetcher(port).fetch(f"https://pictures.example:{port}/", count_nothing)
+    assert seen == []
 
 
 async def test_redirects_are_followed_and_every_hop_is_checked() -> None:
@@ -101,6 +139,17 @@ async def test_compressed_content_is_not_unpacked() -> None:
         "64:ff9b:1::1",
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",
         "2001:db8::1",
+        "fec0::1",
+        "3fff::1",
+        "3fff:fff:ffff::1",
+        "192.88.99.1",
+        "::ffff:192.88.99.1",
+        "2002:c058:6301::",
+        "5f00::1",
+        "4000::1",
+        "::93.184.216.34",
+        "100::1",
+        "2001:20::1",
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
@@ -108,7 +157,8 @@ def test_addresses_that_are_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
+    "address",
+    ["192.88.98.1", "3ffe::1", "93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"],
 )
 def test_public_addresses(address: str) -> None:
     assert is_public_address(address) is True
