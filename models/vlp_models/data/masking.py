@@ -31,35 +31,45 @@ class MaskingRule:
 
 @dataclass(frozen=True)
 class PlausibleWords:
-    """Which words follow which in the training texts.
+    """Which words stand between which two tokens in the training texts.
 
     Attributes:
-        words: followers of token 0, then of token 1, and so on, each once; int32.
-        offsets: (vocabulary + 1,) int64; the followers of token t are words[offsets[t]:offsets[t + 1]].
+        vocabulary: number of token ids.
+        places: (places,) int64, sorted; each is token before * vocabulary + token after.
+        offsets: (places + 1,) int64; the words of place i are words[offsets[i]:offsets[i + 1]].
+        words: int32, one entry an occurrence.
     """
 
-    words: np.ndarray
+    vocabulary: int
+    places: np.ndarray
     offsets: np.ndarray
+    words: np.ndarray
 
     @classmethod
     def of(cls, tokens: TokenStore, special: SpecialTokens) -> PlausibleWords:
-        """Count them; special tokens and pieces that continue a word follow nothing."""
+        """Collect whole words; pieces of a longer word stand nowhere."""
         vocabulary = len(special.is_continuation)
         is_inner = np.ones(len(tokens.ids), dtype=bool)
         is_inner[tokens.offsets[:-1][tokens.lengths > 0]] = False
-        following = tokens.ids[is_inner]
-        before = tokens.ids[np.flatnonzero(is_inner) - 1]
-        is_word = ~special.is_continuation[following] & (following != special.sep) & (following != special.cls)
-        pairs = np.unique(before[is_word].astype(np.int64) * vocabulary + following[is_word])
-        counts = np.bincount(pairs // vocabulary, minlength=vocabulary)
-        return cls((pairs % vocabulary).astype(np.int32), np.concatenate([[0], np.cumsum(counts)]))
+        is_inner[tokens.offsets[1:][tokens.lengths > 0] - 1] = False
+        middle = np.flatnonzero(is_inner)
+        pieces = special.is_continuation
+        middle = middle[~pieces[tokens.ids[middle]] & ~pieces[tokens.ids[middle + 1]]]
+        found = tokens.ids[middle - 1].astype(np.int64) * vocabulary + tokens.ids[middle + 1]
+        order = np.argsort(found, kind="stable")
+        places, firsts = np.unique(found[order], return_index=True)
+        return cls(vocabulary, places, np.append(firsts, len(order)), tokens.ids[middle[order]])
 
-    def draw(self, before: np.ndarray, tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """For each token (...) another that follows `before` (...) somewhere; -1 where none was drawn."""
-        first, count = self.offsets[before], self.offsets[before + 1] - self.offsets[before]
-        chosen = first + (rng.random(before.shape) * count).astype(np.int64)
-        drawn = self.words[np.minimum(chosen, len(self.words) - 1)] if len(self.words) else np.full_like(tokens, -1)
-        return np.where((count > 0) & (drawn != tokens), drawn, -1).astype(np.int32)
+    def draw(self, before: np.ndarray, tokens: np.ndarray, after: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """For each token (...) another that stands between its neighbours somewhere; -1 where none was drawn."""
+        place = before.astype(np.int64) * self.vocabulary + after
+        index = np.minimum(np.searchsorted(self.places, place), max(0, len(self.places) - 1))
+        chances = rng.random(place.shape)
+        if not len(self.places):
+            return np.full(place.shape, -1, dtype=np.int32)
+        count = self.offsets[index + 1] - self.offsets[index]
+        drawn = self.words[self.offsets[index] + (chances * count).astype(np.int64)]
+        return np.where((self.places[index] == place) & (drawn != tokens), drawn, -1).astype(np.int32)
 
 
 def mask_tokens(
@@ -103,9 +113,9 @@ def mask_tokens(
         stand_in = np.where(fate < 0.8, stand_in, np.where(fate < 0.9, others, input_ids))
     if rule.replacement == "plausible" and plausible is not None:
         # A piece of a longer word is always hidden: another piece would not make a word.
-        before = np.roll(input_ids, 1, axis=1)
-        is_whole = starts & ~special.is_continuation[np.roll(input_ids, -1, axis=1)]
-        others = plausible.draw(before, input_ids, rng)
-        stand_in = np.where(is_whole & (others >= 0) & (rng.random((rows, columns)) < 0.5), others, stand_in)
+        before, after = np.roll(input_ids, 1, axis=1), np.roll(input_ids, -1, axis=1)
+        others = plausible.draw(before, input_ids, after, rng)
+        others[special.is_continuation[input_ids] | special.is_continuation[after]] = -1
+        stand_in = np.where((others >= 0) & (rng.random((rows, columns)) < 0.5), others, stand_in)
         targets = np.where(allowed, input_ids, targets).astype(np.int64)
     return np.where(hidden, stand_in, input_ids).astype(np.int32), targets

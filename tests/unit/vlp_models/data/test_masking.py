@@ -69,13 +69,19 @@ def _texts(*rows: list[int]) -> TokenStore:
     return TokenStore.encode(map(str, range(len(rows))), lambda number: np.array(rows[int(number)]), pad_id=0)
 
 
-def test_plausible_words_follow_the_same_word_in_some_text() -> None:
-    words = PlausibleWords.of(_texts([2, 10, 11, 3], [2, 10, 12, 20, 3], [2, 13, 3]), SPECIAL)
-    before, shown = np.full(400, 10), np.full(400, 11, dtype=np.int32)
-    drawn = words.draw(before, shown, np.random.default_rng(0))
-    assert set(drawn.tolist()) == {12, -1}  # never the word itself
-    assert (words.draw(np.array([12, 11, 40]), np.array([20, 3, 5]), np.random.default_rng(0)) == -1).all()
-    assert set(words.draw(np.full(400, 2), np.full(400, 7), np.random.default_rng(0)).tolist()) == {10, 13}
+def test_plausible_words_stand_between_the_same_tokens_in_some_text() -> None:
+    words = PlausibleWords.of(_texts([2, 10, 11, 3], [2, 10, 12, 3], [2, 10, 12, 3], [2, 13, 20, 3]), SPECIAL)
+
+    def draw(before: int, token: int, after: int) -> set[int]:
+        places = [np.full(600, value, dtype=np.int32) for value in (before, token, after)]
+        return set(words.draw(*places, np.random.default_rng(0)).tolist())
+
+    assert draw(10, 11, 3) == {12, -1}  # never the word itself
+    assert draw(10, 40, 3) == {11, 12}
+    assert draw(2, 40, 20) == {-1}  # a piece of a longer word
+    assert draw(30, 40, 31) == {-1}  # a place that no text has
+    nothing = PlausibleWords.of(_texts([2, 3]), SPECIAL)
+    assert (nothing.draw(np.array([2]), np.array([5]), np.array([3]), np.random.default_rng(0)) == -1).all()
 
 
 def test_plausible_replacement_predicts_all_words_and_changes_half_of_the_hidden_ones_to_others() -> None:
@@ -88,7 +94,8 @@ def test_plausible_replacement_predicts_all_words_and_changes_half_of_the_hidden
     assert np.array_equal(targets[:, 1:], ids[:, 1:])
     assert (targets[:, 0] == IGNORED).all()
     shown, true = masked[:, 1:], ids[:, 1:]
-    assert (shown == SPECIAL.mask).mean() == pytest.approx(0.22, abs=0.02)  # a tenth of the draws are the word itself
+    # One draw in ten is the word itself; the last token of a row stands between no two.
+    assert (shown == SPECIAL.mask).mean() == pytest.approx(0.22, abs=0.02)
     assert ((shown != true) & (shown != SPECIAL.mask)).mean() == pytest.approx(0.18, abs=0.02)
 
 
