@@ -27,7 +27,7 @@ from PIL import (
 )
 from vlp_spec.errors import InvalidImageError, RequestError, TooLargeError
 
-from vlp_pipeline.image_headers import Container, early_size, exif_orientation, find_container, jpeg_length
+from vlp_pipeline.image_headers import Container, early_size, exif_orientation, find_container, gif_picture, jpeg_length
 from vlp_pipeline.image_modes import to_rgb
 
 # Pillow warns above this many pixels, on its own and for the whole process.
@@ -116,6 +116,8 @@ def open_picture(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> Ima
     container = _check_file(data, limits)
     if container is Container.JPEG:
         data = _check_jpeg(data)
+    if container is Container.GIF:
+        data = _check_gif(data)
     may_warn = container is Container.TIFF or (container is Container.PNG and b"acTL" in data)
     with _quiet() if may_warn else nullcontext():
         try:
@@ -128,8 +130,7 @@ def open_picture(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> Ima
             ) from error
         # Pillow's readers raise whatever the damaged bytes lead them to: OSError, SyntaxError, IndexError...
         except Exception as error:
-            message = f"image: damaged or truncated {container} file; send a complete one"
-            raise InvalidImageError(message, detail=repr(error)) from error
+            raise _damaged(container, repr(error)) from error
 
 
 def _check_file(data: bytes, limits: ImageLimits) -> Container:
@@ -151,6 +152,18 @@ def _check_jpeg(data: bytes) -> bytes:
         data = data[: jpeg_length(data)]
         _check_scans(data.count(_JPEG_SCAN), _MAX_SCANS)
     return data
+
+
+def _check_gif(data: bytes) -> bytes:
+    """The file, without what stands before its first frame and is none of the picture."""
+    picture = gif_picture(data)
+    if picture is None:
+        raise _damaged(Container.GIF, "no frame")
+    return picture
+
+
+def _damaged(container: Container, detail: str) -> InvalidImageError:
+    return InvalidImageError(f"image: damaged or truncated {container} file; send a complete one", detail=detail)
 
 
 def _check_scans(scans: int, most: int) -> None:
