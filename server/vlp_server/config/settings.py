@@ -41,7 +41,7 @@ class HttpConfig:
     Attributes:
         host: address to listen on; 0.0.0.0 opens the server to the network.
         port: port to listen on; 0 takes a free one.
-        body_limit_bytes: largest body of a request.
+        body_limit_bytes: largest body of a request; base64 in JSON makes a picture a third larger.
         body_timeout_s: time for a whole body to arrive.
         header_timeout_s: time for the headers of a request to arrive.
         header_limit_bytes: largest request line and headers together.
@@ -56,7 +56,7 @@ class HttpConfig:
 
     host: str = "127.0.0.1"
     port: int = 8080
-    body_limit_bytes: int = 25 * 1024 * 1024
+    body_limit_bytes: int = 28 * 1024 * 1024
     body_timeout_s: float = 60.0
     header_timeout_s: float = 10.0
     header_limit_bytes: int = 64 * 1024
