@@ -12,6 +12,7 @@ from pathlib import Path
 from vlp_server.config import ModelTarget, ServerConfig
 from vlp_server.config.server import DUMMY_ENGINE
 from vlp_spec.errors import ArtifactError, ConfigError, VlpError
+from vlp_spec.found_deployment import deployment_names, deployment_versions
 from vlp_spec.repository import RepositoryLayout
 from vlp_zoo import zoo_path
 
@@ -45,12 +46,6 @@ class Checkpoint:
 
     source: str
     name: str
-
-
-def deployment_names(repository: Path) -> list[str]:
-    """Names of all deployments of a repository that have a manifest."""
-    folder = RepositoryLayout(repository).deployments_dir
-    return sorted({manifest.parent.name for manifest in folder.glob("*/*.json")})
 
 
 def find_models(config: ServerConfig, export: Export = export_checkpoint, zoo: Path | None = None) -> FoundModels:
@@ -166,9 +161,8 @@ def _kept_source(store: Path, name: str) -> str | None:
 
 
 def _latest_manifest(repository: Path, name: str) -> Path | None:
-    manifests = (RepositoryLayout(repository).deployments_dir / name).glob("*.json")
-    numbered = [path for path in manifests if path.stem.isdigit()]
-    return max(numbered, key=lambda path: int(path.stem), default=None)
+    versions = deployment_versions(repository, name)
+    return RepositoryLayout(repository).manifest(name, versions[-1]) if versions else None
 
 
 def _newest_change(folder: Path) -> float:

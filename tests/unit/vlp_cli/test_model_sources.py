@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from vlp_cli import export_child
-from vlp_cli.model_sources import FoundModels, deployment_names, find_models
+from vlp_cli.model_sources import FoundModels, find_models
 from vlp_server.config import ModelTarget, load_config
 from vlp_server.engines.dummy_deployment import build_dummy_deployment
 from vlp_spec.deployment_json import dump_deployment
@@ -192,11 +192,6 @@ def test_an_export_that_leaves_nothing_is_a_fault(tmp_path: Path) -> None:
     config = load_config({"models.store": str(tmp_path / "store"), "models.serve": "someone/vilt"}, {})
     with pytest.raises(ArtifactError, match="left no deployment 'vilt'"):
         find_models(config, lambda source, name, repository: None, tmp_path / "zoo")
-
-
-def test_half_a_deployment_is_none(tmp_path: Path) -> None:
-    (tmp_path / "deployments" / "half" / "1").mkdir(parents=True)
-    assert deployment_names(tmp_path) == []
 
 
 def test_the_export_extra_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
