@@ -23,9 +23,9 @@ from vlp_export.operators import check_operators
 from vlp_export.options import ExportOptions
 from vlp_export.plans import plan_export
 from vlp_export.progress import Stage
-from vlp_export.session import Runner, onnx_runner
 from vlp_models.checkpoints import load_checkpoint, save_checkpoint
 from vlp_models.data.tokenizer_building import build_tokenizer
+from vlp_models.evaluation.onnx_runner import Runner, onnx_runner
 from vlp_models.families.vilt import ViltModel
 from vlp_models.families.vilt_config import ViltConfig
 from vlp_server.core.deployments import verify_files

@@ -85,24 +85,14 @@ def open_deployment(repository: Path, reference: str) -> AnsweringModel:
     if Task.VQA not in deployment.tasks:
         raise TaskNotSupportedError(f"deployment {name} does not answer questions")
     graph = deployment.graph("fusion")
-    forward = _onnx_forward(found.layout.graph_file(graph, "model.onnx"))
+    forward = _open_graph(found.layout.graph_file(graph, "model.onnx"))
     pipeline = build_pipeline(deployment, found.assets_dir)
     return AnsweringModel(name, pipeline, forward, int(deployment.image.get("shorter_edge", 1)))
 
 
-def _onnx_forward(path: Path) -> Forward:
+def _open_graph(path: Path) -> Forward:
     try:
-        import onnxruntime
+        from vlp_models.evaluation.onnx_runner import onnx_runner
     except ModuleNotFoundError as error:
         raise ArtifactError("onnxruntime is not installed; install vlpserve[cpu] to evaluate a deployment") from error
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    # onnxruntime has no common base of its errors.
-    except Exception as error:
-        raise ArtifactError(f"graph {path}: onnxruntime cannot load it ({error!s:.200})") from error
-    names = [output.name for output in session.get_outputs()]
-
-    def forward(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
-
-    return forward
+    return onnx_runner(path)
