@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("export_full_size.py", "serve_vilt.py")
+SCRIPTS = ("agreement.py", "export_full_size.py", "serve_vilt.py")
 
 
 def main() -> None:

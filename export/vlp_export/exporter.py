@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 from vlp_models.checkpoints import LoadedCheckpoint, load_checkpoint
+from vlp_models.evaluation.onnx_runner import Runner, onnx_runner
 from vlp_pipeline.registry import build_pipeline
 from vlp_spec.deployment import Deployment, GraphRef, OutputProof, Proof, check_name
 from vlp_spec.repository import CANARY_ASSET
@@ -28,7 +29,6 @@ from vlp_export.progress import Progress, Stage, no_progress
 from vlp_export.proof import TOLERANCES, Findings, GraphCase, check_proof, choose_canary, prove
 from vlp_export.publish import StagedDeployment, StagedGraph, publish
 from vlp_export.samples import RawSample, dataset_samples, made_up_samples
-from vlp_export.session import Runner, onnx_runner
 from vlp_export.staging import staging_folder
 from vlp_export.tensorrt_engine import EngineSettings, build_engine, load_tensorrt
 from vlp_export.tensorrt_profile import profile_shapes

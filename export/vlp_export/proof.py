@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from vlp_models.evaluation.onnx_runner import Runner
 from vlp_spec.deployment import OutputProof, Proof
 from vlp_spec.errors import ProofError
 
 from vlp_export.plan import AnswerRule, Arrays
-from vlp_export.session import Runner
 
 Feeds = Mapping[str, np.ndarray]
 _CANARY_FACTOR = 3.0

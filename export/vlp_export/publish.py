@@ -83,7 +83,7 @@ def publish(root: Path, staged: StagedDeployment, version: int | None = None) ->
             _move_into_place(layout, staged, number, deployment)
         except BaseException:
             # Under the lock: later, another export may have put its version beside what is taken back here.
-            take_back(staged.staging)
+            take_back(root, staged.staging)
             raise
     return deployment
 
@@ -94,7 +94,7 @@ def _move_into_place(layout: RepositoryLayout, staged: StagedDeployment, number:
     moves.append((staged.assets, layout.assets(staged.name, number)))
     draft = staged.staging / manifest.name
     _write_synced(draft, dump_deployment(deployment))
-    write_journal(staged.staging, manifest, [target for _, target in moves])
+    write_journal(layout.root, staged.staging, manifest, [target for _, target in moves])
     for source, target in moves:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(source, target)

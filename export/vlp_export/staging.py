@@ -9,15 +9,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vlp_spec.deployment import check_name
+from vlp_spec.errors import ArtifactError
+
 STAGING_DIR = ".staging"
 _LOCK = "lock"
 _JOURNAL = "journal.json"
+_MANIFEST = re.compile(r"deployments/[^/]+/[1-9][0-9]*\.json")
+_TARGET = re.compile(r"model_repository/[^/]+(/[1-9][0-9]*)?|deployments/[^/]+/[1-9][0-9]*")
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def staging_folder(root: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        roll_back(folder)
+        roll_back(root, folder)
         os.close(lock)
 
 
@@ -49,50 +55,80 @@ def repository_lock(root: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def write_journal(folder: Path, manifest: Path, targets: list[Path]) -> None:
+def write_journal(root: Path, folder: Path, manifest: Path, targets: list[Path]) -> None:
     """Note what a publication is about to move into place, durably, so that a crash can be taken back.
 
+    Paths are noted relative to the repository: a copy of it must not speak of the original.
+
     Args:
+        root: the repository.
         folder: the staging folder.
         manifest: the file whose presence says that the publication was finished.
         targets: folders that belong to nobody else as long as the manifest is absent.
     """
-    path = folder / _JOURNAL
-    text = json.dumps({"manifest": str(manifest.absolute()), "targets": [str(target.absolute()) for target in targets]})
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(text)
+    noted = {
+        "manifest": manifest.relative_to(root).as_posix(),
+        "targets": [target.relative_to(root).as_posix() for target in targets],
+    }
+    with (folder / _JOURNAL).open("w", encoding="utf-8") as stream:
+        stream.write(json.dumps(noted))
         stream.flush()
         os.fsync(stream.fileno())
     sync_folder(folder)
 
 
-def roll_back(folder: Path) -> None:
+def roll_back(root: Path, folder: Path) -> None:
     """Delete a staging folder, and what it had moved into place unless its publication was finished."""
-    take_back(folder)
+    take_back(root, folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def take_back(folder: Path) -> None:
+def take_back(root: Path, folder: Path) -> None:
     """Delete what a staging folder's journal names, unless its publication was finished; then the journal."""
     journal = folder / _JOURNAL
     try:
-        noted = json.loads(journal.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        # No publication had begun, or the journal was torn: nothing is moved before it is whole and on disk.
+        manifest, targets = _read_journal(root, journal.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, ArtifactError):
+        # No publication had begun, or the journal was torn: nothing is moved before it is whole and on disk. One that
+        # names anything else than a publication's own folders was not written here, and is not obeyed.
         return
-    if not Path(noted["manifest"]).exists():
-        for target in noted["targets"]:
+    if not manifest.exists():
+        for target in targets:
             shutil.rmtree(target, ignore_errors=True)
     journal.unlink(missing_ok=True)
+
+
+def _read_journal(root: Path, text: str) -> tuple[Path, list[Path]]:
+    """The manifest and the targets that a journal notes.
+
+    Raises:
+        ValueError, TypeError, KeyError, ArtifactError: it is none, or it names what no publication moves.
+    """
+    noted = json.loads(text)
+    manifest = _checked_path(root, noted["manifest"], _MANIFEST)
+    return manifest, [_checked_path(root, target, _TARGET) for target in noted["targets"]]
+
+
+def _checked_path(root: Path, noted: str, shape: re.Pattern[str]) -> Path:
+    found = shape.fullmatch(noted)
+    if found is None:
+        raise ValueError(f"{noted!r}: not a path of a publication")
+    check_name(noted.split("/")[1])
+    return root / noted
 
 
 def clean_leftovers(root: Path) -> None:
     """Take back the publications of processes that are gone. Call it with the repository lock held."""
     for folder in sorted((root / STAGING_DIR).glob("*")):
-        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        if folder.is_symlink() or not folder.is_dir():
+            continue
+        try:
+            lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError:  # another user's
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            roll_back(folder)
+            roll_back(root, folder)
         except BlockingIOError:
             continue
         finally:

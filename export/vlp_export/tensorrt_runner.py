@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from vlp_models.evaluation.onnx_runner import Runner
 from vlp_spec.errors import ArtifactError
 from vlp_spec.tensors import TensorSpec
 
-from vlp_export.session import Runner
 from vlp_export.tensorrt_engine import load_tensorrt
 
 

@@ -5,11 +5,18 @@ Plain byte reading: nothing is decoded or allocated here, and no input makes the
 
 from __future__ import annotations
 
+import re
 import struct
 from enum import StrEnum
 
 # GIF block codes (GIF89a specification, appendix A)
-_GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
+_GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER, _GIF_CONTROL = 0x21, 0x2C, 0x3B, 0xF9
+_GIF_BLOCK = re.compile(rb"[!,;]")
+_MAX_GIF_BLOCKS = 200_000
+# JPEG markers that begin a segment, or end the file; within coded pixels FF is always followed by 0 or a restart.
+_JPEG_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
+_JPEG_START, _JPEG_END = 0xD8, 0xD9
+_MAX_JPEG_SEGMENTS = 4096
 _EXIF_ORIENTATION = 0x0112
 _EXIF_INTEGERS = {1: "B", 3: "H", 4: "I"}
 
@@ -63,18 +70,60 @@ def early_size(container: Container, data: bytes) -> tuple[int, int] | None:
 def _gif_size(data: bytes) -> tuple[int, int]:
     """The canvas: the logical screen, or the first frame where that one reaches beyond the screen."""
     width, height = struct.unpack_from("<HH", data, 6)
+    if (found := _find_gif_frame(data)) is None:
+        return width, height
+    left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, found[0] + 1)
+    return max(width, left + frame_width), max(height, top + frame_height)
+
+
+def gif_picture(data: bytes) -> bytes | None:
+    """A GIF without what stands before its first frame, save the colours and the block that says how to draw it.
+
+    Decoders disagree on what is no block of any version of the format, and on extensions without content; with neither
+    in it, the frame whose size was checked is the one that is decoded. As the first version of the format says, bytes
+    between blocks are passed over.
+
+    Returns:
+        None where there is no frame before the end, or within a sane number of blocks.
+    """
+    try:
+        found = _find_gif_frame(data)
+    except IndexError:
+        return None
+    if found is None:
+        return None
+    frame, control = found
+    return data[: _gif_blocks_start(data)] + control + data[frame:]
+
+
+def _gif_blocks_start(data: bytes) -> int:
     flags = data[10]
-    place = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
-    while place < len(data) and data[place] != _GIF_TRAILER:
+    return 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+
+
+def _find_gif_frame(data: bytes) -> tuple[int, bytes] | None:
+    """Where the first frame begins, and the last graphic control block before it.
+
+    Raises:
+        IndexError: the file ends within a block.
+    """
+    place, control, blocks = _gif_blocks_start(data), b"", 0
+    while blocks < _MAX_GIF_BLOCKS:
+        found = _GIF_BLOCK.search(data, place)
+        if found is None or data[found.start()] == _GIF_TRAILER:
+            return None
+        place = found.start()
         if data[place] == _GIF_IMAGE:
-            left, top, frame_width, frame_height = struct.unpack_from("<HHHH", data, place + 1)
-            return max(width, left + frame_width), max(height, top + frame_height)
-        if data[place] == _GIF_EXTENSION:
-            place += 2
-            while data[place]:
-                place += data[place] + 1
+            return place, control
+        if data[place + 1] == _GIF_CONTROL and data[place + 2] >= 4:
+            control = bytes((_GIF_EXTENSION, _GIF_CONTROL, 4)) + data[place + 3 : place + 7] + b"\0"
+        place += 2
+        while data[place] and blocks < _MAX_GIF_BLOCKS:
+            place += data[place] + 1
+            blocks += 1
         place += 1
-    return width, height
+        blocks += 1
+    return None
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -89,6 +138,25 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
     return None
+
+
+def jpeg_length(data: bytes) -> int:
+    """Bytes of a JPEG's first picture, from its start to its end marker: a phone may append a film.
+
+    Returns:
+        `len(data)` where no end is found within a sane number of segments.
+    """
+    place = 2
+    for _ in range(_MAX_JPEG_SEGMENTS):
+        found = _JPEG_SEGMENT.search(data, place)
+        if found is None:
+            break
+        place, code = found.end(), data[found.end() - 1]
+        if code == _JPEG_END:
+            return place
+        if code != _JPEG_START:
+            place += int.from_bytes(data[place : place + 2], "big")
+    return len(data)
 
 
 def exif_orientation(exif: bytes) -> int:

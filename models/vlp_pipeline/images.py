@@ -27,11 +27,16 @@ from PIL import (
 )
 from vlp_spec.errors import InvalidImageError, RequestError, TooLargeError
 
-from vlp_pipeline.image_headers import Container, early_size, exif_orientation, find_container
+from vlp_pipeline.image_headers import Container, early_size, exif_orientation, find_container, gif_picture, jpeg_length
 from vlp_pipeline.image_modes import to_rgb
 
 # Pillow warns above this many pixels, on its own and for the whole process.
-_PILLOW_WARNS_PIXELS = 89_478_485
+MAX_PIXELS = 89_478_485  # where Pillow starts to warn
+# Every scan of a JPEG goes over the whole picture, however few its bytes are; the usual progressive file has 10.
+_MAX_SCANS = 64
+_JPEG_SCAN = b"\xff\xda"
+_TIFF_COMPRESSION, _TIFF_OLD_JPEG, _TIFF_JPEG = 259, 6, 7
+_TIFF_STRIPS, _TIFF_TILES = (273, 279), (324, 325)
 _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 322, 323
 # Pillow decodes run-length BMP pixel run by pixel run in Python: about 1 s for this many bytes.
 _MAX_RLE_BMP_BYTES = 1 << 20
@@ -62,8 +67,8 @@ class ImageLimits:
     max_side: int = 16_384
 
     def __post_init__(self) -> None:
-        if min(self.max_bytes, self.max_pixels, self.max_side) < 1 or self.max_pixels > _PILLOW_WARNS_PIXELS:
-            raise ValueError(f"image limits: expected 1 or more, and at most {_PILLOW_WARNS_PIXELS} pixels; got {self}")
+        if min(self.max_bytes, self.max_pixels, self.max_side) < 1 or self.max_pixels > MAX_PIXELS:
+            raise ValueError(f"image limits: expected 1 or more, and at most {MAX_PIXELS} pixels; got {self}")
 
 
 DEFAULT_IMAGE_LIMITS = ImageLimits()
@@ -109,6 +114,10 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> np.
 def open_picture(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> Image.Image:
     """As `decode_image`, but as a loaded Pillow picture of mode RGB: saves a copy where it is resized next."""
     container = _check_file(data, limits)
+    if container is Container.JPEG:
+        data = _check_jpeg(data)
+    if container is Container.GIF:
+        data = _check_gif(data)
     may_warn = container is Container.TIFF or (container is Container.PNG and b"acTL" in data)
     with _quiet() if may_warn else nullcontext():
         try:
@@ -121,8 +130,7 @@ def open_picture(data: bytes, limits: ImageLimits = DEFAULT_IMAGE_LIMITS) -> Ima
             ) from error
         # Pillow's readers raise whatever the damaged bytes lead them to: OSError, SyntaxError, IndexError...
         except Exception as error:
-            message = f"image: damaged or truncated {container} file; send a complete one"
-            raise InvalidImageError(message, detail=repr(error)) from error
+            raise _damaged(container, repr(error)) from error
 
 
 def _check_file(data: bytes, limits: ImageLimits) -> Container:
@@ -136,6 +144,31 @@ def _check_file(data: bytes, limits: ImageLimits) -> Container:
     if size := early_size(container, data):
         _check_size(size, limits)
     return container
+
+
+def _check_jpeg(data: bytes) -> bytes:
+    """The file, without what follows its picture where only that makes it look like one of many scans."""
+    if data.count(_JPEG_SCAN) > _MAX_SCANS:
+        data = data[: jpeg_length(data)]
+        _check_scans(data.count(_JPEG_SCAN), _MAX_SCANS)
+    return data
+
+
+def _check_gif(data: bytes) -> bytes:
+    """The file, without what stands before its first frame and is none of the picture."""
+    picture = gif_picture(data)
+    if picture is None:
+        raise _damaged(Container.GIF, "no frame")
+    return picture
+
+
+def _damaged(container: Container, detail: str) -> InvalidImageError:
+    return InvalidImageError(f"image: damaged or truncated {container} file; send a complete one", detail=detail)
+
+
+def _check_scans(scans: int, most: int) -> None:
+    if scans > most:
+        raise TooLargeError(f"image: JPEG of {scans} scans, at most {most} are decoded; save it with fewer")
 
 
 def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
@@ -154,6 +187,7 @@ def _decode(data: bytes, container: Container, limits: ImageLimits) -> Image.Ima
         _check_size(picture.size, limits)
         if container is Container.TIFF:
             _check_tiles(picture, limits)
+            _check_tiff_scans(picture, data)
         if container is Container.BMP and len(data) > _MAX_RLE_BMP_BYTES and picture.tile[0].codec_name == "bmp_rle":
             raise TooLargeError(f"image: a run-length coded BMP of over {_MAX_RLE_BMP_BYTES} bytes; send it as PNG")
         picture.load()
@@ -170,6 +204,21 @@ def _check_tiles(picture: ImageFile.ImageFile, limits: ImageLimits) -> None:
     tile = tags.get(_TIFF_TILE_WIDTH), tags.get(_TIFF_TILE_LENGTH)
     if all(isinstance(side, int) for side in tile):
         _check_size(tile, limits)
+
+
+def _check_tiff_scans(picture: ImageFile.ImageFile, data: bytes) -> None:
+    """A TIFF may hold a JPEG in each of its strips or tiles; of other compressions any bytes are to be expected."""
+    tags = picture.tag_v2  # type: ignore[attr-defined]
+    compression = tags.get(_TIFF_COMPRESSION)
+    if compression == _TIFF_OLD_JPEG:
+        _check_scans(data.count(_JPEG_SCAN), _MAX_SCANS)
+    if compression != _TIFF_JPEG:
+        return
+    starts, sizes = (tags[tag] for tag in (_TIFF_TILES if _TIFF_TILES[0] in tags else _TIFF_STRIPS))
+    if sum(sizes) > len(data):
+        raise InvalidImageError("image: a TIFF whose parts overlap, or reach beyond its end; save it anew")
+    blocks = [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    _check_scans(sum(data.count(_JPEG_SCAN, *block) for block in blocks), _MAX_SCANS + len(blocks))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from enum import StrEnum
@@ -42,9 +43,20 @@ def parse_deployment(text: str) -> Deployment:
         check_name(asset)
     if deployment.version < 1:
         raise ArtifactError(f"deployment.version: got {deployment.version}, expected 1 or more")
+    _check_bounds(deployment)
     if deployment.precision not in PRECISIONS:
         raise ArtifactError(f"deployment.precision: {deployment.precision!r} is none of {', '.join(PRECISIONS)}")
     return deployment
+
+
+def _check_bounds(deployment: Deployment) -> None:
+    """An infinite tolerance would let any graph pass; requests would wait for ever for an axis that holds nothing."""
+    if not 0 <= deployment.canary_tolerance < math.inf:
+        raise ArtifactError(f"deployment.canary_tolerance: got {deployment.canary_tolerance}, expected a finite bound")
+    for axis, limit in deployment.axes.items():
+        if not 1 <= limit.min <= limit.opt <= limit.max:
+            sizes = f"min {limit.min}, opt {limit.opt}, max {limit.max}"
+            raise ArtifactError(f"deployment.axes.{axis}: got {sizes}, expected 1 <= min <= opt <= max")
 
 
 def _read(kind: Any, value: Any, place: str) -> Any:

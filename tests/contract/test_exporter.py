@@ -23,15 +23,16 @@ from vlp_export.operators import check_operators
 from vlp_export.options import ExportOptions
 from vlp_export.plans import plan_export
 from vlp_export.progress import Stage
-from vlp_export.session import Runner, onnx_runner
 from vlp_models.checkpoints import load_checkpoint, save_checkpoint
 from vlp_models.data.tokenizer_building import build_tokenizer
+from vlp_models.evaluation.onnx_runner import Runner, onnx_runner
 from vlp_models.families.vilt import ViltModel
 from vlp_models.families.vilt_config import ViltConfig
-from vlp_server.core.deployments import find_deployment, verify_files
+from vlp_server.core.deployments import verify_files
 from vlp_spec.deployment import Deployment
 from vlp_spec.deployment_json import parse_deployment
 from vlp_spec.errors import ArtifactError, ProofError
+from vlp_spec.found_deployment import find_deployment
 from vlp_spec.repository import CANARY_ASSET, RepositoryLayout
 from vlp_spec.tasks import Task
 

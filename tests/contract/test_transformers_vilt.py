@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor
 from transformers import (
     PreTrainedModel,
-    ViltConfig,
     ViltForImageAndTextRetrieval,
     ViltForImagesAndTextClassification,
     ViltForMaskedLM,
@@ -23,6 +23,9 @@ from transformers.utils import logging as transformers_logging
 from vlp_models.checkpoints import LoadedCheckpoint, load_checkpoint
 from vlp_models.layers.patchify import patchify
 from vlp_spec.errors import ArtifactError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # tests are imported one by one, not as packages
+from transformers_models import build_vilt, save_vilt
 
 ATOL = 1e-4
 TINY = {
@@ -56,27 +59,10 @@ def publish(tmp_path: Path) -> Publish:
     """Write a transformers model with save_pretrained and open the directory with our reader."""
 
     def write_and_read(model: PreTrainedModel) -> LoadedCheckpoint:
-        model.save_pretrained(tmp_path / "published")
-        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(20))]
-        (tmp_path / "published" / "vocab.txt").write_text("\n".join(words))
+        save_vilt(model, tmp_path / "published")
         return load_checkpoint(tmp_path / "published")
 
     return write_and_read
-
-
-def _build(kind: type[PreTrainedModel], **settings: Any) -> PreTrainedModel:
-    torch.manual_seed(0)
-    model = kind(ViltConfig(**settings)).eval()
-    # transformers starts positions at 0, norms at 1 and the rest small: outputs so flat that mistakes would hide.
-    std = 1 / model.config.hidden_size**0.5
-    for name, parameter in model.named_parameters():
-        if "position_embeddings" in name or "cls_token" in name:
-            torch.nn.init.normal_(parameter, std=0.5)
-        elif "layernorm" in name.lower():
-            torch.nn.init.normal_(parameter, mean=0.5, std=0.2)
-        elif parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=std)
-    return model
 
 
 class _Batch:
@@ -129,7 +115,9 @@ def _assert_close(got: Tensor, expected: Tensor) -> None:
 @torch.no_grad()
 def test_question_answering_at_full_size(publish: Publish) -> None:
     answers = {number: f"answer {number}" for number in range(3129)}
-    theirs = _build(ViltForQuestionAnswering, id2label=answers, label2id={name: key for key, name in answers.items()})
+    theirs = build_vilt(
+        ViltForQuestionAnswering, id2label=answers, label2id={name: key for key, name in answers.items()}
+    )
     ours = publish(theirs)
     batch = _Batch([(12, 8), (7, 12)], 32, 9, 30522)
 
@@ -144,14 +132,14 @@ def test_question_answering_at_full_size(publish: Publish) -> None:
 @pytest.mark.parametrize("eps", [1e-12, 1e-3])
 @torch.no_grad()
 def test_question_answering_keeps_the_sources_eps(publish: Publish, eps: float) -> None:
-    theirs = _build(ViltForQuestionAnswering, **TINY, layer_norm_eps=eps, num_labels=5)
+    theirs = build_vilt(ViltForQuestionAnswering, **TINY, layer_norm_eps=eps, num_labels=5)
     batch = _Batch(TINY_GRIDS, 4, 8, 30)
     _assert_close(publish(theirs).model.vqa_logits(*batch.ours), theirs(**batch.theirs).logits)
 
 
 @torch.no_grad()
 def test_reasoning_over_two_pictures(publish: Publish) -> None:
-    theirs = _build(ViltForImagesAndTextClassification, **TINY, num_images=2, num_labels=2)
+    theirs = build_vilt(ViltForImagesAndTextClassification, **TINY, num_images=2, num_labels=2)
     left, right = _Batch(TINY_GRIDS, 4, 8, 30), _Batch(TINY_GRIDS[::-1], 4, 8, 30)
     both = {name: torch.stack([left.theirs[name], right.theirs[name]], 1) for name in ("pixel_values", "pixel_mask")}
 
@@ -164,14 +152,14 @@ def test_reasoning_over_two_pictures(publish: Publish) -> None:
 
 @torch.no_grad()
 def test_retrieval(publish: Publish) -> None:
-    theirs = _build(ViltForImageAndTextRetrieval, **TINY)
+    theirs = build_vilt(ViltForImageAndTextRetrieval, **TINY)
     batch = _Batch(TINY_GRIDS, 4, 8, 30)
     _assert_close(publish(theirs).model.rank_scores(*batch.ours), theirs(**batch.theirs).logits[:, 0])
 
 
 @torch.no_grad()
 def test_masked_words_with_the_tied_decoder(publish: Publish) -> None:
-    theirs = _build(ViltForMaskedLM, **TINY)
+    theirs = build_vilt(ViltForMaskedLM, **TINY)
     torch.nn.init.normal_(theirs.mlm_score.decoder.bias)
     batch = _Batch(TINY_GRIDS, 4, 8, 30)
     ours = publish(theirs).model
@@ -193,7 +181,7 @@ def test_masked_words_with_the_tied_decoder(publish: Publish) -> None:
 def test_settings_that_cannot_be_followed_are_refused(
     tmp_path: Path, publish: Publish, changes: dict[str, Any], words: str
 ) -> None:
-    publish(_build(ViltForQuestionAnswering, **TINY))
+    publish(build_vilt(ViltForQuestionAnswering, **TINY))
     path = tmp_path / "published" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(ArtifactError, match=words):
@@ -202,7 +190,7 @@ def test_settings_that_cannot_be_followed_are_refused(
 
 @pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
 def test_image_settings_are_read_from_either_file(tmp_path: Path, publish: Publish, file: str) -> None:
-    publish(_build(ViltForQuestionAnswering, **TINY))
+    publish(build_vilt(ViltForQuestionAnswering, **TINY))
     settings: dict[str, Any] = {"size": {"shortest_edge": 40}, "size_divisor": 8, "resample": 3, "do_normalize": True}
     path = tmp_path / "published" / file
     path.write_text(json.dumps(settings if file.startswith("pre") else {"image_processor": settings}))

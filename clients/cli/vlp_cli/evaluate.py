@@ -43,7 +43,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     predictions: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure SOURCE, a checkpoint or (with --repository) a deployment's name or name@version, on a data set's split.
+    """Measure SOURCE on a data set's split: a checkpoint or, with --repository, a deployment's name, name@version or
+    name@alias.
 
     Scores are mean soft scores of the predicted answers. The baseline always gives the most frequent answer of the
     question's type.

@@ -35,7 +35,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "ask": LazyCommand("vlp_cli.ask:ask", "Ask a running server questions about a picture."),
     "config": LazyCommand("vlp_cli.config:config", "Look at the configuration."),
     "evaluate": LazyCommand("vlp_cli.evaluate:evaluate", "Measure a checkpoint or deployment on a data set.", "train"),
-    "export": LazyCommand("vlp_cli.export:export", "Turn a checkpoint into a proved deployment.", "export"),
+    "export": LazyCommand("vlp_cli.export:export", "Turn a checkpoint into a proved deployment.", "cpu,export"),
     "generate": LazyCommand("vlp_cli.generate:generate", "Write the documents made from the code.", hidden=True),
     "models": LazyCommand("vlp_cli.models:models", "List the models that can be served here, or that a server serves."),
     "scenes": LazyCommand("vlp_cli.scenes:scenes", "Write the built-in data set of scenes.", "train"),
@@ -77,10 +77,18 @@ class LazyGroup(click.Group):
         """Run a command; faults that were raised on purpose become one message and the exit code."""
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise _missing_module(ctx.invoked_subcommand or "", error) from error
         except StartupError as error:
             raise CommandFailure(error.message) from error
         except VlpError as error:
             raise RequestFailure(error.message) from error
+
+
+def _missing_module(name: str, error: ModuleNotFoundError) -> CommandFailure:
+    entry = COMMANDS.get(name)
+    hint = f"; pip install 'vlpserve[{entry.extra}]'" if entry is not None and entry.extra else ""
+    return CommandFailure(f"vlpserve {name}: the module {error.name!r} is not installed{hint}")
 
 
 def load_command(name: str, entry: LazyCommand) -> click.Command:
@@ -93,8 +101,7 @@ def load_command(name: str, entry: LazyCommand) -> click.Command:
     try:
         command = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        hint = f"; pip install 'vlpserve[{entry.extra}]'" if entry.extra else ""
-        raise CommandFailure(f"vlpserve {name}: the module {error.name!r} is not installed{hint}") from error
+        raise _missing_module(name, error) from error
     if not isinstance(command, click.Command):
         raise TypeError(entry.target)
     return command

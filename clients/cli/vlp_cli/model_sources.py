@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pathlib import Path
 from vlp_server.config import ModelTarget, ServerConfig
 from vlp_server.config.server import DUMMY_ENGINE
 from vlp_server.engines.dummy_deployment import DUMMY_NAMES
-from vlp_spec.errors import ArtifactError, ConfigError
+from vlp_spec.errors import ArtifactError, ConfigError, VlpError
+from vlp_spec.found_deployment import deployment_names, deployment_versions
 from vlp_spec.repository import RepositoryLayout
 from vlp_zoo import zoo_path
 
@@ -45,12 +47,6 @@ class Checkpoint:
 
     source: str
     name: str
-
-
-def deployment_names(repository: Path) -> list[str]:
-    """Names of all deployments of a repository that have a manifest."""
-    folder = RepositoryLayout(repository).deployments_dir
-    return sorted({manifest.parent.name for manifest in folder.glob("*/*.json")})
 
 
 def find_models(config: ServerConfig, export: Export = export_checkpoint, zoo: Path | None = None) -> FoundModels:
@@ -113,8 +109,7 @@ def _as_target(source: ModelTarget | Checkpoint, store: Path, export: Export) ->
     if isinstance(source, ModelTarget):
         return source
     manifest = _latest_manifest(store, source.name)
-    kept = _kept_source(store, source.name)
-    if manifest is not None and kept != source.source:
+    if manifest is not None and (kept := _kept_source(store, source.name)) != source.source:
         origin = repr(kept) if kept is not None else "exported by hand"
         raise ConfigError(
             [
@@ -124,13 +119,31 @@ def _as_target(source: ModelTarget | Checkpoint, store: Path, export: Export) ->
             ]
         )
     if manifest is None or _newest_change(Path(source.source)) > manifest.stat().st_mtime:
+        _export_and_note(source, store, export)
+    return ModelTarget(source.name, store)
+
+
+def _export_and_note(source: Checkpoint, store: Path, export: Export) -> None:
+    """The note comes first: whenever this process is killed, a deployment that is there is known for what it is. A note
+    without a deployment says nothing.
+    """
+    _note_source(store, source)
+    try:
         export(source.source, source.name, store)
         if _latest_manifest(store, source.name) is None:
             raise ArtifactError(f"exporting {source.source!r} left no deployment {source.name!r} in {store}")
-        note = _source_note(store, source.name)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps({"source": source.source}) + "\n", encoding="utf-8")
-    return ModelTarget(source.name, store)
+    except VlpError:
+        if _latest_manifest(store, source.name) is None:  # one that is put there by hand must not be taken for this
+            _source_note(store, source.name).unlink(missing_ok=True)
+        raise
+
+
+def _note_source(store: Path, source: Checkpoint) -> None:
+    note = _source_note(store, source.name)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    partial = note.with_name(f".{note.name}.{os.getpid()}")
+    partial.write_text(json.dumps({"source": source.source}) + "\n", encoding="utf-8")
+    partial.replace(note)
 
 
 def _source_note(store: Path, name: str) -> Path:
@@ -149,9 +162,8 @@ def _kept_source(store: Path, name: str) -> str | None:
 
 
 def _latest_manifest(repository: Path, name: str) -> Path | None:
-    manifests = (RepositoryLayout(repository).deployments_dir / name).glob("*.json")
-    numbered = [path for path in manifests if path.stem.isdigit()]
-    return max(numbered, key=lambda path: int(path.stem), default=None)
+    versions = deployment_versions(repository, name)
+    return RepositoryLayout(repository).manifest(name, versions[-1]) if versions else None
 
 
 def _newest_change(folder: Path) -> float:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 from vlp_server.config import resolve_config
-from vlp_spec.deployment_json import parse_deployment
-from vlp_spec.repository import RepositoryLayout
+from vlp_spec.found_deployment import deployment_names, deployment_versions, find_deployment
 from vlp_zoo import zoo_path
 
 from vlp_cli.main import RequestFailure
@@ -39,12 +38,16 @@ def _available(repository: Path | None) -> list[tuple[str, ...]]:
     for folder in (config.models.repository, zoo_path() / "repository", config.models.store):
         if folder is None:
             continue
-        for manifest in sorted(RepositoryLayout(folder).deployments_dir.glob("*/*.json")):
-            deployment = parse_deployment(manifest.read_text(encoding="utf-8"))
-            name = f"{deployment.name}@{deployment.version}"
+        for reference in _references(folder):
+            deployment = find_deployment(folder, reference).deployment
             tasks = ",".join(deployment.tasks)
-            rows.append((name, deployment.family, tasks, deployment.precision, "on disk", str(folder)))
+            rows.append((reference, deployment.family, tasks, deployment.precision, "on disk", str(folder)))
     return rows
+
+
+def _references(repository: Path) -> list[str]:
+    names = deployment_names(repository)
+    return [f"{name}@{version}" for name in names for version in deployment_versions(repository, name)]
 
 
 def _served(url: str) -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--train", type=click.IntRange(min=0), default=30_000, show_default=True, help="Training pictures.")
+@click.option("--train", type=click.IntRange(min=0), default=40_000, show_default=True, help="Training pictures.")
 @click.option("--val", type=click.IntRange(min=0), default=1000, show_default=True, help="Validation pictures.")
 @click.option("--test", type=click.IntRange(min=0), default=2000, show_default=True, help="Test pictures.")
 @click.option("--seed", type=int, default=0, show_default=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from vlp_pipeline import vqa
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.data.records import PictureRecord
@@ -24,20 +24,15 @@ def build_labels(records: Iterable[PictureRecord], min_count: int = 1) -> tuple[
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read a JSON list of answers.
+    """Read a list of answers in the form that is served, and refuse one that names an answer twice.
 
     Raises:
-        ArtifactError: the file is missing or is not a list of distinct texts.
+        ArtifactError: the file is missing or is not a JSON list of distinct texts.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"labels {path}: {error}") from error
-    if not isinstance(raw, list) or not raw or not all(isinstance(item, str) for item in raw):
-        raise ArtifactError(f"labels {path}: expected a JSON list of answers, index = logit")
-    if len(set(raw)) != len(raw):
+    labels = vqa.read_labels(path)
+    if len(set(labels)) != len(labels):
         raise ArtifactError(f"labels {path}: an answer stands in the list twice")
-    return tuple(raw)
+    return labels
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,12 @@ from vlp_models.data.streams import Arrays, BatchShape
 from vlp_models.data.tokens import SpecialTokens
 
 
+def place_words(box: Sequence[float]) -> tuple[str, str]:
+    """The thirds of the picture, from top and from left, in which a box (x0, y0, x1, y1; shares) has its middle."""
+    row, column = (min(2, int(1.5 * (box[start] + box[start + 2]))) for start in (1, 0))
+    return ("top", "middle", "bottom")[row], ("left", "center", "right")[column]
+
+
 @dataclass(frozen=True)
 class RegionStore:
     """Regions of a split: the patch in the middle of each, and its words.

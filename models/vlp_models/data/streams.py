@@ -14,7 +14,7 @@ import numpy as np
 
 from vlp_models.data.epochs import EpochPlan, pick_per_picture
 from vlp_models.data.labels import TargetStore
-from vlp_models.data.masking import IGNORED, MaskingRule, mask_tokens
+from vlp_models.data.masking import IGNORED, MaskingRule, PlausibleWords, mask_tokens
 from vlp_models.data.matching import FalseText, FalseTexts, label_words, with_false_texts
 from vlp_models.data.negatives import draw_false_pictures
 from vlp_models.data.pictures import PictureStore
@@ -162,7 +162,7 @@ class CaptionStream:
         false_texts: makes them; needed for `wanted.false_texts`.
 
     Batches, for masked language modelling: mlm_ids and mlm_targets (B, T), mlm_scale () float32, the factor that
-    turns this process's summed loss into its share of the mean over all processes' hidden words. For matching:
+    turns this process's summed loss into its share of the mean over all processes' predicted words. For matching:
     itm_labels (B,), itm_patches, itm_grid, itm_ids, itm_mask, and itm_words (B, T) int64 (see `label_words`). Always:
     input_ids and text_mask.
     """
@@ -184,6 +184,8 @@ class CaptionStream:
         self._special, self._wanted, self._shape = special, wanted, shape
         self._false_texts = false_texts
         self._plan = plan_texts(tokens, np.arange(len(tokens)), picture_of, shape, key=2)
+        wants_words = wanted.masking is not None and wanted.masking.replacement == "plausible"
+        self._plausible = PlausibleWords.of(tokens, special) if wants_words else None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -198,7 +200,9 @@ class CaptionStream:
         arrays: Arrays = {"input_ids": input_ids[rows], "text_mask": text_mask[rows]}
         rng = np.random.default_rng((self._shape.seed, 3, number))
         if self._wanted.masking is not None:
-            masked, targets = mask_tokens(input_ids, text_mask, self._special, self._wanted.masking, rng)
+            masked, targets = mask_tokens(
+                input_ids, text_mask, self._special, self._wanted.masking, rng, self._plausible
+            )
             hidden = max(1, int((targets != IGNORED).sum()))
             arrays["mlm_ids"], arrays["mlm_targets"] = masked[rows], targets[rows]
             arrays["mlm_scale"] = np.array(self._shape.processes / hidden, dtype=np.float32)

@@ -13,9 +13,8 @@ from typing import cast
 import numpy as np
 from vlp_pipeline.pipeline import VqaPipeline
 from vlp_pipeline.registry import build_pipeline
-from vlp_spec.deployment_json import parse_deployment
 from vlp_spec.errors import ArtifactError, TaskNotSupportedError
-from vlp_spec.repository import RepositoryLayout
+from vlp_spec.found_deployment import find_deployment
 from vlp_spec.tasks import Task
 
 Forward = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
@@ -75,50 +74,26 @@ def open_deployment(repository: Path, reference: str) -> AnsweringModel:
 
     Args:
         repository: folder with deployments/ and model_repository/.
-        reference: "name" (its highest version) or "name@version".
+        reference: "name" (its highest version), "name@version" or "name@alias".
 
     Raises:
         ArtifactError: there is none, it is damaged, or onnxruntime is not installed.
         TaskNotSupportedError: it does not answer questions.
     """
-    name, at, version = reference.partition("@")
-    if at and not (version.isascii() and version.isdigit()):
-        raise ArtifactError(f"deployment {reference!r}: got version {version!r}, expected a number, such as {name}@1")
-    layout = RepositoryLayout(repository)
-    number = int(version) if at else _latest_version(layout, name)
-    try:
-        deployment = parse_deployment(layout.manifest(name, number).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtifactError(f"deployment {name}@{number}: {layout.manifest(name, number)}: {error.strerror}") from error
+    found = find_deployment(repository, reference)
+    deployment = found.deployment
+    name = f"{deployment.name}@{deployment.version}"
     if Task.VQA not in deployment.tasks:
-        raise TaskNotSupportedError(f"deployment {name}@{number} does not answer questions")
+        raise TaskNotSupportedError(f"deployment {name} does not answer questions")
     graph = deployment.graph("fusion")
-    forward = _onnx_forward(layout.graph_file(graph, "model.onnx"))
-    pipeline = cast(VqaPipeline, build_pipeline(deployment, layout.assets(name, number)))
-    return AnsweringModel(f"{name}@{number}", pipeline, forward, int(deployment.image.get("shorter_edge", 1)))
+    forward = _open_graph(found.layout.graph_file(graph, "model.onnx"))
+    pipeline = cast(VqaPipeline, build_pipeline(deployment, found.assets_dir))
+    return AnsweringModel(name, pipeline, forward, int(deployment.image.get("shorter_edge", 1)))
 
 
-def _latest_version(layout: RepositoryLayout, name: str) -> int:
-    versions = [int(path.stem) for path in layout.manifest(name, 1).parent.glob("*.json") if path.stem.isdigit()]
-    if not versions:
-        known = sorted({path.parent.name for path in layout.deployments_dir.glob("*/*.json")})
-        raise ArtifactError(f"{layout.root}: no deployment {name!r}; there are: {', '.join(known) or 'none'}")
-    return max(versions)
-
-
-def _onnx_forward(path: Path) -> Forward:
+def _open_graph(path: Path) -> Forward:
     try:
-        import onnxruntime
+        from vlp_models.evaluation.onnx_runner import onnx_runner
     except ModuleNotFoundError as error:
         raise ArtifactError("onnxruntime is not installed; install vlpserve[cpu] to evaluate a deployment") from error
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    # onnxruntime has no common base of its errors.
-    except Exception as error:
-        raise ArtifactError(f"graph {path}: onnxruntime cannot load it ({error!s:.200})") from error
-    names = [output.name for output in session.get_outputs()]
-
-    def forward(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
-
-    return forward
+    return onnx_runner(path)

@@ -33,7 +33,8 @@ def build_pair_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts,
     if recipe.objectives.regions is not None or recipe.objectives.phrases is not None:
         towers = cast(TowersRecipe, recipe.model.towers)
         grid = np.full((len(split.records), 2), towers.image_size // towers.patch_size, dtype=np.int32)
-        regions = region_store(split, texts, grid)
+        wanted = recipe.objectives.regions
+        regions = region_store(split, texts, grid, places=wanted is not None and wanted.places)
         if recipe.objectives.phrases is not None:
             phrases = _phrases(recipe.objectives.phrases, split, regions, texts, recipe.model.family)
     return PairStream(

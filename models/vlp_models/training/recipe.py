@@ -9,6 +9,7 @@ from vlp_spec.errors import ConfigError
 from vlp_models.data.masking import REPLACEMENTS
 from vlp_models.data.negatives import NEGATIVES
 from vlp_models.data.sources import FORMATS
+from vlp_models.training.schedule import SCHEDULES
 
 DUAL_FAMILIES = ("clip", "siglip")
 FAMILIES = ("vilt", *DUAL_FAMILIES)
@@ -141,12 +142,14 @@ class ModelRecipe:
     """The model: its shape, or `init`, a checkpoint to start from (whose shape and tokenizer then hold).
 
     Attributes:
+        grow_layers: ViLT's: blocks put on top of those of `init`; they start as identities.
         family: "vilt", or the dual encoders "clip" and "siglip", whose shape is in `towers`. Of the pictures' size,
             which is prepared before the checkpoint is read, `init` and `towers` must say the same.
         image_size: ViLT's: the square, in pixels, that the learned position grid stands for; 0 takes the shorter edge.
     """
 
     init: str = ""
+    grow_layers: int = 0
     family: str = "vilt"
     hidden_size: int = 768
     num_layers: int = 12
@@ -161,6 +164,9 @@ class ModelRecipe:
         _check(
             _one_of("family", self.family, FAMILIES),
             (needs_towers == (self.towers is not None), f"towers: belongs to {' and '.join(DUAL_FAMILIES)}, and there"),
+            _at_least("grow_layers", self.grow_layers, 0),
+            (not self.grow_layers or bool(self.init), "grow_layers: needs init, the model that grows"),
+            (not self.grow_layers or not needs_towers, "grow_layers: belongs to vilt"),
         )
 
 
@@ -216,9 +222,13 @@ class WpaRecipe:
 
 @dataclass(frozen=True)
 class RegionsRecipe:
-    """Region words: the patch in the middle of a region predicts the words for it."""
+    """Region words: the patch in the middle of a region predicts the words for it.
+
+    With `places` also where it lies: "top", "middle" or "bottom", and "left", "center" or "right".
+    """
 
     weight: float = 1.0
+    places: bool = False
 
 
 @dataclass(frozen=True)
@@ -327,7 +337,9 @@ class OptimisationRecipe:
     Attributes:
         batch_size: rows a process and micro-batch.
         grad_accumulation: micro-batches a step.
+        schedule: "cosine", "linear", "trapezoid" or "constant"; see `lr_factor`.
         warmup: share of the run in which the rate rises, 0 to 1.
+        decay: share of the run in which the rate of a trapezoid falls, above 0 to 1.
         max_steps: length of the run; 0 = by time.
         max_minutes: length of the run by the clock; the schedule then follows the clock. 0 = by steps.
         head_lr_factor: the heads' learning rate over `lr`.
@@ -337,6 +349,7 @@ class OptimisationRecipe:
     lr: float = 1e-4
     schedule: str = "cosine"
     warmup: float = 0.1
+    decay: float = 0.3
     weight_decay: float = 0.01
     betas: tuple[float, ...] = (0.9, 0.98)
     eps: float = 1e-8
@@ -350,9 +363,10 @@ class OptimisationRecipe:
 
     def __post_init__(self) -> None:
         _check(
-            _one_of("schedule", self.schedule, ("cosine", "linear", "constant")),
+            _one_of("schedule", self.schedule, SCHEDULES),
             (self.lr > 0, f"lr: got {self.lr}, expected above 0"),
             (0 <= self.warmup < 1, f"warmup: got {self.warmup}, expected a share from 0 to below 1"),
+            (0 < self.decay <= 1, f"decay: got {self.decay}, expected a share above 0, 1 at most"),
             (len(self.betas) == 2, f"betas: got {len(self.betas)} numbers, expected 2"),
             (0 <= self.ema_decay < 1, f"ema_decay: got {self.ema_decay}, expected from 0 to below 1"),
             (

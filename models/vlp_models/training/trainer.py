@@ -120,7 +120,8 @@ class Trainer:
             progress, must_stop = self._agree(stop.requested)
             if progress >= 1 or must_stop:
                 return progress >= 1
-            set_lr(self._optimizer, lr_factor(progress, recipe.optimisation.schedule, recipe.optimisation.warmup))
+            plan = recipe.optimisation
+            set_lr(self._optimizer, lr_factor(progress, plan.schedule, plan.warmup, plan.decay))
             figures = self.accumulate_gradients()
             norm = self._check_gradients(figures["loss"])
             self._optimizer.step()

@@ -63,7 +63,8 @@ class ViltLosses(ObjectiveLosses):
         # The decoder is the widest layer: only the hidden words go through it.
         logits = self.model.mlm_score(output.text_feats[hidden]).float()
         targets = arrays["mlm_targets"][hidden]
-        metrics["mlm_accuracy"] = share_of(logits.argmax(-1) == targets)
+        is_changed = arrays["mlm_ids"][hidden] != targets
+        metrics["mlm_accuracy"] = share_of(logits.argmax(-1)[is_changed] == targets[is_changed])
         return F.cross_entropy(logits, targets, reduction="sum") * arrays["mlm_scale"]
 
     def _region_words(self, arrays: Mapping[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from vlp_models.data.masking import MaskingRule
 from vlp_models.data.matching import FalseTexts
 from vlp_models.data.picture_loading import PictureSplit
 from vlp_models.data.records import Region
-from vlp_models.data.regions import RegionStore, RegionStream
+from vlp_models.data.regions import RegionStore, RegionStream, place_words
 from vlp_models.data.streams import (
     BatchShape,
     BatchStream,
@@ -38,7 +38,7 @@ def build_vilt_streams(
     if recipe.objectives.vqa is not None:
         streams.append(_question_stream(split, texts, shape))
     if recipe.objectives.regions is not None:
-        streams.append(_region_stream(split, texts, shape))
+        streams.append(_region_stream(split, texts, shape, places=recipe.objectives.regions.places))
     return streams
 
 
@@ -82,18 +82,19 @@ def _question_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShap
     return QuestionStream(split.pictures, tokens, picture_of, targets, shape)
 
 
-def _region_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape) -> RegionStream:
-    store = region_store(split, texts, split.pictures.grids)
+def _region_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape, *, places: bool) -> RegionStream:
+    store = region_store(split, texts, split.pictures.grids, places=places)
     return RegionStream(split.pictures, store, texts.special, shape)
 
 
-def region_store(split: PictureSplit, texts: TrainingTexts, grids: np.ndarray) -> RegionStore:
+def region_store(split: PictureSplit, texts: TrainingTexts, grids: np.ndarray, *, places: bool) -> RegionStore:
     """The regions of a split with their words as ids.
 
     Args:
         split: its records hold them.
         texts: the tokenizer.
         grids: (pictures, 2) int32, rows and columns of the model's patches.
+        places: whether the words say where a region lies, too.
 
     Raises:
         ArtifactError: no picture has a region.
@@ -103,11 +104,13 @@ def region_store(split: PictureSplit, texts: TrainingTexts, grids: np.ndarray) -
     if not any(regions):
         raise ArtifactError(f"split {split.name!r}: no regions, which region words are trained on")
     known: dict[tuple[str, ...], np.ndarray] = {}
-    for region in (region for own in regions for region in own):
-        if region.words not in known:
-            ids = tokenizer.encode(" ".join(region.words), add_special_tokens=False).ids
-            known[region.words] = np.array(ids, dtype=np.int64)
-    words = [[known[region.words] for region in own] for own in regions]
+
+    def encode(words: tuple[str, ...]) -> np.ndarray:
+        if words not in known:
+            known[words] = np.array(tokenizer.encode(" ".join(words), add_special_tokens=False).ids, dtype=np.int64)
+        return known[words]
+
+    words = [[encode(region.words + (place_words(region.box) if places else ())) for region in own] for own in regions]
     return RegionStore.of(regions, words, grids)
 
 

@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from vlp_pipeline.images import MAX_PIXELS
+
 from vlp_server.config.checks import between, raise_faults
 
 _DAY_S = 86_400.0
@@ -39,26 +41,29 @@ class HttpConfig:
     Attributes:
         host: address to listen on; 0.0.0.0 opens the server to the network.
         port: port to listen on; 0 takes a free one.
-        body_limit_bytes: largest body of a request.
+        body_limit_bytes: largest body of a request; base64 in JSON makes a picture a third larger.
         body_timeout_s: time for a whole body to arrive.
         header_timeout_s: time for the headers of a request to arrive.
         header_limit_bytes: largest request line and headers together.
         keep_alive_s: how long an idle connection stays open.
         max_request_timeout_s: longest deadline that X-Request-Timeout-Ms may name.
         max_in_flight: requests being read or answered at once; more are refused before their body is read.
+        max_in_flight_bytes: bytes of bodies and fetched pictures that those requests hold; one that would need more is
+            refused as its bytes arrive, unless it is alone.
         drain_timeout_s: after SIGTERM, how long running requests may take to finish.
         cors_origins: web origins whose pages may call this server, such as https://example.org; none by default.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
-    body_limit_bytes: int = 25 * 1024 * 1024
+    body_limit_bytes: int = 28 * 1024 * 1024
     body_timeout_s: float = 60.0
     header_timeout_s: float = 10.0
     header_limit_bytes: int = 64 * 1024
     keep_alive_s: float = 15.0
     max_request_timeout_s: float = 300.0
     max_in_flight: int = 512
+    max_in_flight_bytes: int = _GIB // 2
     drain_timeout_s: float = 30.0
     cors_origins: tuple[str, ...] = ()
 
@@ -74,6 +79,7 @@ class HttpConfig:
                 between("keep_alive_s", self.keep_alive_s, 0, _DAY_S),
                 between("max_request_timeout_s", self.max_request_timeout_s, 0.001, _DAY_S),
                 between("max_in_flight", self.max_in_flight, 1, 1_000_000),
+                between("max_in_flight_bytes", self.max_in_flight_bytes, 1, 1024 * _GIB),
                 between("drain_timeout_s", self.drain_timeout_s, 0, _DAY_S),
                 *(self._origin_fault(origin) for origin in self.cors_origins),
             ]
@@ -256,7 +262,7 @@ class CoreConfig:
             [
                 between("preprocess_threads", self.preprocess_threads, 0, 1024),
                 between("max_image_bytes", self.max_image_bytes, 1, _GIB),
-                between("max_image_pixels", self.max_image_pixels, 1, 2_000_000_000),
+                between("max_image_pixels", self.max_image_pixels, 1, MAX_PIXELS),
                 between("max_image_side", self.max_image_side, 1, 1_000_000),
             ]
         )

@@ -94,6 +94,7 @@ class Batcher:
         self._work_there = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
+        self._distrusted: UnavailableError | None = None
 
     def start(self) -> None:
         """Begin to take batches."""
@@ -109,17 +110,22 @@ class Batcher:
             DeadlineError: its deadline passed while it waited.
             InferenceError: the model failed on this item.
             InternalError: the worker crashed.
-            UnavailableError: the batcher has been closed.
+            UnavailableError: the batcher has been closed, or is told meanwhile to distrust its model.
         """
         if self._closed:
             raise _stopping()
+        if self._distrusted is not None:
+            raise _copied(self._distrusted)
         queued = self._scheduler.add(item, lane, deadline, self._clock())
         future: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
         self._waiting[queued] = future
         self._queue_changed()
         self._work_there.set()
         try:
-            return await future
+            computed = await future
+            if self._distrusted is not None:  # in the moment before this task went on
+                raise _copied(self._distrusted)
+            return computed
         finally:
             self._waiting.pop(queued, None)
             if self._scheduler.remove(queued):  # the caller has gone while it waited
@@ -130,6 +136,19 @@ class Batcher:
     async def run_alone(self, call: Callable[[], T]) -> T:
         """Run something else in an engine thread, between batches, such as a canary."""
         return await self._timed(self._threads[0], call)
+
+    def distrust(self, reason: UnavailableError) -> None:
+        """Fail what waits or is being computed, and whatever is submitted from now on, until `trust`."""
+        self._distrusted = reason
+        for _ in self._scheduler.clear():
+            self._observer.item_dropped(DropReason.DISTRUSTED)
+        for queued in list(self._waiting):
+            self._fail(queued, _copied(reason))
+        self._queue_changed()
+
+    def trust(self) -> None:
+        """Take items again."""
+        self._distrusted = None
 
     def busy_since(self) -> float | None:
         """When the oldest call that is under way was started, on the batcher's clock; None when idle."""
@@ -233,6 +252,11 @@ class Batcher:
 
 def _stopping() -> UnavailableError:
     return UnavailableError("the server is stopping", retry_after_s=5.0)
+
+
+def _copied(error: UnavailableError) -> UnavailableError:
+    """One for each caller: an exception that is raised twice keeps the stack of both."""
+    return UnavailableError(error.message, retry_after_s=error.retry_after_s)
 
 
 def _detail(error: Exception) -> str | None:

@@ -92,6 +92,10 @@ class EmbedFlow:
 
         return await each_outcome(sources, in_time, PARALLEL_ITEMS)
 
+    def forget_vectors(self, model_digest: str) -> int:
+        """Drop every kept vector of a model that can no longer be trusted; says how many."""
+        return self._vectors.forget(lambda key: key[0] == model_digest)
+
     async def _embed_one(
         self, model: UsableModel, pipeline: EmbeddingPipeline, source: Source, urgency: Urgency
     ) -> Worked[Embedded]:

@@ -15,10 +15,11 @@ from vlp_pipeline.registry import Pipeline, build_pipeline
 from vlp_pipeline.text import TextLimits
 from vlp_spec.deployment import Deployment, GraphRef
 from vlp_spec.errors import ArtifactError, InferenceError
+from vlp_spec.found_deployment import digest_of, find_deployment
 
 from vlp_server.core.bisection import RowOutputs, run_bisecting
 from vlp_server.core.canary import Canary
-from vlp_server.core.deployments import digest_of, find_deployment, read_canary, verify_files
+from vlp_server.core.deployments import read_canary, verify_files
 from vlp_server.core.settings import ModelSettings
 from vlp_server.engines.base import Engine, LoadedGraph
 from vlp_server.engines.dummy_deployment import build_dummy_canary, build_dummy_deployment

@@ -1,9 +1,9 @@
-"""A cache bounded in entries and in bytes. Keys say all that a value depends on, so nothing ever needs expiring."""
+"""A cache bounded in entries and in bytes. Keys say all that a value depends on, so nothing ever expires by itself."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -50,3 +50,10 @@ class LruCache(Generic[V]):
         while len(self._values) > self._max_entries or self.size_bytes > self._max_bytes:
             _, (_, freed) = self._values.popitem(last=False)
             self.size_bytes -= freed
+
+    def drop(self, unwanted: Callable[[Hashable], bool]) -> int:
+        """Forget every value whose key is unwanted; says how many."""
+        keys = [key for key in self._values if unwanted(key)]
+        for key in keys:
+            self.size_bytes -= self._values.pop(key)[1]
+        return len(keys)

@@ -138,6 +138,10 @@ class PictureFlow:
             found = [next(computed).value if result is None else result for result in found]
         return [result for result in found if result is not None], timings
 
+    def forget_answers(self, model_digest: str) -> int:
+        """Drop every kept answer of a model that can no longer be trusted; says how many."""
+        return self._answers.forget(lambda key: key[1] == model_digest)
+
     async def _answer_missing(self, call: _Call, queries: Sequence[Any]) -> tuple[list[Worked[Any]], Timings]:
         prepared = await self._prepare_image(call)
         # All queries are tokenised in one go, so that they reach the queue together and can share a batch.

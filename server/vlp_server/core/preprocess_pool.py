@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vlp_spec.errors import DeadlineError, UnavailableError
 from vlp_spec.tasks import Lane
@@ -39,6 +39,7 @@ class PreprocessPool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="preprocess")
         self._clock = clock
         self._free = threads
+        self._running: dict[Future[Any], float] = {}
         self._waiting: list[tuple[int, float, int, asyncio.Future[None]]] = []
         self._sequence = itertools.count()
         self._closed = False
@@ -64,14 +65,19 @@ class PreprocessPool:
             self._release()
             raise UnavailableError("the server is stopping", retry_after_s=5.0) from error
 
-        def release_soon(_: Future[T]) -> None:
+        def end_soon(job: Future[T]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._release)
+                loop.call_soon_threadsafe(self._end, job)
 
+        self._running[job] = started
         # The thread is free when the call ends, not when its caller leaves.
-        job.add_done_callback(release_soon)
+        job.add_done_callback(end_soon)
         value = await asyncio.wrap_future(job)
         return Ran(value, started - asked, self._clock() - started)
+
+    def busy_since(self) -> float | None:
+        """When the oldest call that still runs began, on the pool's clock; None while none runs."""
+        return min(self._running.values(), default=None)
 
     def close(self) -> None:
         """Refuse what waits; calls that run are not waited for."""
@@ -96,6 +102,10 @@ class PreprocessPool:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._release()  # the thread was given to a caller who left in the same moment
             raise
+
+    def _end(self, job: Future[Any]) -> None:
+        del self._running[job]
+        self._release()
 
     def _release(self) -> None:
         while self._waiting:

@@ -147,7 +147,8 @@ class Readiness:
 
     Attributes:
         models: "name" or "name@version" -> "ready", or the reason why not.
-        reason: of the service as a whole: "ready", "starting", "draining", or "some models are not ready".
+        reason: of the service as a whole: "ready", "starting", "draining", "some models are not ready", or "stalled:"
+            with what it waits for.
     """
 
     ready: bool

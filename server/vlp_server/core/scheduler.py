@@ -29,6 +29,7 @@ class DropReason(StrEnum):
     CANCELLED = "cancelled"
     DEADLINE = "deadline"
     CLOSED = "closed"
+    DISTRUSTED = "distrusted"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

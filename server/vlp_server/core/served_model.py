@@ -30,6 +30,7 @@ class ServedModel:
 
     Args:
         load: blocking; gives the model or raises.
+        forget_answers: drops what is kept of a model's answers, given its digest; says how many there were.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class ServedModel:
         admission: AdmissionSettings,
         watchdog: WatchdogSettings,
         metrics: Metrics,
+        forget_answers: Callable[[str], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -47,6 +49,7 @@ class ServedModel:
         self._admission = admission
         self._watchdog = watchdog
         self._metrics = metrics
+        self._forget_answers = forget_answers
         self._clock = clock
         self._fault: str | None = None
         self._loaded: LoadedModel | None = None
@@ -107,13 +110,9 @@ class ServedModel:
         Raises:
             UnavailableError: loading, failed or stalled.
         """
-        state = self.state
-        if state is ModelState.READY and self._loaded is not None:
+        if self.state is ModelState.READY and self._loaded is not None:
             return UsableModel(self._loaded, self._batchers)
-        raise UnavailableError(
-            f"model {self.label!r} is not ready: {self.reason}",
-            retry_after_s=_LOADING_RETRY_S if state is ModelState.LOADING else _FAILED_RETRY_S,
-        )
+        raise self._not_ready()
 
     def stalled(self) -> bool:
         """Whether a batch has been running for too long to wait for it."""
@@ -142,6 +141,9 @@ class ServedModel:
     async def check_canary(self) -> None:
         """Run the canary of every graph between batches, and take its verdict: a model can fail, and recover, while it
         serves.
+
+        Nobody knows since when a model that fails has answered wrongly: its kept answers go, and what waits
+        for any of its graphs fails.
         """
         loaded = self._loaded
         if loaded is None or not self._batchers:
@@ -155,9 +157,15 @@ class ServedModel:
             logger.error("model %s: %s (%s)", self.label, error.message, error.detail)
             self._metrics.canary.labels(self.label, "failed").inc()
             self._fail(error.message)
+            for batcher in self._batchers.values():
+                batcher.distrust(self._not_ready())
+            forgotten = self._forget_answers(loaded.digest)
+            logger.warning("model %s: %d kept answers dropped", self.label, forgotten)
             return
         self._metrics.canary.labels(self.label, "ok").inc()
         self._fault = None
+        for batcher in self._batchers.values():
+            batcher.trust()
         self.publish_state()
 
     def wants_canary(self) -> bool:
@@ -205,6 +213,12 @@ class ServedModel:
     def _fail(self, reason: str) -> None:
         self._fault = reason
         self.publish_state()
+
+    def _not_ready(self) -> UnavailableError:
+        return UnavailableError(
+            f"model {self.label!r} is not ready: {self.reason}",
+            retry_after_s=_LOADING_RETRY_S if self.state is ModelState.LOADING else _FAILED_RETRY_S,
+        )
 
     def _busy_for(self) -> float:
         busy = [since for batcher in self._batchers.values() if (since := batcher.busy_since()) is not None]

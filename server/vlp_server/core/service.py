@@ -258,8 +258,9 @@ class Service:
         ]
 
     def alive(self) -> bool:
-        """False when only a restart helps: an engine is stuck, or the service's own tasks have died."""
-        return self._watchdog.alive() and all(model.alive() for model in self._directory)
+        """False when only a restart helps: an engine or a decoder is stuck, or the service's own tasks have died."""
+        decoding = self._preprocess_busy_s() <= self.settings.watchdog.dead_after_s
+        return decoding and self._watchdog.alive() and all(model.alive() for model in self._directory)
 
     def readiness(self) -> Readiness:
         """Whether requests should come here, with a reason for each model."""
@@ -268,7 +269,17 @@ class Service:
             return Readiness(False, models, "draining")
         if any(model.state is not ModelState.READY for model in self._directory):
             return Readiness(False, models, "some models are not ready" if self._loading else "starting")
+        stall_after_s = self.settings.watchdog.stall_after_s
+        if self._preprocess_busy_s() > stall_after_s:
+            return Readiness(False, models, f"stalled: a picture has been decoded for more than {stall_after_s:g} s")
         return Readiness(True, models, READY)
+
+    def _preprocess_busy_s(self) -> float:
+        since = self._pool.busy_since()
+        return 0.0 if since is None else self._clock() - since
+
+    def _forget_answers(self, model_digest: str) -> int:
+        return self._pictures.forget_answers(model_digest) + self._embedding.forget_vectors(model_digest)
 
     def _request(
         self, task: Task, model: str | None, pictures: Sequence[bytes], deadline: float | None, lane: Lane
@@ -303,6 +314,7 @@ class Service:
             admission=self.settings.admission,
             watchdog=self.settings.watchdog,
             metrics=self._metrics,
+            forget_answers=self._forget_answers,
             clock=self._clock,
         )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vlp_spec.errors import ConfigError
 
+from vlp_server.engines.machine import usable_cpus
 from vlp_server.engines.settings import EngineSettings
 
 __all__ = [
@@ -207,7 +207,7 @@ class CoreSettings:
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
-    preprocess_threads: int = field(default_factory=lambda: max(1, os.cpu_count() or 1))
+    preprocess_threads: int = field(default_factory=usable_cpus)
     max_image_bytes: int = 20 * _MIB
     max_image_pixels: int = 50_000_000
     max_image_side: int = 16384

@@ -1,7 +1,7 @@
 """Values that are worked out once for all who ask: a cache, and one computation a key in flight. Knows no model.
 
 Keys say all that a value depends on (content of the picture or text, digest of the model, parameters), so nothing ever
-expires. Only successes are kept.
+expires by itself. Only successes are kept.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ class SharedWork(Generic[V]):
         value = self._kept.get(key)
         self._metrics.count_lookup(self._name, hit=value is not None)
         return value
+
+    def forget(self, unwanted: Callable[[Key], bool]) -> int:
+        """Drop every kept value whose key is unwanted; says how many. Work in flight is left alone."""
+        return self._kept.drop(lambda key: isinstance(key, tuple) and unwanted(key))
 
     async def work_out(
         self, key: Key, work: Callable[[], Coroutine[Any, Any, Worked[V]]], urgency: Urgency, *, keep: bool = True

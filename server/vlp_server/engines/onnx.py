@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from vlp_spec.errors import ArtifactError, ConfigError, InternalError
 from vlp_spec.tensors import TensorSpec
 
 from vlp_server.engines.base import Feeds, LoadedGraph, Outputs
+from vlp_server.engines.machine import usable_cpus
 from vlp_server.engines.onnx_installation import check_installation
 from vlp_server.engines.onnx_memory import check_fits
 from vlp_server.engines.settings import EngineSettings
@@ -122,13 +122,6 @@ def build_session_options(settings: EngineSettings) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if settings.spinning else "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     return options
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may run on: taskset and container sets count, where the system can say."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _check_tensors(graph: str, side: str, specs: Sequence[TensorSpec], found: Sequence[Any]) -> None:

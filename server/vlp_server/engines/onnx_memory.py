@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
 from vlp_spec.errors import ArtifactError
+
+from vlp_server.engines.machine import available_memory_bytes
 
 _MIB = 1024 * 1024
 # While a session is made, onnxruntime holds the file's weights and the copies that it packs for its kernels at the
@@ -36,7 +37,7 @@ def check_fits(graph_dir: Path, name: str, limit_bytes: int, held_bytes: int = 0
         the memory that this graph is expected to need.
 
     Raises:
-        ArtifactError: expected need over the limit, or over what the machine has available now.
+        ArtifactError: expected need over the limit, or over what machine and container leave now.
     """
     file_bytes = sum(path.stat().st_size for path in graph_dir.rglob("*") if path.is_file())
     needed = estimate_load_bytes(file_bytes)
@@ -46,7 +47,7 @@ def check_fits(graph_dir: Path, name: str, limit_bytes: int, held_bytes: int = 0
             f"graph {name!r}: expected to need {_mib(needed)} MiB (files of {_mib(file_bytes)} MiB){others}, its "
             f"memory limit is {_mib(limit_bytes)} MiB; raise the limit or serve a smaller precision such as int8"
         )
-    available = psutil.virtual_memory().available
+    available = available_memory_bytes()
     if needed > available:
         raise ArtifactError(
             f"graph {name!r}: expected to need {_mib(needed)} MiB (files of {_mib(file_bytes)} MiB), this machine has "

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 from vlp_spec.errors import CancelledError, DeadlineError, InvalidArgumentError, TooLargeError
 
+from vlp_server.http.memory import TakeBytes
 from vlp_server.http.problems import DoorKind, Problem, ProblemError
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -37,13 +38,17 @@ class BodyStream:
         receive: ASGI's receive of this request.
         headers: of this request; Content-Length is checked before a byte is read.
         limits: size and time.
+        take: counts the bytes that arrive.
         deadline: time.monotonic() seconds after which nobody waits for the answer, or None.
     """
 
-    def __init__(self, receive: Receive, headers: Headers, limits: BodyLimits, deadline: float | None) -> None:
+    def __init__(
+        self, receive: Receive, headers: Headers, limits: BodyLimits, take: TakeBytes, deadline: float | None
+    ) -> None:
         self._receive = receive
         self._headers = headers
         self._limits = limits
+        self._take = take
         self._deadline = deadline
 
     def check_length(self) -> None:
@@ -67,6 +72,7 @@ class BodyStream:
         Raises:
             TooLargeError: more bytes than allowed have arrived, announced or not.
             ProblemError: request_timeout: the body took too long.
+            OverloadedError: other requests hold the memory that it needs.
             DeadlineError: the caller's own deadline passed while its body was arriving.
             CancelledError: the client went away.
         """
@@ -81,6 +87,7 @@ class BodyStream:
             received += len(chunk)
             if received > self._limits.max_bytes:
                 raise self._too_large("more")
+            self._take(len(chunk))
             if chunk:
                 yield chunk
 

@@ -4,7 +4,7 @@ client going away.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -16,6 +16,8 @@ from vlp_server.http.body import BodyStream
 from vlp_server.http.context import RequestContext, context_of, deadline_of
 from vlp_server.http.disconnect import until_disconnect
 from vlp_server.http.door import Door
+from vlp_server.http.memory import TakeBytes
+from vlp_server.http.pictures import Fetch, PictureUrl, fetch_source
 
 
 class _Reply(Protocol):
@@ -37,12 +39,16 @@ class Call:
     Attributes:
         deadline: time.monotonic() seconds, None where the caller names none.
         body: not read yet.
+        take: counts further bytes that the request holds.
+        fetch: gets a picture by its URL, None where the operator has not allowed it.
     """
 
     request: Request
     context: RequestContext
     deadline: float | None
     body: BodyStream
+    take: TakeBytes
+    fetch: Fetch | None
 
     async def answer(self, work: Coroutine[Any, Any, R]) -> R:
         """Await what answers the request, and note its model and timings; the client's going away ends it.
@@ -53,6 +59,24 @@ class Call:
         reply = await until_disconnect(self.request.receive, work)
         self.context.timings, self.context.model = reply.timings, reply.model
         return reply
+
+    async def answer_about(self, source: bytes | PictureUrl, work: Callable[[bytes], Coroutine[Any, Any, R]]) -> R:
+        """As `answer`, for work on a picture, which is fetched first where it was named and not sent."""
+
+        async def fetch_and_work() -> R:
+            return await work(await self.picture(source))
+
+        return await self.answer(fetch_and_work())
+
+    async def picture(self, source: bytes | PictureUrl) -> bytes:
+        """The picture itself; to be awaited within `answer` or `wait`, which see to the client's going away.
+
+        Raises:
+            RequestError, CapacityError: as `fetch_source` says.
+        """
+        if isinstance(source, bytes):
+            return source
+        return await fetch_source(source, self.fetch, self.take, self.deadline)
 
     async def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """As `answer`, for work that has neither model nor timings."""
@@ -68,6 +92,7 @@ def let_in(door: Door, request: Request) -> Iterator[Call]:
         InvalidArgumentError: its deadline is none.
     """
     context = context_of(request.scope)
-    with door.admit():
+    with door.admit() as take:
         deadline = deadline_of(request.headers, context.started, door.config.http.max_request_timeout_s)
-        yield Call(request, context, deadline, BodyStream(request.receive, request.headers, door.body_limits, deadline))
+        body = BodyStream(request.receive, request.headers, door.body_limits, take, deadline)
+        yield Call(request, context, deadline, body, take, door.fetch)

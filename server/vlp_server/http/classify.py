@@ -30,9 +30,10 @@ def classify_router(door: Door) -> APIRouter:
     )
     async def classify(request: Request) -> Response:
         with let_in(door, request) as call:
-            picture, ask = await read_picture_call(request, call.body, CLASSIFY_CALL, door.config.limits, door.fetch)
-            reply = await call.answer(
-                door.service.classify(picture, ask.query, model=ask.model, deadline=call.deadline)
+            source, ask = await read_picture_call(request, call.body, CLASSIFY_CALL, door.config.limits)
+            reply = await call.answer_about(
+                source,
+                lambda picture: door.service.classify(picture, ask.query, model=ask.model, deadline=call.deadline),
             )
         scores = [{"label": scored.label, "score": scored.score} for scored in reply.result.scores]
         return JSONResponse({"model": reply.model, "scores": scores})
@@ -46,8 +47,11 @@ def classify_router(door: Door) -> APIRouter:
     )
     async def match(request: Request) -> Response:
         with let_in(door, request) as call:
-            picture, ask = await read_picture_call(request, call.body, MATCH_CALL, door.config.limits, door.fetch)
-            reply = await call.answer(door.service.match(picture, ask.queries, model=ask.model, deadline=call.deadline))
+            source, ask = await read_picture_call(request, call.body, MATCH_CALL, door.config.limits)
+            reply = await call.answer_about(
+                source,
+                lambda picture: door.service.match(picture, ask.queries, model=ask.model, deadline=call.deadline),
+            )
         scores = [
             {"text": query.text, "itm": result.score} for query, result in zip(ask.queries, reply.results, strict=True)
         ]

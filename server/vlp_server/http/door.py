@@ -12,6 +12,7 @@ from vlp_server.config.server import ServerConfig
 from vlp_server.http.body import BodyLimits
 from vlp_server.http.door_metrics import DoorMetrics
 from vlp_server.http.fetch import UrlFetcher
+from vlp_server.http.memory import MemoryBudget, TakeBytes
 from vlp_server.http.pictures import Fetch
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ class Door:
             self.fetch = (fetcher or UrlFetcher(config.url_fetch)).fetch
         self.closing = False
         self._inside = 0
+        self._memory = MemoryBudget(config.http.max_in_flight_bytes, self.metrics.in_flight_bytes.set)
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
+    def admit(self) -> Iterator[TakeBytes]:
         """Count a request as inside; held before its body is read, so that waiting bodies are bounded too.
+
+        Returns:
+            what counts the bytes that the request holds, until it leaves.
 
         Raises:
             OverloadedError: too many are inside.
@@ -53,7 +58,8 @@ class Door:
         self._inside += 1
         self.metrics.in_flight.set(self._inside)
         try:
-            yield
+            with self._memory.share() as take:
+                yield take
         finally:
             self._inside -= 1
             self.metrics.in_flight.set(self._inside)

@@ -26,6 +26,11 @@ class DoorMetrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("vlpserve_http_in_flight", "Requests being read or answered", registry=self.registry)
+        self.in_flight_bytes = Gauge(
+            "vlpserve_http_in_flight_bytes",
+            "Bytes of bodies and fetched pictures held by those requests",
+            registry=self.registry,
+        )
 
     def observe(self, route: str, method: str, status: int, kind: str | None, seconds: float) -> None:
         """Count one answered request."""

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from vlp_server.core.records import EmbedReply
-from vlp_server.http.call import let_in
+from vlp_server.http.call import Call, let_in
 from vlp_server.http.door import Door
-from vlp_server.http.embeddings_request import EmbeddingsJson, embeddings_ask
+from vlp_server.http.embeddings_request import EmbeddingsAsk, EmbeddingsJson, embeddings_ask
 from vlp_server.http.json_body import read_json
 from vlp_server.http.openapi import json_operation, openai_problem_responses
 from vlp_server.http.schemas import EmbeddingList
@@ -39,15 +39,19 @@ def embeddings_router(door: Door) -> APIRouter:
     async def embeddings(request: Request) -> Response:
         with let_in(door, request) as call:
             fields = await read_json(request, call.body, EmbeddingsJson)
-            ask = await embeddings_ask(fields, door.config.limits, door.fetch)
-            reply = await call.answer(
-                door.service.embed(ask.items, dimensions=ask.dimensions, model=ask.model, deadline=call.deadline)
-            )
+            ask = await embeddings_ask(fields, door.config.limits)
+            reply = await call.answer(_embed(door, call, ask))
             if reply.vectors.size > _INLINE_NUMBERS:
                 return await asyncio.to_thread(_response, reply, ask.as_base64)
         return _response(reply, ask.as_base64)
 
     return router
+
+
+async def _embed(door: Door, call: Call, ask: EmbeddingsAsk) -> EmbedReply:
+    """All that is done once the request has been read."""
+    items = [item if isinstance(item, str) else await call.picture(item) for item in ask.items]
+    return await door.service.embed(items, dimensions=ask.dimensions, model=ask.model, deadline=call.deadline)
 
 
 def _response(reply: EmbedReply, as_base64: bool) -> Response:

@@ -11,7 +11,7 @@ from vlp_spec.errors import InvalidArgumentError
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.embed_flow import Source
 from vlp_server.http.fields import StrictFields, check_count, check_model, check_text
-from vlp_server.http.pictures import Fetch, read_source
+from vlp_server.http.pictures import PictureUrl, read_source
 
 _TEXT_ITEM = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 _IMAGE_ITEM = {"type": "object", "properties": {"image": {"type": "string"}}, "required": ["image"]}
@@ -41,15 +41,19 @@ class EmbeddingsJson(StrictFields):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsAsk:
-    """What is to be embedded, and how the vectors are written."""
+    """What is to be embedded, and how the vectors are written.
 
-    items: list[Source]
+    Attributes:
+        items: texts and encoded pictures, or where these are to be fetched from.
+    """
+
+    items: list[Source | PictureUrl]
     model: str | None
     dimensions: int | None
     as_base64: bool
 
 
-async def embeddings_ask(fields: EmbeddingsJson, limits: LimitsConfig, fetch: Fetch | None) -> EmbeddingsAsk:
+async def embeddings_ask(fields: EmbeddingsJson, limits: LimitsConfig) -> EmbeddingsAsk:
     """The items of a checked body.
 
     Raises:
@@ -62,14 +66,14 @@ async def embeddings_ask(fields: EmbeddingsJson, limits: LimitsConfig, fetch: Fe
         raise InvalidArgumentError("input: an empty list; give at least one text or picture", field="input")
     check_count("input", len(given), limits.inputs)
     check_model(fields.model)
-    items = [await _item(value, f"input[{index}]", limits, fetch) for index, value in enumerate(given)]
+    items = [await _item(value, f"input[{index}]", limits) for index, value in enumerate(given)]
     return EmbeddingsAsk(items, fields.model, fields.dimensions, fields.encoding_format == "base64")
 
 
-async def _item(value: Any, place: str, limits: LimitsConfig, fetch: Fetch | None) -> Source:
+async def _item(value: Any, place: str, limits: LimitsConfig) -> Source | PictureUrl:
     if isinstance(value, dict) and len(value) == 1:
         if isinstance(picture := value.get("image"), str):
-            return await read_source(picture, fetch)
+            return await read_source(picture)
         value = value.get("text", value)
     if isinstance(value, str):
         if not value.strip():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from urllib.parse import quote
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -82,10 +83,17 @@ class Envelope:
             "request_id": context.request_id,
             "client": (scope.get("client") or ("-",))[0],
             "method": scope["method"],
-            "path": scope["path"],
+            "path": _path_as_sent(scope),
             "status": status,
             "duration_ms": round(seconds * 1000, 1),
             "model": context.model,
             "kind": context.kind,
         }
         access_logger.info("request", extra={"fields": line})
+
+
+def _path_as_sent(scope: Scope) -> str:
+    """The path with its percent signs: decoded it could hold a line break, and so a line of the log of its own."""
+    raw = scope.get("raw_path")
+    path = quote(scope["path"]) if raw is None else raw.partition(b"?")[0].decode("ascii", "backslashreplace")
+    return "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in path)

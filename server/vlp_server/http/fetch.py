@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -16,23 +15,19 @@ import httpx
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 
 from vlp_server.config.settings import UrlFetchConfig
+from vlp_server.http.memory import TakeBytes
+from vlp_server.http.resolve import HostResolver
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 AddressCheck = Callable[[str], bool]
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# The one block of IPv6 that unicast addresses are given out from; what is not in it is local, special or unknown.
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+# For examples in texts (RFC 9637), and the relays of 6to4 (RFC 7526): both newer than Python's own lists.
+_NOT_PUBLIC = (ipaddress.IPv6Network("3fff::/20"), ipaddress.IPv4Network("192.88.99.0/24"))
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
-
-
-async def resolve_host(host: str, port: int) -> list[str]:
-    """All addresses of a host, as text.
-
-    Raises:
-        OSError: it has none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
 
 
 def is_public_address(text: str) -> bool:
@@ -46,6 +41,10 @@ def is_public_address(text: str) -> bool:
             embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public_address(str(embedded))
+        if address not in _UNICAST:
+            return False
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -54,37 +53,44 @@ class UrlFetcher:
 
     Args:
         config: limits; whether fetching is allowed at all is for the caller to respect.
-        resolve: host and port -> addresses.
+        resolve: host and port -> addresses; None asks the machine's resolver.
         is_allowed: which addresses may be connected to.
+        tls: whose certificates are believed; None takes the machine's authorities.
     """
 
     def __init__(
         self,
         config: UrlFetchConfig,
-        resolve: Resolver = resolve_host,
+        resolve: Resolver | None = None,
         is_allowed: AddressCheck = is_public_address,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._config = config
-        self._resolve = resolve
+        self._resolve = HostResolver() if resolve is None else resolve
         self._is_allowed = is_allowed
-        self._tls: ssl.SSLContext | None = None
+        self._tls = tls
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch(self, url: str, take: TakeBytes) -> bytes:
         """The bytes behind a URL.
+
+        Args:
+            url: http or https.
+            take: counts the bytes that arrive.
 
         Raises:
             InvalidArgumentError: a URL that is not allowed, or that gives no picture in time.
             TooLargeError: more bytes than the limit.
+            OverloadedError: other requests hold the memory that they need.
         """
         try:
             async with asyncio.timeout(self._config.timeout_s):
-                return await self._follow(url)
+                return await self._follow(url, take)
         except TimeoutError:
             raise _refused(f"the URL did not answer within {self._config.timeout_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _refused(f"the URL could not be fetched ({type(error).__name__})") from error
 
-    async def _follow(self, url: str) -> bytes:
+    async def _follow(self, url: str, take: TakeBytes) -> bytes:
         if self._tls is None:
             self._tls = ssl.create_default_context()
         # trust_env=False: a proxy of the environment would resolve the name again, and .netrc is none of its business.
@@ -92,7 +98,7 @@ class UrlFetcher:
             for _ in range(self._config.max_redirects + 1):
                 target = self._checked_url(url)
                 address = await self._checked_address(target)
-                content, url = await self._get(client, target, address)
+                content, url = await self._get(client, target, address, take)
                 if content is not None:
                     return content
         raise _refused(f"more than {self._config.max_redirects} redirects")
@@ -112,8 +118,10 @@ class UrlFetcher:
         return target
 
     async def _checked_address(self, target: httpx.URL) -> str:
+        # The form that goes on the wire, as in Host and in the certificate: another spelling could be another machine.
+        host = target.raw_host.decode("ascii")
         try:
-            addresses = await self._resolve(target.host, target.port or _DEFAULT_PORTS[target.scheme])
+            addresses = await self._resolve(host, target.port or _DEFAULT_PORTS[target.scheme])
         except (OSError, UnicodeError):
             addresses = []
         if not addresses:
@@ -122,7 +130,9 @@ class UrlFetcher:
             raise _refused(f"host {target.host!r:.100} has an address that is not public")
         return addresses[0]
 
-    async def _get(self, client: httpx.AsyncClient, target: httpx.URL, address: str) -> tuple[bytes | None, str]:
+    async def _get(
+        self, client: httpx.AsyncClient, target: httpx.URL, address: str, take: TakeBytes
+    ) -> tuple[bytes | None, str]:
         """The content, or None and the URL to go on with."""
         headers = {
             "Host": target.netloc.decode("ascii"),
@@ -140,16 +150,17 @@ class UrlFetcher:
                 return None, str(target.join(response.headers["location"]))
             if response.status_code != 200:
                 raise _refused(f"the URL answered with status {response.status_code}")
-            return await self._read(response), ""
+            return await self._read(response, take), ""
         finally:
             await response.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, take: TakeBytes) -> bytes:
         content = bytearray()
         async for chunk in response.aiter_raw():
             content += chunk
             if len(content) > self._config.max_bytes:
                 raise TooLargeError(f"image: behind the URL are more than {self._config.max_bytes} bytes")
+            take(len(chunk))
         return bytes(content)
 
 

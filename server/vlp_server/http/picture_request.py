@@ -14,7 +14,7 @@ from vlp_server.http.body import BodyStream
 from vlp_server.http.fields import CallFields, fields_from_pairs
 from vlp_server.http.json_body import is_json, media_type_of, parse_body, refuse_query
 from vlp_server.http.multipart import Part, read_multipart
-from vlp_server.http.pictures import Fetch, check_not_empty, read_source
+from vlp_server.http.pictures import PictureUrl, check_not_empty, read_source
 
 MAX_FIELD_BYTES = 1024 * 1024
 
@@ -39,25 +39,25 @@ class CallShape(Generic[A]):
 
 
 async def read_picture_call(
-    request: Request, body: BodyStream, shape: CallShape[A], limits: LimitsConfig, fetch: Fetch | None
-) -> tuple[bytes, A]:
+    request: Request, body: BodyStream, shape: CallShape[A], limits: LimitsConfig
+) -> tuple[bytes | PictureUrl, A]:
     """Read a call about one picture.
 
     Returns:
-        the encoded picture and what is asked of it.
+        the encoded picture, or where it is to be fetched from, and what is asked of it.
 
     Raises:
         RequestError: of any kind; DeadlineError or ProblemError as `BodyStream.chunks`.
     """
-    picture, ask = await read_call(request, body, shape, limits, fetch)
+    picture, ask = await read_call(request, body, shape, limits)
     if picture is None:
         raise InvalidArgumentError("image: missing", field="image")
     return picture, ask
 
 
 async def read_call(
-    request: Request, body: BodyStream, shape: CallShape[A], limits: LimitsConfig, fetch: Fetch | None
-) -> tuple[bytes | None, A]:
+    request: Request, body: BodyStream, shape: CallShape[A], limits: LimitsConfig
+) -> tuple[bytes | PictureUrl | None, A]:
     """As `read_picture_call`, where the shape may do without a picture."""
     media_type = media_type_of(request)
     if is_json(media_type):
@@ -65,7 +65,7 @@ async def read_call(
         fields = await parse_body(await body.read(), shape.json)
         ask = shape.ask(fields, limits)
         source: str | None = getattr(fields, "image", None)
-        return None if source is None else await read_source(source, fetch), ask
+        return None if source is None else await read_source(source), ask
     if media_type == "multipart/form-data":
         refuse_query(request)
         parts = await read_multipart(

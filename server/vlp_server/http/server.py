@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FORCED_EXIT_S = 1.0
 _BACKLOG = 1024
+_RECOVERY_LOOK_S = 1.0
 
 Announce = Callable[[str], None]
 
@@ -114,21 +115,29 @@ class HttpServer:
         )
 
     async def _tell_when_ready(self, listener: socket.socket, serving: asyncio.Future[None]) -> None:
-        """Wait until every model is ready or failed; write the ready file and announce the address."""
-        while True:
-            readiness = await self._service.wait_ready(timeout_s=3600.0)
-            if readiness.ready:
-                break
+        """Wait until every model is ready; write the ready file and announce the address.
+
+        A model that fails among sound ones ends nothing: /readyz says no and names it, and the others answer.
+
+        Raises:
+            StartupError: no model can be served.
+        """
+        told = False
+        while not (readiness := await self._service.wait_ready(timeout_s=3600.0)).ready:
             cards = self._service.models()
             failed = [f"{card.name}: {card.reason}" for card in cards if card.state == ModelState.FAILED]
-            if failed:
+            if len(failed) == len(cards):
                 raise StartupError("these models cannot be served:\n" + "\n".join(failed))
-            if all(card.state != ModelState.LOADING for card in cards):
+            if not failed and all(card.state != ModelState.LOADING for card in cards):
                 raise StartupError(f"not ready: {readiness.reason}")
+            if failed and not told:
+                told = True
+                logger.error("not ready, the other models answer at %s: %s", address_of(listener), "; ".join(failed))
+            await asyncio.sleep(_RECOVERY_LOOK_S)
         host, port = listener.getsockname()[:2]
         if self._config.ready_file is not None:
             write_ready_file(self._config.ready_file, host, port)
-        self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        self._announce(address_of(listener))
 
     def _stop(self, number: int, server: _Uvicorn, door: Door) -> None:
         """First signal: not ready, no new connections, let running requests finish. Second one: at once."""
@@ -170,6 +179,12 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError([f"http.host, http.port: cannot listen on {host} port {port} ({error.strerror})"]) from error
     listener.setblocking(False)
     return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """The URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def write_ready_file(path: Path, host: str, port: int) -> None:

@@ -34,8 +34,11 @@ def vqa_router(door: Door) -> APIRouter:
     )
     async def vqa(request: Request) -> Response:
         with let_in(door, request) as call:
-            picture, ask = await read_picture_call(request, call.body, VQA_CALL, door.config.limits, door.fetch)
-            reply = await call.answer(door.service.vqa(picture, ask.queries, model=ask.model, deadline=call.deadline))
+            source, ask = await read_picture_call(request, call.body, VQA_CALL, door.config.limits)
+            reply = await call.answer_about(
+                source,
+                lambda picture: door.service.vqa(picture, ask.queries, model=ask.model, deadline=call.deadline),
+            )
         return JSONResponse(_document(ask, reply))
 
     return router

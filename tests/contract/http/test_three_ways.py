@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from vlp_server.config.settings import CoreConfig
 from vlp_spec.tasks import VqaQuery
 
 PICTURE = b"\x89 not looked at by the door"
@@ -177,5 +178,14 @@ async def test_fields_in_the_query_are_not_forgotten_silently(door: httpx.AsyncC
 async def test_a_large_json_picture_arrives(door: httpx.AsyncClient, scripted: Any) -> None:
     picture = bytes(range(256)) * 1000
     response = await door.post("/v1/vqa", json={"image": base64.b64encode(picture).decode(), "question": "a?"})
+    assert response.status_code == 200
+    assert scripted.calls[0]["image"] == picture
+
+
+@pytest.mark.parametrize("line_chars", [0, 76])
+async def test_the_largest_picture_fits_into_json_too(line_chars: int, door: httpx.AsyncClient, scripted: Any) -> None:
+    picture = bytes(CoreConfig().max_image_bytes)
+    text = base64.encodebytes(picture).decode() if line_chars else base64.b64encode(picture).decode()
+    response = await door.post("/v1/vqa", json={"image": "data:image/png;base64," + text, "question": "a" * 4096})
     assert response.status_code == 200
     assert scripted.calls[0]["image"] == picture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from vlp_cli import export_child
-from vlp_cli.model_sources import FoundModels, deployment_names, find_models
+from vlp_cli.model_sources import FoundModels, find_models
 from vlp_server.config import ModelTarget, load_config
 from vlp_server.engines.dummy_deployment import build_dummy_deployment
 from vlp_spec.deployment_json import dump_deployment
@@ -132,6 +132,55 @@ def test_a_note_that_is_damaged_is_told(find: Find, tmp_path: Path) -> None:
         find("someone/vilt")
 
 
+@pytest.fixture
+def find_killed(tmp_path: Path) -> Callable[[str, bool], None]:
+    """Look for a checkpoint in a process that is killed in its export, before or after the deployment is there."""
+
+    def find_named(name: str, published: bool) -> None:
+        def export(source: str, name: str, repository: Path) -> None:
+            if published:
+                publish(repository, name, source)
+            raise KeyboardInterrupt
+
+        config = load_config({"models.store": str(tmp_path / "store"), "models.serve": name}, {})
+        with pytest.raises(KeyboardInterrupt):
+            find_models(config, export, tmp_path / "zoo")
+
+    return find_named
+
+
+def test_an_export_that_outlived_its_server_is_served_by_the_next_one(
+    find: Find, find_killed: Callable[[str, bool], None], exporter: Exporter, tmp_path: Path
+) -> None:
+    find_killed("someone/vilt", True)
+    assert find("someone/vilt").targets == (ModelTarget("vilt", tmp_path / "store"),)
+    assert exporter.calls == []
+    with pytest.raises(ConfigError, match="has one of that name .'someone/vilt'."):
+        find("else/vilt")
+
+
+def test_an_export_that_was_killed_with_its_server_is_done_again(
+    find: Find, find_killed: Callable[[str, bool], None], exporter: Exporter
+) -> None:
+    find_killed("someone/vilt", False)
+    find("else/vilt")
+    assert exporter.calls == [("else/vilt", "vilt")]
+    with pytest.raises(ConfigError, match="has one of that name .'else/vilt'."):
+        find("someone/vilt")
+
+
+def test_a_failed_export_leaves_no_note_that_another_model_could_be_taken_for(find: Find, tmp_path: Path) -> None:
+    def export(source: str, name: str, repository: Path) -> None:
+        raise ArtifactError("no weights")
+
+    config = load_config({"models.store": str(tmp_path / "store"), "models.serve": "someone/vilt"}, {})
+    with pytest.raises(ArtifactError, match="no weights"):
+        find_models(config, export, tmp_path / "zoo")
+    publish(tmp_path / "store", "vilt")
+    with pytest.raises(ConfigError, match="exported by hand"):
+        find("someone/vilt")
+
+
 def test_a_shipped_checkpoint_without_a_deployment_is_exported(find: Find, tmp_path: Path, exporter: Exporter) -> None:
     checkpoint = tmp_path / "zoo" / "checkpoints" / "raw"
     checkpoint.mkdir(parents=True)
@@ -143,11 +192,6 @@ def test_an_export_that_leaves_nothing_is_a_fault(tmp_path: Path) -> None:
     config = load_config({"models.store": str(tmp_path / "store"), "models.serve": "someone/vilt"}, {})
     with pytest.raises(ArtifactError, match="left no deployment 'vilt'"):
         find_models(config, lambda source, name, repository: None, tmp_path / "zoo")
-
-
-def test_half_a_deployment_is_none(tmp_path: Path) -> None:
-    (tmp_path / "deployments" / "half" / "1").mkdir(parents=True)
-    assert deployment_names(tmp_path) == []
 
 
 def test_the_export_extra_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ def test_models_of_a_repository(tmp_path: Path, environ: dict[str, str]) -> None
     manifest = RepositoryLayout(tmp_path / "mine").manifest("own", 1)
     manifest.parent.mkdir(parents=True)
     manifest.write_text(dump_deployment(build_dummy_deployment("own")))
+    manifest.with_name("aliases.json").write_text('{"stable": 1}')
     arguments = ["models", "--repository", str(tmp_path / "mine")]
     table = CliRunner().invoke(cli, arguments, env=environ)
     listed = CliRunner().invoke(cli, [*arguments, "--json"], env=environ)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -217,3 +219,80 @@ def test_a_folder_of_a_process_that_died_at_once_is_cleaned(tmp_path: Path) -> N
     with staging_folder(tmp_path) as folder:
         publish(tmp_path, stage(folder))
     assert leftovers(tmp_path) == []
+
+
+def interrupted(root: Path, text: str) -> Path:
+    """A staging folder of a process that is gone, with a journal."""
+    folder = root / STAGING_DIR / "left"
+    folder.mkdir(parents=True)
+    (folder / "journal.json").write_text(text)
+    return folder
+
+
+def export_again(root: Path) -> None:
+    with staging_folder(root) as folder:
+        publish(root, stage(folder))
+    assert leftovers(root) == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "{victim}",
+        "../victim",
+        "model_repository/../../victim",
+        "deployments/..",
+        "model_repository",
+        "deployments/a",
+        "",
+    ],
+)
+def test_a_journal_cannot_name_what_no_publication_moves(tmp_path: Path, target: str) -> None:
+    victim, root = tmp_path / "victim", tmp_path / "root"
+    for folder in (victim, root / "model_repository" / "kept", root / "deployments" / "a" / "1"):
+        folder.mkdir(parents=True)
+    noted = {"manifest": "deployments/a/7.json", "targets": ["deployments/a/1", target.format(victim=victim)]}
+    interrupted(root, json.dumps(noted))
+    with staging_folder(root) as folder:
+        publish(root, stage(folder))
+    # A journal that is wrong in one place is not obeyed in another.
+    for folder in (victim, root / "model_repository" / "kept", root / "deployments" / "a" / "1"):
+        assert folder.is_dir()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "null", "{}", '{"manifest": 1, "targets": []}', '{"manifest": "deployments/a/1.json", "targets": [2]}'],
+)
+def test_a_journal_of_another_shape_ends_no_export(tmp_path: Path, text: str) -> None:
+    interrupted(tmp_path, text)
+    export_again(tmp_path)
+
+
+def test_a_file_among_the_staging_folders_ends_no_export(tmp_path: Path) -> None:
+    (tmp_path / STAGING_DIR).mkdir()
+    stray = tmp_path / STAGING_DIR / "notes.txt"
+    stray.write_text("mine")
+    with staging_folder(tmp_path) as folder:
+        publish(tmp_path, stage(folder))
+    assert stray.read_text() == "mine"
+
+
+def test_a_copy_that_was_made_during_an_export_takes_back_its_own_part(tmp_path: Path) -> None:
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    real = os.rename
+
+    def copy_before_the_manifest(source: Path, target: Path) -> None:
+        if Path(target).suffix == ".json":
+            shutil.copytree(original, copy)
+        real(source, target)
+
+    with staging_folder(original) as folder, pytest.MonkeyPatch.context() as patch:
+        staged = stage(folder)
+        patch.setattr(os, "rename", copy_before_the_manifest)
+        publish(original, staged)
+    assert (copy / "model_repository" / "tiny-fp32" / "1" / "model.onnx").is_file()
+    # Only the original's manifest says that the publication was finished.
+    (original / "deployments" / "tiny" / "1.json").unlink()
+    export_again(copy)
+    assert (original / "model_repository" / "tiny-fp32" / "1" / "model.onnx").is_file()

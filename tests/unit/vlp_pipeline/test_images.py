@@ -275,6 +275,72 @@ def test_run_length_coded_bmp_is_read_up_to_a_size() -> None:
         decode_image(bmp(b"\x01\x07" * (1 << 19), 1024, 512))
 
 
+def repeat_last_scan(jpeg: bytes, times: int) -> bytes:
+    return jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") : -2] * times + jpeg[-2:]
+
+
+def jpeg_in_tiff(jpeg: bytes, side: int, strips: int = 1, compression: int = 7) -> bytes:
+    """A TIFF of `strips` strips of side x side pixels, each of which is the same JPEG."""
+    table = 8 + 2 + 9 * 12 + 4
+    starts = table + 6 + strips * 8
+    places = [starts + len(jpeg) * index for index in range(strips)]
+    offsets, sizes = (table + 6, table + 6 + 4 * strips) if strips > 1 else (places[0], len(jpeg))
+    entries = [(256, 4, 1, side), (257, 4, 1, side * strips), (258, 3, 3, table), (259, 4, 1, compression)]
+    entries += [(262, 4, 1, 6), (273, 4, strips, offsets), (277, 4, 1, 3), (278, 4, 1, side), (279, 4, strips, sizes)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    lists = struct.pack(f"<{strips}I", *places) + struct.pack("<I", len(jpeg)) * strips
+    return head + struct.pack("<IHHH", 0, 8, 8, 8) + lists + jpeg * strips
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_whatever_its_size(picture: Image.Image, save_picture: Save) -> None:
+    data = save_picture(picture, "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    assert decode_image(repeat_last_scan(data, 64 - scans)).shape == (10, 14, 3)
+    with pytest.raises(TooLargeError, match="65 scans, at most 64"):
+        decode_image(repeat_last_scan(data, 65 - scans))
+
+
+def test_scans_cannot_be_hidden(picture: Image.Image, save_picture: Save) -> None:
+    data = repeat_last_scan(save_picture(picture, "JPEG", progressive=True), 100)
+    # An end marker within a comment does not end the file; one that does leaves too little of it.
+    comment = b"\xff\xfe\0\x06\xff\xd9\xff\xd9"
+    place = data.index(b"\xff\xda")
+    with pytest.raises(TooLargeError, match="scans"):
+        decode_image(data[:place] + comment + data[place:])
+    with pytest.raises(InvalidImageError):
+        decode_image(data[:place] + b"\xff\xd9" + data[place:])
+    with pytest.raises(TooLargeError, match="scans"):
+        decode_image(data[:2] + b"\xff\xfe\0\x02" * 5000 + data[2:])
+
+
+def test_what_follows_a_jpeg_is_not_counted(picture: Image.Image, save_picture: Save) -> None:
+    exif = b"Exif\0\0" + save_picture(picture, "JPEG")  # a thumbnail, with markers of its own
+    data = save_picture(picture, "JPEG", progressive=True, exif=exif)
+    film = b"ftypmp42" + b"\xff\xda\0\x0c" * 500
+    np.testing.assert_array_equal(decode_image(data + film), decode_image(data))
+
+
+def test_jpeg_in_tiff_has_as_many_scans_as_it_has_strips(picture: Image.Image, save_picture: Save) -> None:
+    data = save_picture(picture.resize((16, 16)), "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    assert decode_image(jpeg_in_tiff(data, 16)).shape == (16, 16, 3)
+    with pytest.raises(TooLargeError, match="66 scans, at most 65"):
+        decode_image(jpeg_in_tiff(repeat_last_scan(data, 66 - scans), 16))
+    with pytest.raises(TooLargeError, match="65 scans, at most 64"):
+        decode_image(jpeg_in_tiff(repeat_last_scan(data, 65 - scans), 16, compression=6))
+    baseline = save_picture(picture.resize((16, 16)), "JPEG")
+    strips = jpeg_in_tiff(baseline, 16, strips=200)
+    assert decode_image(strips).shape == (3200, 16, 3)
+    sizes = struct.pack("<I", len(baseline)) * 200
+    with pytest.raises(InvalidImageError, match="overlap"):
+        decode_image(strips.replace(sizes, struct.pack("<I", len(strips)) * 200))
+
+
+def test_scan_markers_in_the_pixels_of_a_tiff_mean_nothing(save_picture: Save) -> None:
+    data = save_picture(Image.frombytes("RGB", (64, 64), b"\xff\xda" * 6144), "TIFF")
+    assert decode_image(data).shape == (64, 64, 3)
+
+
 @pytest.mark.parametrize("field", ["max_bytes", "max_pixels", "max_side"])
 def test_limits_are_positive(field: str) -> None:
     with pytest.raises(ValueError, match="1 or more"):

@@ -62,7 +62,7 @@ def test_every_record_refuses_an_unknown_key(raw: Raw) -> None:
 
 
 def test_every_field_of_every_record_is_needed_and_typed(raw: Raw) -> None:
-    optional = {"notes", "schema_version"}
+    optional = {"notes", "head", "schema_version"}
     for place in places(raw):
         for key in set(at(raw, place)) - optional:
             spoiled = json.loads(json.dumps(raw))
@@ -101,6 +101,11 @@ def spoil(*place: str | int, value: Any) -> Callable[[Raw], None]:
         (spoil("graphs", 0, "inputs", 0, "shape", 1, value=True), "expected int or str"),
         (spoil("graphs", 0, "files", "3/model.onnx", value=5), "deployment.graphs[0].files.3/model.onnx: got 5"),
         (spoil("axes", "text", "max", value="10"), "deployment.axes.text.max: got '10', expected int"),
+        (spoil("axes", "text", "max", value=0), "deployment.axes.text: got min"),
+        (spoil("axes", "text", "min", value=0), "deployment.axes.text: got min 0"),
+        (spoil("canary_tolerance", value=float("inf")), "deployment.canary_tolerance: got inf, expected a finite"),
+        (spoil("canary_tolerance", value=float("nan")), "deployment.canary_tolerance: got nan"),
+        (spoil("canary_tolerance", value=-1), "deployment.canary_tolerance: got -1.0"),
         (spoil("image", value=[]), "deployment.image: got [], expected an object"),
         (spoil("source", "id", value=None), "deployment.source.id: got None, expected str"),
         (spoil("name", value="../../etc"), "name '../../etc': letters, digits"),

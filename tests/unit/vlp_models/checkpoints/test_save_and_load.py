@@ -68,7 +68,7 @@ def test_a_failure_leaves_the_old_checkpoint_and_no_litter(
     def full_disk(*_args: object, **_kwargs: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(save_module, "save_file", full_disk)
+    monkeypatch.setattr(save_module, "save", full_disk)
     with pytest.raises(OSError, match="no space left"):
         save_checkpoint(saved, model, tokenizer=tokenizer, image=image, labels=("a", "b", "c"))
     assert load_checkpoint(saved).labels == LABELS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from vlp_models.data.pictures import PictureStore
 from vlp_models.data.records import Region, parse_record
-from vlp_models.data.regions import RegionStore, RegionStream
+from vlp_models.data.regions import RegionStore, RegionStream, place_words
 from vlp_models.data.streams import BatchShape
 from vlp_models.data.tokens import SpecialTokens
 from vlp_spec.errors import InvalidArgumentError
@@ -29,6 +29,20 @@ def test_a_region_belongs_to_the_patch_in_its_middle() -> None:
     store = _store()
     assert [slots.tolist() for slots in store.slots] == [[0, 5], [0], [], [1]]
     assert store.words[0].tolist() == [[0, 10], [1, 11], [1, 12]]
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ((0.0, 0.0, 0.2, 0.2), ("top", "left")),
+        ((0.4, 0.0, 0.6, 0.6), ("top", "center")),
+        ((0.3, 0.3, 0.7, 0.7), ("middle", "center")),
+        ((0.9, 0.9, 1.0, 1.0), ("bottom", "right")),
+        ((1.0, 1.0, 1.0, 1.0), ("bottom", "right")),
+    ],
+)
+def test_places_are_thirds(box: tuple[float, ...], words: tuple[str, str]) -> None:
+    assert place_words(box) == words
 
 
 def test_a_batch_names_every_region_of_its_pictures_once() -> None:

@@ -85,7 +85,8 @@ def test_a_published_deployment_is_evaluated_as_it_is_served(data: Path, tmp_pat
     publish(tmp_path, "tiny", 3)
     model = open_deployment(tmp_path, "tiny")
     assert model.name == "tiny@3"
-    assert open_deployment(tmp_path, "tiny@1").name == "tiny@1"
+    (tmp_path / "deployments" / "tiny" / "aliases.json").write_text('{"best": 1}')
+    assert [open_deployment(tmp_path, f"tiny@{suffix}").name for suffix in ("1", "best")] == ["tiny@1"] * 2
     report, predictions = evaluate_model(model, EvaluationData(data, limit=6))
     assert report.questions == 6
     assert {item.answer for item in predictions} <= {"yes", "no", "red", "green", "2"}

@@ -33,6 +33,26 @@ def test_the_generator_draws_what_its_version_says() -> None:
     assert digest == "682876ffb7b87045fd11e2afef72ea21d5d01ee077293bd654483caa11767967"
 
 
+def test_the_generator_paints_what_its_version_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    # JPEG's bytes are its library's affair; what is given to it, pixels and quality, is ours.
+    def store(picture: Image.Image, file: io.BytesIO, *form: str, **options: int) -> None:
+        file.write(json.dumps([picture.mode, picture.size, form, options]).encode() + picture.tobytes())
+
+    monkeypatch.setattr(Image.Image, "save", store)
+    digest = hashlib.sha256()
+    for picture in (draw_picture(split, index) for split in SPLITS for index in range(4)):
+        digest.update(picture.jpeg + json.dumps(picture.record["regions"]).encode())
+    assert digest.hexdigest() == "104a18a3546600ef8cdcdb0400dc555c28c66f12b182821baadc90a089327332"
+
+
+def test_every_sprite_in_every_colour_is_what_the_version_says() -> None:
+    digest = hashlib.sha256()
+    for kind in KINDS:
+        for colour in COLOURS:
+            digest.update(tinted_sprite(kind.name, colour).tobytes())
+    assert digest.hexdigest() == "ff3950dda805c3b53559dcb115b1399c11841fd6789d04055531629dc88b56dd"
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_picture_has_the_size_and_the_things_of_its_record(split: Split) -> None:
     for index in range(12):

@@ -9,7 +9,7 @@ from vlp_models.families.vilt import ViltModel
 from vlp_models.training.recipe import Recipe
 from vlp_models.training.recipe_file import parse_recipe
 from vlp_models.training.vilt_initial_model import adapt_vilt, build_vilt
-from vlp_spec.errors import ArtifactError
+from vlp_spec.errors import ArtifactError, ConfigError
 
 
 def _recipe(*overrides: str) -> Recipe:
@@ -28,6 +28,12 @@ def test_a_new_model_expects_one_answer() -> None:
     assert _model("model.image_size=24").config.grid_side == 3
 
 
+def test_a_new_model_tells_places() -> None:
+    positions = _model("model.image_size=24").transformer.pos_embed[0]
+    assert not positions[0].abs().gt(0.1).any()
+    assert positions[1:].abs().max() > 0.9
+
+
 def test_a_head_of_the_same_answers_is_kept() -> None:
     source = _model()
     kept = adapt_vilt(source, _recipe(), num_labels=5).state_dict()
@@ -41,6 +47,26 @@ def test_a_head_of_other_answers_is_new_as_a_whole() -> None:
     assert new["vqa_classifier.3.bias"].shape == (7,)
     assert not torch.equal(old["vqa_classifier.0.weight"], new["vqa_classifier.0.weight"])
     assert torch.equal(old["pooler.dense.weight"], new["pooler.dense.weight"])
+
+
+def test_a_grown_model_computes_what_its_source_does_until_it_is_trained() -> None:
+    source = _model()
+    grown = adapt_vilt(source, _recipe("model.init=x", "model.grow_layers=2"), num_labels=5)
+    assert grown.config.num_layers == source.config.num_layers + 2
+    side = source.config.patch_size**2 * 3
+    inputs = (torch.rand(2, 4, side), torch.tensor([[2, 2], [1, 2]]), torch.tensor([[1, 5, 6], [1, 7, 0]]))
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    source.eval(), grown.eval()
+    torch.testing.assert_close(grown.vqa_logits(*inputs, mask), source.vqa_logits(*inputs, mask))
+    grown.vqa_logits(*inputs, mask).square().sum().backward()
+    last = dict(grown.named_parameters())[f"transformer.blocks.{grown.config.num_layers - 1}.mlp.fc2.weight"]
+    assert last.grad is not None
+    assert last.grad.abs().max() > 0
+
+
+def test_only_what_starts_from_a_checkpoint_grows() -> None:
+    with pytest.raises(ConfigError, match="grow_layers: needs init"):
+        _recipe("model.grow_layers=2")
 
 
 def test_a_source_that_lacks_a_part_is_refused() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from vlp_pipeline.images import ImageLimits
 from vlp_server.config import ModelTarget, core_settings, load_config
 from vlp_spec.errors import ConfigError
 
@@ -27,6 +28,12 @@ def test_the_core_gets_what_was_set() -> None:
 def test_threads_that_are_named_are_taken() -> None:
     config = load_config({"core.preprocess_threads": "3"}, {})
     assert core_settings(config, [ModelTarget("dummy", None)]).preprocess_threads == 3
+
+
+def test_more_pixels_than_the_decoder_takes_are_refused_when_the_configuration_is_read() -> None:
+    with pytest.raises(ConfigError, match="max_image_pixels"):
+        load_config({"core.max_image_pixels": "89478486"}, {})
+    ImageLimits(max_pixels=load_config({"core.max_image_pixels": "89478485"}, {}).core.max_image_pixels)
 
 
 def test_no_model_is_a_fault() -> None:

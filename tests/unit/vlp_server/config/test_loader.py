@@ -26,7 +26,7 @@ def faults_of(
 def test_defaults_are_safe() -> None:
     config = load_config({}, {"HOME": "/home/a"})
     assert (config.http.host, config.http.port) == ("127.0.0.1", 8080)
-    assert config.http.body_limit_bytes == 25 * 1024 * 1024
+    assert config.http.body_limit_bytes == 28 * 1024 * 1024
     assert config.http.cors_origins == ()
     assert config.url_fetch.enabled is False
     assert config.ready_file is None

@@ -1,43 +1,24 @@
-import json
 from dataclasses import replace
 
 import pytest
 from tiny_repository import publish, write_manifest
-from vlp_server.core.deployments import find_deployment, read_canary, verify_files
+from vlp_server.core.deployments import read_canary, verify_files
 from vlp_spec.deployment import OutputProof, Proof
 from vlp_spec.errors import ArtifactError
+from vlp_spec.found_deployment import find_deployment
 
 
 @pytest.fixture
 def root(tmp_path):
     for version in (1, 2, 10):
         publish(tmp_path, version=version)
-    (tmp_path / "deployments" / "tiny" / "aliases.json").write_text(json.dumps({"stable": 2}))
     return tmp_path
 
 
-@pytest.mark.parametrize(("reference", "version"), [("tiny", 10), ("tiny@1", 1), ("tiny@stable", 2)])
-def test_a_reference_names_one_version(root, reference, version):
-    found = find_deployment(root, reference)
-    assert found.deployment.version == version
-    assert found.aliases == (frozenset({"stable"}) if version == 2 else frozenset())
+def test_what_was_published_is_whole(root):
+    found = find_deployment(root, "tiny")
     verify_files(found)
     assert "output.logits" in read_canary(found)
-
-
-@pytest.mark.parametrize(
-    ("reference", "message"),
-    [
-        ("other", "not in this repository, which has tiny"),
-        ("tiny@3", "no such version; there are 1, 2, 10 and the aliases stable"),
-        ("tiny@beta", "no such version"),
-        ("tiny@", "nothing after '@'"),
-        ("../tiny", "letters, digits"),
-    ],
-)
-def test_a_reference_to_nothing_says_what_there_is(root, reference, message):
-    with pytest.raises(ArtifactError, match=message):
-        find_deployment(root, reference)
 
 
 @pytest.mark.parametrize(
@@ -92,20 +73,6 @@ def test_a_proof_that_does_not_hold_is_refused(root):
         write_manifest(root, deployment, proof=proof)
         with pytest.raises(ArtifactError, match="proof does not hold"):
             verify_files(find_deployment(root, "tiny"))
-
-
-def test_a_manifest_under_another_name_is_refused(root):
-    text = (root / "deployments/tiny/1.json").read_text()
-    (root / "deployments/tiny/11.json").write_text(text)
-    with pytest.raises(ArtifactError, match="is the manifest of tiny@1"):
-        find_deployment(root, "tiny")
-
-
-@pytest.mark.parametrize("aliases", ["[1]", '{"stable": "2"}', "{"])
-def test_broken_aliases_are_refused(root, aliases):
-    (root / "deployments/tiny/aliases.json").write_text(aliases)
-    with pytest.raises(ArtifactError, match=r"aliases.json"):
-        find_deployment(root, "tiny")
 
 
 def test_a_canary_that_cannot_be_read_is_refused(root):

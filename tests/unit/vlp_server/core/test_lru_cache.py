@@ -44,3 +44,14 @@ def test_bounds_hold_and_the_count_of_bytes_is_true(puts):
         kept = [cache.get(k) for k in range(10)]
         assert len(cache) <= 4
         assert cache.size_bytes == sum(value for value in kept if value is not None) <= 100
+
+
+def test_unwanted_keys_are_dropped_with_their_bytes():
+    cache = LruCache(10, 100)
+    for number in range(4):
+        cache.put(("a", number % 2, number), number, 10)
+    assert cache.drop(lambda key: key[1] == 1) == 2
+    assert (len(cache), cache.size_bytes) == (2, 20)
+    assert cache.get(("a", 1, 1)) is None
+    assert cache.get(("a", 0, 2)) == 2
+    assert cache.drop(lambda key: key[1] == 1) == 0

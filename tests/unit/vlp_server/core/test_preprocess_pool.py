@@ -96,6 +96,21 @@ async def test_a_caller_that_leaves_while_its_call_runs_keeps_the_thread_till_th
     assert (await after).value == 5
 
 
+async def test_a_call_counts_as_running_until_it_ends_though_its_caller_left(pool, clock):
+    assert pool.busy_since() is None
+    clock.now = 2.0
+    busy, go = await occupy(pool)
+    busy.cancel()
+    after = asyncio.create_task(pool.run(lambda: 5, lane=Lane.INTERACTIVE, deadline=FAR))
+    await settle()
+    clock.now = 3.0
+    assert pool.busy_since() == 2.0
+    go.set()
+    await after
+    await settle()
+    assert pool.busy_since() is None
+
+
 async def test_closing_refuses_who_waits_and_who_comes(pool):
     busy, go = await occupy(pool)
     waiting = asyncio.create_task(pool.run(lambda: 5, lane=Lane.INTERACTIVE, deadline=FAR))

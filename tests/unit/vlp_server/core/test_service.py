@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 import time
 from dataclasses import replace
 
@@ -270,6 +271,35 @@ async def test_a_task_that_the_model_does_not_do():
         object.__setattr__(loaded, "deployment", replace(loaded.deployment, tasks=()))
         with pytest.raises(TaskNotSupportedError):
             await rig.service.vqa(picture(), [VqaQuery("a")])
+
+
+async def test_a_stalled_decoder_makes_it_unready_then_dead_and_recovers(monkeypatch):
+    entered, go = threading.Event(), threading.Event()
+
+    def hang(self, image):
+        entered.set()
+        go.wait(10)
+        raise InvalidImageError("no")
+
+    now = 0.0
+    monkeypatch.setattr(DummyVqaPipeline, "prepare_image", hang)
+    admission = AdmissionSettings(default_timeout_s=0.05)
+    async with Rig(
+        clock=lambda: now, watchdog=WatchdogSettings(stall_after_s=60, dead_after_s=600), admission=admission
+    ) as rig:
+        with pytest.raises(DeadlineError):
+            await rig.service.vqa(picture(), [VqaQuery("a")])
+        assert entered.is_set()
+        assert rig.service.readiness().ready
+        now = 61.0
+        assert not rig.service.readiness().ready
+        assert rig.service.readiness().reason == "stalled: a picture has been decoded for more than 60 s"
+        assert rig.service.alive()
+        now = 601.0
+        assert not rig.service.alive()
+        go.set()
+        await until(lambda: rig.service.alive())
+        assert rig.service.readiness().ready
 
 
 async def test_a_stalled_engine_makes_it_unready_then_dead_and_recovers():

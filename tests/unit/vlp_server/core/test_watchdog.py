@@ -4,6 +4,7 @@ import logging
 import numpy as np
 import pytest
 from service_rig import Rig, picture, settle
+from vlp_server.core import watchdog as watchdog_module
 from vlp_server.core.records import ModelState
 from vlp_server.core.settings import WatchdogSettings
 from vlp_server.core.watchdog import SUSPECT_GAP_S, Watchdog
@@ -84,12 +85,34 @@ async def test_a_loading_model_is_left_alone(clock):
     assert model.canaries == 0
 
 
-async def test_a_started_watchdog_is_alive_until_it_is_closed(clock):
-    watchdog = Watchdog([Model()], WatchdogSettings(), clock)
-    assert watchdog.alive()
+async def test_a_started_watchdog_looks_until_it_is_closed(clock, monkeypatch):
+    monkeypatch.setattr(watchdog_module, "TICK_S", 0.0)
+    model = Model()
+    watchdog = Watchdog([model], WatchdogSettings(), clock)
+    await settle()
+    assert model.published == 0
     watchdog.start()
     await settle()
     assert watchdog.alive()
+    assert model.published > 1
+    await watchdog.close()
+    seen = model.published
+    await settle()
+    assert model.published == seen
+
+
+async def test_a_watchdog_survives_a_fault_in_one_look_and_is_not_alive_once_its_task_has_died(clock, monkeypatch):
+    monkeypatch.setattr(watchdog_module, "TICK_S", 0.0)
+    model = Model()
+    model.publish_state = lambda: 1 / 0
+    watchdog = Watchdog([model], WatchdogSettings(), clock)
+    assert watchdog.alive()  # not started, which is no fault
+    watchdog.start()
+    await settle()
+    assert watchdog.alive()
+    watchdog._task.cancel()
+    await settle()
+    assert not watchdog.alive()
     await watchdog.close()
 
 

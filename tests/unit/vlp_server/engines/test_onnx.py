@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from vlp_server.engines import onnx as onnx_engine
 from vlp_server.engines import onnx_installation
 from vlp_server.engines.base import LoadedGraph
+from vlp_server.engines.machine import usable_cpus
 from vlp_server.engines.onnx import OnnxEngine, build_session_options
 from vlp_server.engines.onnx_memory import FIXED_BYTES, check_fits, estimate_load_bytes
 from vlp_server.engines.settings import EngineSettings
@@ -140,4 +141,4 @@ def test_session_options_follow_the_settings():
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     spinning = build_session_options(EngineSettings(spinning=True))
     assert spinning.get_session_config_entry("session.intra_op.allow_spinning") == "1"
-    assert spinning.intra_op_num_threads == onnx_engine.usable_cpus()
+    assert spinning.intra_op_num_threads == usable_cpus()

@@ -1,82 +1,54 @@
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import ssl
 
 import pytest
+from picture_site import CERTIFICATE, count_nothing, fetcher, ok, redirect, site
 from vlp_server.config import UrlFetchConfig
 from vlp_server.http.fetch import UrlFetcher, is_public_address
 from vlp_spec.errors import InvalidArgumentError, TooLargeError, VlpError
 
-Answer = Callable[[str, str], bytes | None]
-
-
-@asynccontextmanager
-async def site(answer: Answer) -> AsyncIterator[tuple[int, list[str]]]:
-    """A local server that answers (host header, path) with raw bytes; None never answers."""
-    seen: list[str] = []
-    talks: list[asyncio.Task[None]] = []
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        talks.append(task)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        path = head.split()[1]
-        host = next(line[6:] for line in head.splitlines() if line.lower().startswith("host: "))
-        seen.append(host + path)
-        reply = answer(host, path)
-        if reply is None:
-            await reader.read()
-        else:
-            writer.write(reply)
-        writer.close()
-        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1], seen
-    finally:
-        server.close()
-        await server.wait_closed()
-        await asyncio.gather(*talks)
-
-
-def ok(content: bytes, more: str = "") -> bytes:
-    return f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n{more}\r\n".encode() + content
-
-
-def redirect(to: str) -> bytes:
-    return f"HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
-
-
-def resolver(names: dict[str, list[str]]) -> Callable[[str, int], Awaitable[list[str]]]:
-    async def resolve(host: str, port: int) -> list[str]:
-        if host not in names:
-            raise OSError(host)
-        return names[host]
-
-    return resolve
-
-
-NAMES = {
-    "pictures.example": ["127.0.0.1"],
-    "inside.example": ["10.0.0.1"],
-    "both.example": ["127.0.0.1", "10.0.0.1"],
-}
-
-
-def fetcher(port: int, **limits: float) -> UrlFetcher:
-    """127.0.0.1 stands for the public internet here, and 10.0.0.1 for what is private."""
-    config = UrlFetchConfig(enabled=True, ports=(port,), **limits)  # type: ignore[arg-type]
-    return UrlFetcher(config, resolver(NAMES), lambda address: address == "127.0.0.1")
-
 
 async def test_a_picture_is_fetched_from_the_checked_address_under_its_own_name() -> None:
     async with site(lambda host, path: ok(b"picture")) as (port, seen):
-        assert await fetcher(port).fetch(f"http://pictures.example:{port}/a.jpg?b=c") == b"picture"
+        assert await fetcher(port).fetch(f"http://pictures.example:{port}/a.jpg?b=c", count_nothing) == b"picture"
     assert seen == [f"pictures.example:{port}/a.jpg?b=c"]
+
+
+async def test_a_name_is_resolved_in_the_form_that_goes_on_the_wire() -> None:
+    async with site(lambda host, path: ok(b"picture")) as (port, seen):
+        for spelling in ("b\u00fccher.example", "B\u00dcCHER.example", "xn--bcher-kva.example"):
+            assert await fetcher(port).fetch(f"http://{spelling}:{port}/", count_nothing) == b"picture"
+    assert set(seen) == {f"xn--bcher-kva.example:{port}/"}
+
+
+@pytest.fixture
+def server_tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+async def test_the_certificate_is_checked_against_the_name_though_the_connection_goes_to_the_address(
+    server_tls: ssl.SSLContext,
+) -> None:
+    asked: list[str | None] = []
+    server_tls.sni_callback = lambda connection, name, context: asked.append(name)
+    ours = ssl.create_default_context(cafile=str(CERTIFICATE))
+    async with site(lambda host, path: ok(b"picture"), server_tls) as (port, seen):
+        for host in ("pictures.example", "b\u00fccher.example"):
+            assert await fetcher(port, ours).fetch(f"https://{host}:{port}/", count_nothing) == b"picture"
+        with pytest.raises(InvalidArgumentError, match="could not be fetched"):
+            await fetcher(port, ours).fetch(f"https://elsewhere.example:{port}/", count_nothing)
+    assert asked == ["pictures.example", "xn--bcher-kva.example", "elsewhere.example"]
+    assert len(seen) == 2
+
+
+async def test_a_certificate_of_nobody_known_is_refused(server_tls: ssl.SSLContext) -> None:
+    async with site(lambda host, path: ok(b"picture"), server_tls) as (port, seen):
+        with pytest.raises(InvalidArgumentError, match="could not be fetched"):
+            await fetcher(port).fetch(f"https://pictures.example:{port}/", count_nothing)
+    assert seen == []
 
 
 async def test_redirects_are_followed_and_every_hop_is_checked() -> None:
@@ -84,16 +56,16 @@ async def test_redirects_are_followed_and_every_hop_is_checked() -> None:
         return {"/a": redirect("/b"), "/b": ok(b"b"), "/in": redirect(f"http://inside.example:{port}/secret")}[path]
 
     async with site(answer) as (port, seen):
-        assert await fetcher(port).fetch(f"http://pictures.example:{port}/a") == b"b"
+        assert await fetcher(port).fetch(f"http://pictures.example:{port}/a", count_nothing) == b"b"
         with pytest.raises(InvalidArgumentError, match="inside.example' has an address that is not public"):
-            await fetcher(port).fetch(f"http://pictures.example:{port}/in")
+            await fetcher(port).fetch(f"http://pictures.example:{port}/in", count_nothing)
     assert [entry.partition("/")[2] for entry in seen] == ["a", "b", "in"]
 
 
 async def test_too_many_redirects() -> None:
     async with site(lambda host, path: redirect("/again")) as (port, seen):
         with pytest.raises(InvalidArgumentError, match="more than 3 redirects"):
-            await fetcher(port).fetch(f"http://pictures.example:{port}/")
+            await fetcher(port).fetch(f"http://pictures.example:{port}/", count_nothing)
     assert len(seen) == 4
 
 
@@ -114,7 +86,7 @@ async def test_too_many_redirects() -> None:
 async def test_urls_that_are_refused_without_a_connection(url: str, message: str) -> None:
     async with site(lambda host, path: ok(b"x")) as (port, seen):
         with pytest.raises(InvalidArgumentError, match=message) as caught:
-            await fetcher(port).fetch(url.format(port=port))
+            await fetcher(port).fetch(url.format(port=port), count_nothing)
     assert caught.value.field == "image"
     assert seen == []
 
@@ -134,12 +106,12 @@ async def test_urls_that_are_refused_without_a_connection(url: str, message: str
 async def test_replies_that_give_no_picture(reply: bytes | None, kind: type[VlpError], message: str) -> None:
     async with site(lambda host, path: reply) as (port, _):
         with pytest.raises(kind, match=message):
-            await fetcher(port, max_bytes=100, timeout_s=0.3).fetch(f"http://pictures.example:{port}/")
+            await fetcher(port, max_bytes=100, timeout_s=0.3).fetch(f"http://pictures.example:{port}/", count_nothing)
 
 
 async def test_compressed_content_is_not_unpacked() -> None:
     async with site(lambda host, path: ok(b"\x1f\x8b raw", "Content-Encoding: gzip\r\n")) as (port, _):
-        assert await fetcher(port).fetch(f"http://pictures.example:{port}/") == b"\x1f\x8b raw"
+        assert await fetcher(port).fetch(f"http://pictures.example:{port}/", count_nothing) == b"\x1f\x8b raw"
 
 
 @pytest.mark.parametrize(
@@ -167,6 +139,17 @@ async def test_compressed_content_is_not_unpacked() -> None:
         "64:ff9b:1::1",
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",
         "2001:db8::1",
+        "fec0::1",
+        "3fff::1",
+        "3fff:fff:ffff::1",
+        "192.88.99.1",
+        "::ffff:192.88.99.1",
+        "2002:c058:6301::",
+        "5f00::1",
+        "4000::1",
+        "::93.184.216.34",
+        "100::1",
+        "2001:20::1",
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
@@ -174,7 +157,8 @@ def test_addresses_that_are_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
+    "address",
+    ["192.88.98.1", "3ffe::1", "93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"],
 )
 def test_public_addresses(address: str) -> None:
     assert is_public_address(address) is True
@@ -184,4 +168,4 @@ async def test_names_that_are_odd_spellings_of_this_machine_resolve_to_it_and_ar
     config = UrlFetchConfig(enabled=True)
     for host in ("2130706433", "127.1", "0x7f.0.0.1", "[::ffff:127.0.0.1]", "127.0.0.1"):
         with pytest.raises(InvalidArgumentError, match="not public|has no address|not a URL"):
-            await UrlFetcher(config).fetch(f"http://{host}/")
+            await UrlFetcher(config).fetch(f"http://{host}/", count_nothing)

@@ -1,4 +1,4 @@
-"""Running an exported graph on the CPU with onnxruntime, for the proof."""
+"""Running an exported graph on the CPU with onnxruntime: for its proof, and to measure what it answers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def onnx_runner(path: Path, threads: int = 0) -> Runner:
     options.log_severity_level = _QUIET
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # onnxruntime has no common base of its errors.
     except Exception as error:
-        raise ArtifactError(f"graph {path.name}: onnxruntime cannot load it: {error}") from error
+        raise ArtifactError(f"graph {path}: onnxruntime cannot load it ({error!s:.200})") from error
     names = [output.name for output in session.get_outputs()]
 
     def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
