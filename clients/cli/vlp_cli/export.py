@@ -7,11 +7,14 @@ from pathlib import Path
 import click
 from vlp_spec.tasks import Task
 
+# As words: of an enumeration click would take the members' names, "VQA".
+_TASKS = [str(task) for task in Task]
+
 
 @click.command()
 @click.argument("checkpoint")
 @click.option("--repository", type=click.Path(path_type=Path), required=True, help="Where the deployment goes.")
-@click.option("--task", type=click.Choice([*Task]), default=Task.VQA, show_default=True, help="What it shall do.")
+@click.option("--task", type=click.Choice(_TASKS), default=_TASKS[0], show_default=True, help="What it shall do.")
 @click.option("--name", help="Of the deployment; default the checkpoint's own name.")
 @click.option("--version", type=click.IntRange(min=1), help="Default: the next free one.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32 or int8; TensorRT: fp32, fp16 or bf16.")

@@ -96,3 +96,8 @@ def test_an_unknown_command_is_a_usage_fault() -> None:
     done = CliRunner().invoke(cli, ["sevre"])
     assert done.exit_code == 2
     assert "No such command" in done.stderr
+
+
+def test_tasks_are_named_to_export_as_everywhere_else() -> None:
+    result = CliRunner().invoke(cli, ["export", "nowhere", "--repository", "unused", "--task", "seeing"])
+    assert "is not one of 'vqa', 'embeddings', 'classify', 'match'" in result.output
