@@ -41,7 +41,8 @@ class HttpConfig:
     Attributes:
         host: address to listen on; 0.0.0.0 opens the server to the network.
         port: port to listen on; 0 takes a free one.
-        body_limit_bytes: largest body of a request; base64 in JSON makes a picture a third larger.
+        body_limit_bytes: largest body of a request, and most bytes of pictures that are fetched for one; base64 in JSON
+            makes a picture a third larger.
         body_timeout_s: time for a whole body to arrive.
         header_timeout_s: time for the headers of a request to arrive.
         header_limit_bytes: largest request line and headers together.

@@ -16,7 +16,7 @@ from vlp_server.http.body import BodyStream
 from vlp_server.http.context import RequestContext, context_of, deadline_of
 from vlp_server.http.disconnect import until_disconnect
 from vlp_server.http.door import Door
-from vlp_server.http.memory import TakeBytes
+from vlp_server.http.memory import TakeBytes, at_most
 from vlp_server.http.pictures import Fetch, PictureUrl, fetch_source
 
 
@@ -39,7 +39,7 @@ class Call:
     Attributes:
         deadline: time.monotonic() seconds, None where the caller names none.
         body: not read yet.
-        take: counts further bytes that the request holds.
+        take_fetched: counts the bytes of pictures that are fetched.
         fetch: gets a picture by its URL, None where the operator has not allowed it.
     """
 
@@ -47,7 +47,7 @@ class Call:
     context: RequestContext
     deadline: float | None
     body: BodyStream
-    take: TakeBytes
+    take_fetched: TakeBytes
     fetch: Fetch | None
 
     async def answer(self, work: Coroutine[Any, Any, R]) -> R:
@@ -76,7 +76,7 @@ class Call:
         """
         if isinstance(source, bytes):
             return source
-        return await fetch_source(source, self.fetch, self.take, self.deadline)
+        return await fetch_source(source, self.fetch, self.take_fetched, self.deadline)
 
     async def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """As `answer`, for work that has neither model nor timings."""
@@ -95,4 +95,5 @@ def let_in(door: Door, request: Request) -> Iterator[Call]:
     with door.admit() as take:
         deadline = deadline_of(request.headers, context.started, door.config.http.max_request_timeout_s)
         body = BodyStream(request.receive, request.headers, door.body_limits, take, deadline)
-        yield Call(request, context, deadline, body, take, door.fetch)
+        take_fetched = at_most(take, max(door.body_limits.max_bytes, door.config.url_fetch.max_bytes))
+        yield Call(request, context, deadline, body, take_fetched, door.fetch)

@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from vlp_spec.errors import OverloadedError
+from vlp_spec.errors import OverloadedError, TooLargeError
 
 # Counts so many more bytes as held by one request; raises OverloadedError where there is no room.
 TakeBytes = Callable[[int], None]
+
+
+def at_most(take: TakeBytes, max_bytes: int) -> TakeBytes:
+    """The same count, for the pictures that one request has fetched: many of them together are bounded too.
+
+    Raises:
+        TooLargeError: from the function that is given: they have more bytes than one request may hold.
+    """
+    fetched = 0
+
+    def take_bounded(size_bytes: int) -> None:
+        nonlocal fetched
+        fetched += size_bytes
+        if fetched > max_bytes:
+            raise TooLargeError(f"image: behind the URLs are more than {max_bytes} bytes together; send several calls")
+        take(size_bytes)
+
+    return take_bounded
 
 
 class MemoryBudget:
