@@ -8,14 +8,15 @@ import pytest
 from service_rig import DUMMY, Rig, picture, settle, until
 from vlp_server.core.settings import CacheSettings, EngineSettings, ModelSettings
 from vlp_spec.errors import UnavailableError
-from vlp_spec.tasks import VqaQuery
+from vlp_spec.tasks import ClassifyQuery, VqaQuery
 
+ENCODER = ModelSettings(reference="dummy-encoder", engine=EngineSettings(engine="dummy"))
 OTHER = ModelSettings(reference="other", engine=EngineSettings(engine="dummy"))
 
 
-def rot(model):
+def rot(model, output="logits"):
     """Let the canary fail as it does when weights change in memory; returns what undoes it."""
-    outputs = model.loaded.canary.outputs["logits"]
+    outputs = model.loaded.canary.outputs[output]
     sound = outputs.copy()
     outputs[0, 0] += np.float32(1.0)
     return lambda: outputs.__setitem__(slice(None), sound)
@@ -118,3 +119,28 @@ async def test_an_answer_that_came_in_the_moment_of_the_verdict_is_not_served_or
         batcher.trust()
         await settle()
         assert (await rig.service.vqa(picture(), [VqaQuery("a")])).timings.cached == 0
+
+
+async def test_kept_vectors_of_an_encoder_go_and_the_queues_of_both_towers_fail():
+    async with Rig(ENCODER) as rig:
+        model = next(iter(rig.service._directory))
+        await rig.service.embed(["a", picture()])
+        await rig.service.classify(picture(), ClassifyQuery(("cat", "dog")))
+        repair = rot(model, "image_embeds")
+        held = Held(rig.engines[0])
+        check = asyncio.create_task(model.check_canary())
+        await held.wait_entered()
+        call = asyncio.create_task(rig.service.embed(["b"]))  # of the tower whose canary is right
+        await until(lambda: rig.value("vlpserve_batch_items_count", model="dummy-encoder@1", role="text") == 3)
+        held.go.set()
+        await check
+        with pytest.raises(UnavailableError, match="off by"):
+            await call
+        for items in (["a"], [picture()]):
+            with pytest.raises(UnavailableError, match="off by"):
+                await rig.service.embed(items)
+        repair()
+        await model.check_canary()
+        assert (await rig.service.embed(["a"])).timings.cached == 0
+        assert (await rig.service.embed([picture()])).timings.cached == 0
+        assert (await rig.service.embed(["a"])).timings.cached == 1
