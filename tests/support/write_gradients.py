@@ -25,7 +25,9 @@ def main(recipe_path: str, run_dir: str, out: str) -> None:
         texts = choose_texts(recipe, train.records)
         torch.manual_seed(recipe.seed)
         model = family.build_model(texts, None)
-        streams = family.build_streams(train, texts, BatchPlace(accelerator.process_index, accelerator.num_processes))
+        micro_batches = recipe.optimisation.grad_accumulation
+        place = BatchPlace(accelerator.process_index, accelerator.num_processes, micro_batches)
+        streams = family.build_streams(train, texts, place)
         losses = family.build_losses(model, texts)
         trainer = Trainer(recipe, losses, streams, accelerator=accelerator, run_dir=Path(run_dir))
         trainer.accumulate_gradients()

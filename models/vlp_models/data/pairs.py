@@ -99,8 +99,7 @@ class PairStream:
         }
         if self._regions is not None:
             arrays |= self._regions.gather(pictures[rows])
-            scale = self._shape.processes / self._regions.count_words(pictures)
-            arrays["region_scale"] = np.array(scale, dtype=np.float32)
+            arrays["region_scale"] = self._shape.mean_scale(self._count_words(self._regions, number))
         if self._phrases is not None:
             drawn = self._phrases.draw(pictures, np.random.default_rng((self._shape.seed, 6, number)))
             count = self._phrases.per_picture
@@ -109,3 +108,8 @@ class PairStream:
             arrays["phrase_slots"] = self._phrases.slots[mine]
             arrays["phrase_groups"] = self._phrases.groups[drawn]
         return arrays
+
+    def _count_words(self, regions: RegionStore, number: int) -> int:
+        """Words for regions in the whole step of a batch."""
+        step = self._shape.step_of(number)
+        return sum(regions.count_words(self._picture_of[self._plan.batch(other)]) for other in step)

@@ -73,8 +73,8 @@ class RegionStore:
         }
 
     def count_words(self, pictures: np.ndarray) -> int:
-        """Words of all regions of some pictures, at least 1."""
-        return max(1, sum(len(self.words[index]) for index in pictures))
+        """Words of all regions of some pictures."""
+        return sum(len(self.words[index]) for index in pictures)
 
 
 def region_phrase(region: Region) -> str:
@@ -97,7 +97,8 @@ class RegionStream:
 
     Batches: patches, grid, input_ids and text_mask (B, 2); region_rows and region_slots (R,) int64, the row in the
     batch and the patch of each region; region_words (W, 2) int64, region and token id; region_scale () float32, the
-    factor that turns this process's summed loss into its share of the mean over all processes' words.
+    factor that turns the summed loss into its share of the mean over the words of the whole step, in all its batches
+    and processes.
     """
 
     name = "regions"
@@ -116,14 +117,14 @@ class RegionStream:
 
     def batch(self, number: int) -> Arrays:
         """Rows of this process in batch `number`."""
-        everyone = self._plan.batch(number)
-        mine = everyone[self._shape.rows]
+        words = sum(self._regions.count_words(self._plan.batch(other)) for other in self._shape.step_of(number))
+        mine = self._plan.batch(number)[self._shape.rows]
         patches, grid = self._pictures.gather(mine)
         return {
             "patches": patches,
             "grid": grid,
             "input_ids": np.tile(self._text, (len(mine), 1)),
             "text_mask": np.ones((len(mine), 2), dtype=np.int32),
-            "region_scale": np.array(self._shape.processes / self._regions.count_words(everyone), dtype=np.float32),
+            "region_scale": self._shape.mean_scale(words),
             **self._regions.gather(mine),
         }

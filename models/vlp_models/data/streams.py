@@ -31,6 +31,7 @@ class BatchShape:
         batch_size: rows of one process.
         rank: this process, from 0.
         processes: how many there are.
+        micro_batches: batches whose gradients are added up for one step of the optimizer.
         pool_batches: batches sorted by length together.
         length_bucket: lengths that differ by less than so many tokens count as equal. Exact sorting pads least, but
             questions of one length are often of one type, and batches of one type teach badly.
@@ -41,6 +42,7 @@ class BatchShape:
     batch_size: int
     rank: int = 0
     processes: int = 1
+    micro_batches: int = 1
     pool_batches: int = 50
     length_bucket: int = 4
     seed: int = 0
@@ -55,6 +57,21 @@ class BatchShape:
     def rows(self) -> slice:
         """Rows of this process in the whole batch."""
         return slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+
+    def step_of(self, number: int) -> range:
+        """The batches of the optimizer's step that batch `number` belongs to."""
+        first = number - number % self.micro_batches
+        return range(first, first + self.micro_batches)
+
+    def mean_scale(self, count: int) -> np.ndarray:
+        """The factor, () float32, by which sums over the rows of a process and batch become a mean over a step.
+
+        Gradients are averaged over processes and over the batches of a step.
+
+        Args:
+            count: what is averaged over, in all batches of the step and all processes.
+        """
+        return np.array(self.processes * self.micro_batches / max(1, count), dtype=np.float32)
 
 
 class BatchStream(Protocol):
@@ -162,9 +179,9 @@ class CaptionStream:
         false_texts: makes them; needed for `wanted.false_texts`.
 
     Batches, for masked language modelling: mlm_ids and mlm_targets (B, T), mlm_scale () float32, the factor that
-    turns this process's summed loss into its share of the mean over all processes' predicted words. For matching:
-    itm_labels (B,), itm_patches, itm_grid, itm_ids, itm_mask, and itm_words (B, T) int64 (see `label_words`). Always:
-    input_ids and text_mask.
+    turns the summed loss into its share of the mean over the predicted words of the whole step, in all its batches and
+    processes. For matching: itm_labels (B,), itm_patches, itm_grid, itm_ids, itm_mask, and itm_words (B, T) int64 (see
+    `label_words`). Always: input_ids and text_mask.
     """
 
     name = "captions"
@@ -186,6 +203,7 @@ class CaptionStream:
         self._plan = plan_texts(tokens, np.arange(len(tokens)), picture_of, shape, key=2)
         wants_words = wanted.masking is not None and wanted.masking.replacement == "plausible"
         self._plausible = PlausibleWords.of(tokens, special) if wants_words else None
+        self._counted = range(0), 0
 
     @property
     def batches_per_epoch(self) -> int:
@@ -198,14 +216,11 @@ class CaptionStream:
         input_ids, text_mask = self._tokens.gather(everyone)
         pictures = self._picture_of[everyone]
         arrays: Arrays = {"input_ids": input_ids[rows], "text_mask": text_mask[rows]}
-        rng = np.random.default_rng((self._shape.seed, 3, number))
+        rng = self._rng(number)
         if self._wanted.masking is not None:
-            masked, targets = mask_tokens(
-                input_ids, text_mask, self._special, self._wanted.masking, rng, self._plausible
-            )
-            hidden = max(1, int((targets != IGNORED).sum()))
+            masked, targets = self._mask(input_ids, text_mask, self._wanted.masking, rng)
             arrays["mlm_ids"], arrays["mlm_targets"] = masked[rows], targets[rows]
-            arrays["mlm_scale"] = np.array(self._shape.processes / hidden, dtype=np.float32)
+            arrays["mlm_scale"] = self._shape.mean_scale(self._count_predicted(number, targets, self._wanted.masking))
             arrays["patches"], arrays["grid"] = self._pictures.gather(pictures[rows])
         if self._wanted.negatives and number % self._wanted.itm_every == 0:
             shown, labels = draw_false_pictures(pictures, input_ids, text_mask, self._wanted.negatives, rng)
@@ -216,6 +231,26 @@ class CaptionStream:
             arrays["itm_labels"], arrays["itm_ids"], arrays["itm_mask"] = labels[rows], ids[rows], mask[rows]
             arrays["itm_words"] = label_words(labels, mask, given)[rows]
         return arrays
+
+    def _rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng((self._shape.seed, 3, number))
+
+    def _mask(
+        self, input_ids: np.ndarray, text_mask: np.ndarray, rule: MaskingRule, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return mask_tokens(input_ids, text_mask, self._special, rule, rng, self._plausible)
+
+    def _count_predicted(self, number: int, targets: np.ndarray, rule: MaskingRule) -> int:
+        """Words to be predicted in the whole step of a batch, given its own; kept for the step's other batches."""
+        step = self._shape.step_of(number)
+        if self._counted[0] != step:
+            drawn = [targets]
+            for other in step:
+                if other != number:
+                    texts = self._tokens.gather(self._plan.batch(other))
+                    drawn.append(self._mask(*texts, rule, self._rng(other))[1])
+            self._counted = step, sum(int((words != IGNORED).sum()) for words in drawn)
+        return self._counted[1]
 
     def _draw_false_texts(
         self, texts: np.ndarray, labels: np.ndarray, rng: np.random.Generator

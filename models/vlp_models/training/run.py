@@ -73,7 +73,9 @@ def _run(recipe: Recipe, options: RunOptions, accelerator: Accelerator) -> Train
     model, texts = _model_and_texts(family, recipe, options, train, accelerator, is_new=not steps)
     freeze_parameters(model, recipe.freeze)
     losses = family.build_losses(model, texts)
-    streams = family.build_streams(train, texts, BatchPlace(accelerator.process_index, accelerator.num_processes))
+    micro_batches = recipe.optimisation.grad_accumulation
+    place = BatchPlace(accelerator.process_index, accelerator.num_processes, micro_batches)
+    streams = family.build_streams(train, texts, place)
     _describe(recipe, model, texts, streams[0].batches_per_epoch)
     # From here on every process draws its own random numbers (dropout).
     torch.manual_seed(recipe.seed * 1_000_003 + accelerator.process_index)

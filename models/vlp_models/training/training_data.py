@@ -58,10 +58,11 @@ class TrainingTexts:
 
 @dataclass(frozen=True)
 class BatchPlace:
-    """Which share of the batches a process takes: `rank` of `processes`."""
+    """Which share of the batches a process takes, `rank` of `processes`, and how many batches make a step."""
 
     rank: int = 0
     processes: int = 1
+    micro_batches: int = 1
 
 
 def batch_shape(recipe: Recipe, place: BatchPlace) -> BatchShape:
@@ -70,6 +71,7 @@ def batch_shape(recipe: Recipe, place: BatchPlace) -> BatchShape:
         recipe.optimisation.batch_size,
         rank=place.rank,
         processes=place.processes,
+        micro_batches=place.micro_batches,
         pool_batches=recipe.data.pool_batches,
         length_bucket=recipe.data.length_bucket,
         seed=recipe.seed,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from vlp_models.data.labels import TargetStore
-from vlp_models.data.masking import MaskingRule
+from vlp_models.data.masking import IGNORED, MaskingRule
 from vlp_models.data.pictures import PictureStore
 from vlp_models.data.prefetching import Prefetcher
 from vlp_models.data.streams import (
@@ -123,3 +123,15 @@ def test_a_fault_in_building_reaches_the_caller() -> None:
 
     with Prefetcher(build) as prefetcher, pytest.raises(ValueError, match="batch 3"):
         prefetcher.get(3)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (5, 4, 2, 0, 1, 3)])
+def test_the_batches_of_a_step_share_the_mean_over_their_words(order: tuple[int, ...]) -> None:
+    alone, stream = _captions(BatchShape(4)), _captions(BatchShape(4, micro_batches=3))
+    words = [int((alone.batch(number)["mlm_targets"] != IGNORED).sum()) for number in range(6)]
+    assert len(set(words)) > 1
+    for number in order:
+        batch = stream.batch(number)
+        total = sum(words[:3] if number < 3 else words[3:])
+        assert batch["mlm_scale"] == pytest.approx(3 / total)
+        np.testing.assert_array_equal(batch["mlm_targets"], alone.batch(number)["mlm_targets"])

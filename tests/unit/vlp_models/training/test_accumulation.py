@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_pictures import recipe_text
+from tiny_pictures import dual_recipe_text, recipe_text, write_jsonl
 from torch import Tensor
 from vlp_models.data.masking import IGNORED
-from vlp_models.data.streams import Arrays
+from vlp_models.data.matching import UNKNOWN
+from vlp_models.data.streams import Arrays, BatchShape
 from vlp_models.families.vilt import ViltModel
 from vlp_models.families.vilt_config import ViltConfig
+from vlp_models.training.family import family_of
 from vlp_models.training.machine import training_machine
 from vlp_models.training.recipe_file import parse_recipe
 from vlp_models.training.trainer import Trainer
+from vlp_models.training.training_data import BatchPlace, choose_texts, load_splits
 from vlp_models.training.vilt_losses import ViltLosses
 
 ROWS, WORDS = 8, 5
+_LOSSES = ("loss", "mlm", "itm", "vqa", "regions")
 OBJECTIVES = ("objectives.mlm.weight=1", "objectives.itm.weight=1", "objectives.wpa.weight=0.1")
 
 
 def _captions() -> Arrays:
-    """Each row hides one or two words: 6 in each half of the rows."""
+    """The first two rows hide three words each, the others one or two."""
     rng = np.random.default_rng(0)
     ids = rng.integers(5, 20, (ROWS, WORDS)).astype(np.int32)
     targets = np.full((ROWS, WORDS), IGNORED, dtype=np.int64)
     for row in range(ROWS):
-        hidden = slice(1, 2 + row % 2)
+        hidden = slice(1, 4 if row < 2 else 2 + row % 2)
         targets[row, hidden] = ids[row, hidden]
     return {
         "patches": rng.integers(0, 256, (ROWS, 4, 12), dtype=np.uint8),
@@ -54,7 +59,7 @@ def _questions() -> Arrays:
 
 @dataclass(frozen=True)
 class _Slices:
-    """The arrays cut into batches of `size` rows, each with the word scale that CaptionStream gives it."""
+    """The arrays cut into batches of `size` rows, which make one step together."""
 
     name: str
     arrays: Arrays
@@ -63,7 +68,8 @@ class _Slices:
     def batch(self, number: int) -> Arrays:
         cut = {name: array[number * self.size : (number + 1) * self.size] for name, array in self.arrays.items()}
         if "mlm_targets" in cut:
-            cut["mlm_scale"] = np.float32(1 / (cut["mlm_targets"] != IGNORED).sum())
+            shape = BatchShape(self.size, micro_batches=ROWS // self.size)
+            cut["mlm_scale"] = shape.mean_scale(int((self.arrays["mlm_targets"] != IGNORED).sum()))
         return cut
 
     @property
@@ -71,7 +77,7 @@ class _Slices:
         return ROWS // self.size
 
 
-def _step(tmp_path: Path, micro_batches: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+def _slices_step(tmp_path: Path, micro_batches: int) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Gradients and figures of one step over all the rows."""
     recipe = parse_recipe(recipe_text(tmp_path), [*OBJECTIVES, f"optimisation.grad_accumulation={micro_batches}"])
     torch.manual_seed(0)
@@ -89,11 +95,107 @@ def _step(tmp_path: Path, micro_batches: int) -> tuple[dict[str, Tensor], dict[s
 
 @pytest.mark.parametrize("micro_batches", [2, 4])
 def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path: Path, micro_batches: int) -> None:
-    expected, expected_figures = _step(tmp_path, 1)
-    found, figures = _step(tmp_path, micro_batches)
+    expected, expected_figures = _slices_step(tmp_path, 1)
+    found, figures = _slices_step(tmp_path, micro_batches)
     assert figures.keys() >= {"loss", "mlm", "itm", "wpa", "vqa"}
     assert figures == pytest.approx(expected_figures, rel=1e-5)
+    _assert_same(found, expected)
+
+
+def _assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     assert max(value.abs().max().item() for value in expected.values()) > 0.1
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Batches that are there already."""
+
+    name: str
+    batches: list[Arrays]
+
+    def batch(self, number: int) -> Arrays:
+        return self.batches[number]
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return len(self.batches)
+
+
+def _joined(batches: list[Arrays]) -> Arrays:
+    """The rows of some batches in one, with the scales that the one needs."""
+    rows = np.cumsum([0, *(len(batch["input_ids"]) for batch in batches)])
+    joined: Arrays = {}
+    for name, like in batches[0].items():
+        parts = [batch[name] for batch in batches]
+        if name == "region_rows":
+            parts = [part + first for part, first in zip(parts, rows, strict=False)]
+        elif name == "region_words":
+            regions = np.cumsum([0, *(len(batch["region_rows"]) for batch in batches)])
+            parts = [part + (first, 0) for part, first in zip(parts, regions, strict=False)]
+        elif like.ndim > 1:
+            width = max(part.shape[1] for part in parts)
+            fill = {"mlm_targets": IGNORED, "itm_words": UNKNOWN}.get(name, 0)
+            edges = [(0, 0)] * (like.ndim - 2)
+            parts = [np.pad(part, [(0, 0), (0, width - part.shape[1]), *edges], constant_values=fill) for part in parts]
+        if like.ndim:
+            joined[name] = np.concatenate(parts)
+    if "mlm_targets" in joined:
+        joined["mlm_scale"] = np.float32(1 / (joined["mlm_targets"] != IGNORED).sum())
+    if "region_words" in joined:
+        joined["region_scale"] = np.float32(1 / len(joined["region_words"]))
+    return joined
+
+
+def _counts(batches: list[Arrays], name: str) -> list[int]:
+    return [int((batch[name] != IGNORED).sum() if name == "mlm_targets" else len(batch[name])) for batch in batches]
+
+
+def _write_uneven(root: Path) -> Path:
+    """Pictures with one to four words for their region."""
+    write_jsonl(root, {"train": 24})
+    path = root / "train.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for index, record in enumerate(records):
+        record["regions"][0]["words"] = ["red", "picture", "blue", "very"][: 1 + index % 4]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return root
+
+
+VILT = ("objectives.mlm.probability=0.5", 'objectives.itm.negatives="hard"', "objectives.regions.weight=1")
+
+
+@pytest.mark.parametrize("family", ["vilt", "clip"])
+def test_batches_of_one_step_know_of_each_others_words(tmp_path: Path, family: str) -> None:
+    root, micro_batches = _write_uneven(tmp_path / "data"), 3
+    if family == "vilt":
+        recipe = parse_recipe(recipe_text(root), [*VILT, f"optimisation.grad_accumulation={micro_batches}"])
+        counted = {"captions": "mlm_targets", "regions": "region_words"}
+    else:
+        text = dual_recipe_text(root).replace("[objectives.itc]", "[objectives.regions]")
+        recipe = parse_recipe(text, [f"optimisation.grad_accumulation={micro_batches}"])
+        counted = {"pairs": "region_words"}
+    with training_machine("cpu", recipe.compute) as accelerator:
+        made = family_of(recipe)
+        train, _ = load_splits(recipe, made.preparation)
+        texts = choose_texts(recipe, train.records)
+        streams = made.build_streams(train, texts, BatchPlace(micro_batches=micro_batches))
+        drawn = {stream.name: [stream.batch(number) for number in range(micro_batches)] for stream in streams}
+        for stream, name in counted.items():
+            assert len(set(_counts(drawn[stream], name))) > 1, "too even to tell mistakes"
+        gradients = []
+        for count in (1, micro_batches):
+            torch.manual_seed(0)
+            losses = made.build_losses(made.build_model(texts, None), texts)
+            given = [_Given(name, [_joined(own)] if count == 1 else own) for name, own in drawn.items()]
+            plan = replace(recipe.optimisation, grad_accumulation=count)
+            whole = replace(recipe, optimisation=plan)
+            trainer = Trainer(whole, losses, given, accelerator=accelerator, run_dir=tmp_path)
+            figures = trainer.accumulate_gradients()
+            own = {name: value.grad for name, value in losses.trainable().items() if value.grad is not None}
+            gradients.append((own, {name: float(value) for name, value in figures.items() if name in _LOSSES}))
+    (expected, expected_figures), (found, found_figures) = gradients
+    _assert_same(found, expected)
+    assert found_figures == pytest.approx(expected_figures, rel=1e-5)
