@@ -82,9 +82,11 @@ class CollectionIndex:
         self._missed: list[tuple[Ids, Matrix, Ids]] | None = None
         # Deletions that came during a build, for the index that is being built.
         self._killed: list[Ids] | None = None
-        self._saved_items = 0
+        self._saved_ids: Ids = np.empty(0, np.int64)
         self._not_before_s = 0.0
         self._retired = False
+        self.changes = 0
+        """Goes up by one when items begin to be removed or replaced, and by one when that is done."""
 
     def load(self) -> None:
         """Read what is needed to search; nothing happens when it is there already."""
@@ -115,13 +117,14 @@ class CollectionIndex:
             removed: (m,) ids that are gone.
         """
         with self._lock:
-            if self._state is None:
-                if self._missed is not None:
-                    self._missed.append((ids, vectors, removed))
-                return
-            _apply(self._state, ids, vectors, removed)
-            if self._killed is not None and len(removed):
-                self._killed.append(removed)
+            if self._state is not None:
+                self.changes += 1 if len(removed) else 0
+                _apply(self._state, ids, vectors, removed)
+                if self._killed is not None and len(removed):
+                    self._killed.append(removed)
+                self.changes += 1 if len(removed) else 0
+            elif self._missed is not None:
+                self._missed.append((ids, vectors, removed))
         self._ask_for_build()
 
     @property
@@ -162,10 +165,10 @@ class CollectionIndex:
         )
 
     def wants_build(self) -> bool:
-        """Whether so much has changed that a new index should be built."""
+        """Whether nothing was read yet, or so much has changed that a new index should be built."""
         state = self._state
-        if state is None or self._retired:
-            return False
+        if state is None:
+            return True
         built, tail = state.built, state.tail
         total = 0 if built is None else len(built)
         if len(tail) > max(self._settings.tail_items, self._settings.tail_share * total):
@@ -173,31 +176,38 @@ class CollectionIndex:
         return built is not None and built.deleted > max(self._settings.tail_items, self._settings.dead_share * total)
 
     def maintain(self, stopped: Callable[[], bool]) -> None:
-        """Build and save what is due; called by one thread at a time.
+        """Read, build and save what is due; called by one thread at a time.
 
         Raises:
             BuildStoppedError: `stopped` said so; searches go on with what there was.
         """
+
+        def ended() -> bool:
+            return stopped() or self._retired
+
         try:
-            while self.wants_build() and not stopped():
-                self._build(stopped)
-                self.save(at_least=_UNSAVED_SHARE)
+            while self.wants_build() and not ended():
+                if self._state is None:
+                    self.load()
+                else:
+                    self._build(ended)
+                    self.save(at_least=_UNSAVED_SHARE)
         except Exception:
             self._not_before_s = time.monotonic() + _PAUSE_AFTER_FAILURE_S
             raise
 
     def save(self, at_least: float = 0.0) -> None:
-        """Save the built index, if a larger share than this of it is not saved yet. A flat one is not worth it."""
+        """Save the built index, if a larger share than this differs from the saved one. A flat one is not worth it."""
         state = self._state
         built = None if state is None else state.built
         if built is None or built.kind == "flat" or self._retired:
             return
-        if abs(len(built) - self._saved_items) <= at_least * len(built):
+        if len(np.setxor1d(built.ids, self._saved_ids, assume_unique=True)) <= at_least * len(built):
             return
         snapshot = Snapshot(built.kind, built.ids, built.index, built.trained_on, built.through)
         try:
             self._snapshots.save(snapshot)
-            self._saved_items = len(built)
+            self._saved_ids = built.ids
         except Exception:
             logger.exception("the index of %s could not be saved; it goes on in memory", self._spec.name)
 
@@ -216,7 +226,7 @@ class CollectionIndex:
         return state
 
     def _ask_for_build(self) -> None:
-        if self._killed is None and self.wants_build() and time.monotonic() >= self._not_before_s:
+        if self._killed is None and not self._retired and self.wants_build() and time.monotonic() >= self._not_before_s:
             self._wanted(self)
 
     def _read(self) -> _State:
@@ -240,7 +250,7 @@ class CollectionIndex:
             return None
         built = self._built(snapshot.kind, snapshot.ids, snapshot.index, snapshot.trained_on)
         built.kill(np.setdiff1d(snapshot.ids, live, assume_unique=True))
-        self._saved_items = len(built)
+        self._saved_ids = built.ids
         return built
 
     def _built(self, kind: IndexKind, ids: Ids, index: Any, trained_on: int) -> BuiltIndex:
@@ -314,16 +324,15 @@ class CollectionIndex:
 
 def _apply(state: _State, ids: Ids, vectors: Matrix, removed: Ids) -> None:
     """Take over a commit; rows that were read from the database already are passed over."""
+    known = max(state.tail.last_id, state.built.through if state.built is not None else 0)
+    new = ids > known
+    if new.any():
+        state.tail.append(ids[new], vectors[new])
+    # Last, so that a search that goes on meanwhile finds an item that is replaced twice rather than not at all.
     if len(removed):
         if state.built is not None:
             state.built.kill(removed)
         state.tail.kill(removed)
-    known = max(state.tail.last_id, state.built.through if state.built is not None else 0)
-    new = ids > known
-    if new.all():
-        state.tail.append(ids, vectors)
-    elif new.any():
-        state.tail.append(ids[new], vectors[new])
 
 
 def _cpus() -> int:

@@ -53,6 +53,7 @@ INDEXES = "indexes"
 LOCK = "lock"
 _PURGE_ROWS = 1000
 _ATTEMPTS = 4
+_PUBLICATION_S = 0.1
 
 
 class _Open:
@@ -196,17 +197,19 @@ class LocalStore:
         vector = check_query(query, opened.row.spec, self.settings)
         wanted = query.k
         hits: Hits = []
-        # A hit may be deleted between the search and the look at its row. Then more are asked for, a few times.
+        # Items may be deleted or replaced between the steps below; then they are taken once more, a few times.
         for _ in range(_ATTEMPTS):
+            changes = opened.index.changes
             allowed = None
             if query.filter is not None:
                 allowed = opened.filters.allowed(query.filter, opened.index.last_id)
             found = opened.index.search(vector, wanted, allowed, query.effort)
             hits = self._hits(found)
-            missing = len(found.ids) - len(hits)
-            if not missing or len(hits) >= query.k:
+            gone = len(found.ids) - len(hits)
+            if not gone and changes % 2 == 0 and changes == opened.index.changes:
                 break
-            wanted = query.k + 2 * missing
+            self.writer.wait_published(_PUBLICATION_S)
+            wanted = query.k + 2 * gone
         return hits[: query.k]
 
     def warm(self) -> None:
