@@ -85,8 +85,9 @@ class CollectionIndex:
         self._saved_ids: Ids = np.empty(0, np.int64)
         self._not_before_s = 0.0
         self._retired = False
+        self._last_id = 0
         self.changes = 0
-        """Goes up by one when items begin to be removed or replaced, and by one when that is done."""
+        """Goes up by one when items begin to be replaced, and by one when that is done."""
 
     def load(self) -> None:
         """Read what is needed to search; nothing happens when it is there already."""
@@ -103,7 +104,7 @@ class CollectionIndex:
                 raise
             with self._lock:
                 for ids, vectors, removed in self._missed or ():
-                    _apply(state, ids, vectors, removed)
+                    self._take(state, ids, vectors, removed)
                 self._missed = None
                 self._state = state
         self._ask_for_build()
@@ -118,20 +119,21 @@ class CollectionIndex:
         """
         with self._lock:
             if self._state is not None:
-                self.changes += 1 if len(removed) else 0
-                _apply(self._state, ids, vectors, removed)
+                replaces = 1 if len(ids) and len(removed) else 0
+                self.changes += replaces
+                self._take(self._state, ids, vectors, removed)
                 if self._killed is not None and len(removed):
                     self._killed.append(removed)
-                self.changes += 1 if len(removed) else 0
+                self.changes += replaces
             elif self._missed is not None:
                 self._missed.append((ids, vectors, removed))
         self._ask_for_build()
 
     @property
     def last_id(self) -> int:
-        """Every committed id up to this one is searched."""
-        state = self._ready()
-        return max(state.tail.last_id, state.built.through if state.built is not None else 0)
+        """Every committed id up to this one is searched; it never goes down."""
+        self._ready()
+        return self._last_id
 
     def search(self, vector: Vector, k: int, allowed: Allowed | None, effort: SearchEffort) -> Found:
         """The k nearest, nearest first; see `BuiltIndex.search`.
@@ -216,6 +218,18 @@ class CollectionIndex:
         self._retired = True
         self._snapshots.remove()
 
+    def _take(self, state: _State, ids: Ids, vectors: Matrix, removed: Ids) -> None:
+        """Take over a commit; rows that were read from the database already are passed over."""
+        new = ids > self._last_id
+        if new.any():
+            state.tail.append(ids[new], vectors[new])
+            self._last_id = int(ids[-1])
+        # Last, so that a search that goes on meanwhile finds an item that is replaced twice rather than not at all.
+        if len(removed):
+            if state.built is not None:
+                state.built.kill(removed)
+            state.tail.kill(removed)
+
     def _ready(self) -> _State:
         state = self._state
         if state is None:
@@ -233,7 +247,7 @@ class CollectionIndex:
         """The state from a saved index and the rows after it, or from all rows."""
         built = self._read_saved()
         after = 0 if built is None else built.through
-        through = self._source.last_id()
+        through = self._last_id = self._source.last_id()
         held = 0 if built is None else len(built) - built.deleted
         tail = Tail(self._spec.dimension, self._source.count() - held)
         for ids, vectors in self._source.chunks(after, through):
@@ -271,7 +285,7 @@ class CollectionIndex:
             state = self._state
             if state is None:
                 return
-            through = max(state.tail.last_id, state.built.through if state.built is not None else 0)
+            through = self._last_id
             self._killed = []
         try:
             built = self._extended(state, through, stopped) or self._rebuilt(through, stopped)
@@ -320,19 +334,6 @@ class CollectionIndex:
             live = np.sort(np.random.default_rng(0).choice(live, wanted, replace=False))
         parts = [self._source.read(live[start : start + 4096])[1] for start in range(0, len(live), 4096)]
         return np.concatenate(parts)
-
-
-def _apply(state: _State, ids: Ids, vectors: Matrix, removed: Ids) -> None:
-    """Take over a commit; rows that were read from the database already are passed over."""
-    known = max(state.tail.last_id, state.built.through if state.built is not None else 0)
-    new = ids > known
-    if new.any():
-        state.tail.append(ids[new], vectors[new])
-    # Last, so that a search that goes on meanwhile finds an item that is replaced twice rather than not at all.
-    if len(removed):
-        if state.built is not None:
-            state.built.kill(removed)
-        state.tail.kill(removed)
 
 
 def _cpus() -> int:

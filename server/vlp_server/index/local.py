@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -52,8 +53,8 @@ PICTURES = "pictures"
 INDEXES = "indexes"
 LOCK = "lock"
 _PURGE_ROWS = 1000
-_ATTEMPTS = 4
-_PUBLICATION_S = 0.1
+_LEAST_ATTEMPTS, _MOST_ATTEMPTS = 4, 20
+_RETRY_S = 0.05
 
 
 class _Open:
@@ -197,18 +198,21 @@ class LocalStore:
         vector = check_query(query, opened.row.spec, self.settings)
         wanted = query.k
         hits: Hits = []
-        # Items may be deleted or replaced between the steps below; then they are taken once more, a few times.
-        for _ in range(_ATTEMPTS):
-            changes = opened.index.changes
-            allowed = None
-            if query.filter is not None:
-                allowed = opened.filters.allowed(query.filter, opened.index.last_id)
-            found = opened.index.search(vector, wanted, allowed, query.effort)
+        # Items may be deleted or replaced between the steps below; then they are taken once more, for a while.
+        until_s = time.monotonic() + _RETRY_S
+        for attempt in range(1, _MOST_ATTEMPTS + 1):
+            index, changes = opened.index, opened.index.changes
+            allowed = None if query.filter is None else opened.filters.allowed(query.filter, index.last_id)
+            found = index.search(vector, wanted, allowed, query.effort)
             hits = self._hits(found)
             gone = len(found.ids) - len(hits)
-            if not gone and changes % 2 == 0 and changes == opened.index.changes:
+            ahead = allowed is not None and allowed.through > index.last_id
+            steady = changes % 2 == 0 and changes == index.changes
+            if steady and not gone and not ahead:
                 break
-            self.writer.wait_published(_PUBLICATION_S)
+            if attempt >= _LEAST_ATTEMPTS and time.monotonic() > until_s:
+                break
+            self.writer.wait_published(_RETRY_S)
             wanted = query.k + 2 * gone
         return hits[: query.k]
 
@@ -290,9 +294,9 @@ class LocalStore:
             self._ask_for_build,
         )
 
-        def match(condition: Filter, after: int, through: int) -> Ids:
+        def match(condition: Filter, after: int) -> Ids:
             with self.database.reader() as connection:
-                return item_rows.matching_ids(connection, row.id, condition, after, through)
+                return item_rows.matching_ids(connection, row.id, condition, after)
 
         return _Open(row, index, FilterCache(self.settings.filter_cache_bytes, match))
 
