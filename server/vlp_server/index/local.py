@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -84,24 +85,23 @@ class LocalStore:
         self.settings = settings or StoreSettings()
         load_faiss()
         pictures = open_pictures(self.settings.pictures_url or str(root / PICTURES))
-        with storage_faults():
+        with storage_faults(), ExitStack() as undo:
             root.mkdir(parents=True, exist_ok=True)
             self._process_lock = ProcessLock(root / LOCK)
-            try:
-                self.database = Database(root / DATABASE, self.settings.busy_timeout_s)
-            except BaseException:
-                self._process_lock.release()
-                raise
+            undo.callback(self._process_lock.release)
+            self.database = Database(root / DATABASE, self.settings.busy_timeout_s)
+            undo.callback(self.database.close)
+            with self.database.reader() as connection:
+                self._incarnation = incarnation(connection)
+                rows = collection_rows.all_collections(connection)
+                dropped = collection_rows.dropped_collections(connection)
+            undo.pop_all()
         self._lock = threading.Lock()
         self._closed = False
         self._open: dict[str, _Open] = {}
         self.writer = Writer(self.database)
         self.background = Background()
         self.pictures = PictureKeeper(pictures, self._is_picture_used)
-        with self.database.reader() as connection:
-            self._incarnation = incarnation(connection)
-            rows = collection_rows.all_collections(connection)
-            dropped = collection_rows.dropped_collections(connection)
         for row in rows:
             self._open[row.spec.name] = self._opened(row)
         remove_strangers(root / INDEXES, {row.uid for row in rows})

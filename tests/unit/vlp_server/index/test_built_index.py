@@ -16,8 +16,8 @@ QUERIES = clustered(20, 16, seed=0)
 IDS = np.cumsum(np.random.default_rng(3).integers(1, 4, COUNT)).astype(np.int64)
 
 
-def built(kind, metric, ids=IDS, **settings):
-    settings = IndexSettings(kind=kind, flat_below=0, ivf_lists=100, nprobe=8, **settings)
+def built(kind, metric, ids=IDS, gpu=None):
+    settings = IndexSettings(kind=kind, flat_below=0, ivf_lists=100, nprobe=8)
     vectors = VECTORS[: len(ids)]
     index = empty_index(kind, 16, metric, settings, len(ids))
     if not index.is_trained:
@@ -29,7 +29,14 @@ def built(kind, metric, ids=IDS, **settings):
         return wanted, vectors[places]
 
     return BuiltIndex(
-        kind=kind, ids=ids, index=index, metric=metric, settings=settings, trained_on=len(ids), read_vectors=read
+        kind=kind,
+        ids=ids,
+        index=index,
+        metric=metric,
+        settings=settings,
+        trained_on=len(ids),
+        read_vectors=read,
+        gpu=gpu,
     )
 
 
@@ -90,6 +97,25 @@ def test_inner_products_are_scores_as_they_are(kind, metric):
     assert recall(index, None, 10, metric="dot") >= 0.85
     mask = np.random.default_rng(1).random(COUNT) < 0.5
     assert recall(index, mask, 10, metric="dot") >= 0.85
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf_pq"])
+def test_a_copy_on_a_gpu_answers_where_nothing_is_masked(kind):
+    """A second index in memory stands in for the one on the GPU: it takes the same calls."""
+    asked = []
+
+    class Copy:
+        def search(self, vector, k, params):
+            asked.append(k)
+            return index.index.search(vector, k, params=params)
+
+    index = built(kind, "l2", gpu=Copy())
+    assert recall(index, None, 10) >= 0.9
+    assert len(asked) == len(QUERIES)
+    assert recall(index, np.arange(COUNT) % 2 == 0, 10) >= 0.9
+    index.kill(IDS[:1])
+    index.search(QUERIES[0], 10, None, USUAL)
+    assert len(asked) == len(QUERIES)
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf_pq"])
