@@ -210,6 +210,7 @@ def test_a_save_that_breaks_off_leaves_the_one_before(full, monkeypatch):
     store = LocalStore(full, SMALL)
     try:
         check_recall(store, 1200)
+        assert store.settle(60)
     finally:
         store.close()
     assert not list(full.glob("indexes/*/new-*"))
