@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from vlp_server.index.settings import StoreSettings
 from vlp_server.index.store import CollectionSpec, NewItem
 
 DIGEST = "a" * 64
 OTHER_DIGEST = "b" * 64
+# Indexes are built at a size that tests can have.
+SMALL = StoreSettings(tail_items=100, tail_share=0.0, dead_share=0.2, build_threads=1)
 
 
 def spec_of(name: str = "pictures", dimension: int = 8, **changes: Any) -> CollectionSpec:

@@ -112,14 +112,16 @@ def restore(source: Path, root: Path, *, pictures_url: str = "", report: Report 
     summary = read_summary(source)
     if (root / DATABASE).exists():
         raise ArtifactError(f"{root}: there is a store here already; restore into an empty folder")
-    if _file_digest(source / DATABASE) != summary.database_sha256:
-        raise ArtifactError(f"{source}: {DATABASE} is damaged")
+    if not (source / DATABASE).is_file() or _file_digest(source / DATABASE) != summary.database_sha256:
+        raise ArtifactError(f"{source}: {DATABASE} is missing or damaged")
     with storage_faults():
         root.mkdir(parents=True, exist_ok=True)
         lock = ProcessLock(root / LOCK)
         beside = root / f"{DATABASE}.new"
         try:
-            _restore_pictures(source, open_pictures(pictures_url or str(root / PICTURES)), report)
+            restored = _restore_pictures(source, open_pictures(pictures_url or str(root / PICTURES)), report)
+            if restored < summary.pictures:
+                raise ArtifactError(f"{source}: {summary.pictures - restored} of its pictures are missing")
             shutil.copyfile(source / DATABASE, beside)
             with closing(open_synced(beside)) as connection:
                 _check_database(connection, source)
@@ -184,7 +186,7 @@ def _copy_pictures(beside: Path, source: Pictures, report: Report | None) -> int
     return copied
 
 
-def _restore_pictures(source: Path, target: Pictures, report: Report | None) -> None:
+def _restore_pictures(source: Path, target: Pictures, report: Report | None) -> int:
     stored = FolderPictures(source / PICTURES)
     digests = [digest for digest, _ in stored.listed()]
     done = 0
@@ -197,6 +199,7 @@ def _restore_pictures(source: Path, target: Pictures, report: Report | None) -> 
         done += len(some)
         if report is not None:
             report(done, len(digests))
+    return done
 
 
 def _summary(folder: Path, pictures: int) -> BackupSummary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from vlp_server.index.scoring import Ids, Matrix
 from vlp_server.index.settings import IndexKind, IndexSettings
 from vlp_server.index.store import Metric
 
+logger = logging.getLogger(__name__)
 # FAISS adds so many at a time, so that a store that closes waits no longer than for these.
 _ADD_ROWS = 2048
 _PQ_BITS = 8
@@ -97,7 +99,11 @@ def to_gpu(kind: IndexKind, index: Any) -> Any:
         return None
     faiss = load_faiss()
     resources = faiss.StandardGpuResources()
-    copy = faiss.index_cpu_to_gpu(resources, 0, index)
+    try:
+        copy = faiss.index_cpu_to_gpu(resources, 0, index)
+    except RuntimeError as error:  # codes of a size that GPUs do not have, or no memory left
+        logger.warning("an index of kind %s stays on the CPU: %s", kind, error)
+        return None
     # The copy uses them and does not keep them.
     copy.vlp_resources = resources
     return copy

@@ -82,9 +82,12 @@ class CollectionIndex:
         self._missed: list[tuple[Ids, Matrix, Ids]] | None = None
         # Deletions that came during a build, for the index that is being built.
         self._killed: list[Ids] | None = None
-        self._saved_items = 0
+        self._saved_ids: Ids = np.empty(0, np.int64)
         self._not_before_s = 0.0
         self._retired = False
+        self._last_id = 0
+        self.changes = 0
+        """Goes up by one when items begin to be replaced, and by one when that is done."""
 
     def load(self) -> None:
         """Read what is needed to search; nothing happens when it is there already."""
@@ -101,7 +104,7 @@ class CollectionIndex:
                 raise
             with self._lock:
                 for ids, vectors, removed in self._missed or ():
-                    _apply(state, ids, vectors, removed)
+                    self._take(state, ids, vectors, removed)
                 self._missed = None
                 self._state = state
         self._ask_for_build()
@@ -115,20 +118,22 @@ class CollectionIndex:
             removed: (m,) ids that are gone.
         """
         with self._lock:
-            if self._state is None:
-                if self._missed is not None:
-                    self._missed.append((ids, vectors, removed))
-                return
-            _apply(self._state, ids, vectors, removed)
-            if self._killed is not None and len(removed):
-                self._killed.append(removed)
+            if self._state is not None:
+                replaces = 1 if len(ids) and len(removed) else 0
+                self.changes += replaces
+                self._take(self._state, ids, vectors, removed)
+                if self._killed is not None and len(removed):
+                    self._killed.append(removed)
+                self.changes += replaces
+            elif self._missed is not None:
+                self._missed.append((ids, vectors, removed))
         self._ask_for_build()
 
     @property
     def last_id(self) -> int:
-        """Every committed id up to this one is searched."""
-        state = self._ready()
-        return max(state.tail.last_id, state.built.through if state.built is not None else 0)
+        """Every committed id up to this one is searched; it never goes down."""
+        self._ready()
+        return self._last_id
 
     def search(self, vector: Vector, k: int, allowed: Allowed | None, effort: SearchEffort) -> Found:
         """The k nearest, nearest first; see `BuiltIndex.search`.
@@ -162,10 +167,10 @@ class CollectionIndex:
         )
 
     def wants_build(self) -> bool:
-        """Whether so much has changed that a new index should be built."""
+        """Whether nothing was read yet, or so much has changed that a new index should be built."""
         state = self._state
-        if state is None or self._retired:
-            return False
+        if state is None:
+            return True
         built, tail = state.built, state.tail
         total = 0 if built is None else len(built)
         if len(tail) > max(self._settings.tail_items, self._settings.tail_share * total):
@@ -173,31 +178,38 @@ class CollectionIndex:
         return built is not None and built.deleted > max(self._settings.tail_items, self._settings.dead_share * total)
 
     def maintain(self, stopped: Callable[[], bool]) -> None:
-        """Build and save what is due; called by one thread at a time.
+        """Read, build and save what is due; called by one thread at a time.
 
         Raises:
             BuildStoppedError: `stopped` said so; searches go on with what there was.
         """
+
+        def ended() -> bool:
+            return stopped() or self._retired
+
         try:
-            while self.wants_build() and not stopped():
-                self._build(stopped)
-                self.save(at_least=_UNSAVED_SHARE)
+            while self.wants_build() and not ended():
+                if self._state is None:
+                    self.load()
+                else:
+                    self._build(ended)
+                    self.save(at_least=_UNSAVED_SHARE)
         except Exception:
             self._not_before_s = time.monotonic() + _PAUSE_AFTER_FAILURE_S
             raise
 
     def save(self, at_least: float = 0.0) -> None:
-        """Save the built index, if a larger share than this of it is not saved yet. A flat one is not worth it."""
+        """Save the built index, if a larger share than this differs from the saved one. A flat one is not worth it."""
         state = self._state
         built = None if state is None else state.built
         if built is None or built.kind == "flat" or self._retired:
             return
-        if abs(len(built) - self._saved_items) <= at_least * len(built):
+        if len(np.setxor1d(built.ids, self._saved_ids, assume_unique=True)) <= at_least * len(built):
             return
         snapshot = Snapshot(built.kind, built.ids, built.index, built.trained_on, built.through)
         try:
             self._snapshots.save(snapshot)
-            self._saved_items = len(built)
+            self._saved_ids = built.ids
         except Exception:
             logger.exception("the index of %s could not be saved; it goes on in memory", self._spec.name)
 
@@ -205,6 +217,18 @@ class CollectionIndex:
         """The collection was dropped, or has a new index: build and save nothing more, and remove what was saved."""
         self._retired = True
         self._snapshots.remove()
+
+    def _take(self, state: _State, ids: Ids, vectors: Matrix, removed: Ids) -> None:
+        """Take over a commit; rows that were read from the database already are passed over."""
+        new = ids > self._last_id
+        if new.any():
+            state.tail.append(ids[new], vectors[new])
+            self._last_id = int(ids[-1])
+        # Last, so that a search that goes on meanwhile finds an item that is replaced twice rather than not at all.
+        if len(removed):
+            if state.built is not None:
+                state.built.kill(removed)
+            state.tail.kill(removed)
 
     def _ready(self) -> _State:
         state = self._state
@@ -216,14 +240,14 @@ class CollectionIndex:
         return state
 
     def _ask_for_build(self) -> None:
-        if self._killed is None and self.wants_build() and time.monotonic() >= self._not_before_s:
+        if self._killed is None and not self._retired and self.wants_build() and time.monotonic() >= self._not_before_s:
             self._wanted(self)
 
     def _read(self) -> _State:
         """The state from a saved index and the rows after it, or from all rows."""
         built = self._read_saved()
         after = 0 if built is None else built.through
-        through = self._source.last_id()
+        through = self._last_id = self._source.last_id()
         held = 0 if built is None else len(built) - built.deleted
         tail = Tail(self._spec.dimension, self._source.count() - held)
         for ids, vectors in self._source.chunks(after, through):
@@ -240,7 +264,7 @@ class CollectionIndex:
             return None
         built = self._built(snapshot.kind, snapshot.ids, snapshot.index, snapshot.trained_on)
         built.kill(np.setdiff1d(snapshot.ids, live, assume_unique=True))
-        self._saved_items = len(built)
+        self._saved_ids = built.ids
         return built
 
     def _built(self, kind: IndexKind, ids: Ids, index: Any, trained_on: int) -> BuiltIndex:
@@ -261,7 +285,7 @@ class CollectionIndex:
             state = self._state
             if state is None:
                 return
-            through = max(state.tail.last_id, state.built.through if state.built is not None else 0)
+            through = self._last_id
             self._killed = []
         try:
             built = self._extended(state, through, stopped) or self._rebuilt(through, stopped)
@@ -310,20 +334,6 @@ class CollectionIndex:
             live = np.sort(np.random.default_rng(0).choice(live, wanted, replace=False))
         parts = [self._source.read(live[start : start + 4096])[1] for start in range(0, len(live), 4096)]
         return np.concatenate(parts)
-
-
-def _apply(state: _State, ids: Ids, vectors: Matrix, removed: Ids) -> None:
-    """Take over a commit; rows that were read from the database already are passed over."""
-    if len(removed):
-        if state.built is not None:
-            state.built.kill(removed)
-        state.tail.kill(removed)
-    known = max(state.tail.last_id, state.built.through if state.built is not None else 0)
-    new = ids > known
-    if new.all():
-        state.tail.append(ids, vectors)
-    elif new.any():
-        state.tail.append(ids[new], vectors[new])
 
 
 def _cpus() -> int:

@@ -17,7 +17,7 @@ from vlp_server.index.built_index import BuiltIndex, Mask
 from vlp_server.index.filters import Filter
 from vlp_server.index.scoring import Ids
 
-Match = Callable[[Filter, int, int], Ids]
+Match = Callable[[Filter, int], Ids]
 Masked: TypeAlias = tuple[weakref.ref[BuiltIndex], Mask]
 _ENTRY_BYTES = 1024
 
@@ -27,7 +27,7 @@ class Allowed:
 
     Args:
         ids: (n,) ascending.
-        through: ids beyond this one were not looked at.
+        through: ids beyond this one were not looked at. Where the database was ahead of the index, so is this.
         masked: an index, held weakly, and these ids as a mask of its places.
     """
 
@@ -64,7 +64,7 @@ class FilterCache:
 
     Args:
         max_bytes: of all results; 0 = nothing is remembered.
-        match: finds the matching ids with after < id <= through.
+        match: finds the matching ids with after < id, as the database is now.
     """
 
     def __init__(self, max_bytes: int, match: Match) -> None:
@@ -84,9 +84,9 @@ class FilterCache:
         if entry is not None and entry.through >= through:
             return entry
         if entry is None:
-            entry = Allowed(self._match(condition, 0, through), through)
-        else:
-            entry = entry.extended(self._match(condition, entry.through, through), through)
+            entry = Allowed(np.empty(0, np.int64), 0)
+        ids = self._match(condition, entry.through)
+        entry = entry.extended(ids, max(through, int(ids[-1]) if len(ids) else 0))
         with self._lock:
             self._entries[key] = entry
             self._entries.move_to_end(key)

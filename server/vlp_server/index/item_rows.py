@@ -19,6 +19,7 @@ from vlp_server.index.store import StoredItem, Vector
 Ids = NDArray[np.int64]
 Matrix = NDArray[np.float32]
 CHUNK = 4096
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def read_items(connection: sqlite3.Connection, ids: Ids) -> dict[int, StoredItem
 
 
 def matching_ids(
-    connection: sqlite3.Connection, collection: int, condition: Filter | None, after: int, through: int
+    connection: sqlite3.Connection, collection: int, condition: Filter | None, after: int = 0, through: int = MAX_ID
 ) -> Ids:
     """Rows with after < id <= through that match the condition, ascending.
 

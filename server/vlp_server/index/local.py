@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,7 +54,8 @@ PICTURES = "pictures"
 INDEXES = "indexes"
 LOCK = "lock"
 _PURGE_ROWS = 1000
-_ATTEMPTS = 4
+_LEAST_ATTEMPTS, _MOST_ATTEMPTS = 4, 20
+_RETRY_S = 0.05
 
 
 class _Open:
@@ -82,24 +85,23 @@ class LocalStore:
         self.settings = settings or StoreSettings()
         load_faiss()
         pictures = open_pictures(self.settings.pictures_url or str(root / PICTURES))
-        with storage_faults():
+        with storage_faults(), ExitStack() as undo:
             root.mkdir(parents=True, exist_ok=True)
             self._process_lock = ProcessLock(root / LOCK)
-            try:
-                self.database = Database(root / DATABASE, self.settings.busy_timeout_s)
-            except BaseException:
-                self._process_lock.release()
-                raise
+            undo.callback(self._process_lock.release)
+            self.database = Database(root / DATABASE, self.settings.busy_timeout_s)
+            undo.callback(self.database.close)
+            with self.database.reader() as connection:
+                self._incarnation = incarnation(connection)
+                rows = collection_rows.all_collections(connection)
+                dropped = collection_rows.dropped_collections(connection)
+            undo.pop_all()
         self._lock = threading.Lock()
         self._closed = False
         self._open: dict[str, _Open] = {}
         self.writer = Writer(self.database)
         self.background = Background()
         self.pictures = PictureKeeper(pictures, self._is_picture_used)
-        with self.database.reader() as connection:
-            self._incarnation = incarnation(connection)
-            rows = collection_rows.all_collections(connection)
-            dropped = collection_rows.dropped_collections(connection)
         for row in rows:
             self._open[row.spec.name] = self._opened(row)
         remove_strangers(root / INDEXES, {row.uid for row in rows})
@@ -196,17 +198,22 @@ class LocalStore:
         vector = check_query(query, opened.row.spec, self.settings)
         wanted = query.k
         hits: Hits = []
-        # A hit may be deleted between the search and the look at its row. Then more are asked for, a few times.
-        for _ in range(_ATTEMPTS):
-            allowed = None
-            if query.filter is not None:
-                allowed = opened.filters.allowed(query.filter, opened.index.last_id)
-            found = opened.index.search(vector, wanted, allowed, query.effort)
+        # Items may be deleted or replaced between the steps below; then they are taken once more, for a while.
+        until_s = time.monotonic() + _RETRY_S
+        for attempt in range(1, _MOST_ATTEMPTS + 1):
+            index, changes = opened.index, opened.index.changes
+            allowed = None if query.filter is None else opened.filters.allowed(query.filter, index.last_id)
+            found = index.search(vector, wanted, allowed, query.effort)
             hits = self._hits(found)
-            missing = len(found.ids) - len(hits)
-            if not missing or len(hits) >= query.k:
+            gone = len(found.ids) - len(hits)
+            ahead = allowed is not None and allowed.through > index.last_id
+            steady = changes % 2 == 0 and changes == index.changes
+            if steady and not gone and not ahead:
                 break
-            wanted = query.k + 2 * missing
+            if attempt >= _LEAST_ATTEMPTS and time.monotonic() > until_s:
+                break
+            self.writer.wait_published(_RETRY_S)
+            wanted = query.k + 2 * gone
         return hits[: query.k]
 
     def warm(self) -> None:
@@ -287,9 +294,9 @@ class LocalStore:
             self._ask_for_build,
         )
 
-        def match(condition: Filter, after: int, through: int) -> Ids:
+        def match(condition: Filter, after: int) -> Ids:
             with self.database.reader() as connection:
-                return item_rows.matching_ids(connection, row.id, condition, after, through)
+                return item_rows.matching_ids(connection, row.id, condition, after)
 
         return _Open(row, index, FilterCache(self.settings.filter_cache_bytes, match))
 

@@ -18,6 +18,7 @@ from vlp_spec.errors import ConfigError, ItemNotFoundError, UnavailableError, Vl
 
 from vlp_server.index.collection_rows import check_encoder, check_same, check_spec, not_found, spec_to_json
 from vlp_server.index.filter_milvus import filter_to_expression, quoted
+from vlp_server.index.item_rows import PreparedItem
 from vlp_server.index.local import check_keeps_pictures, item_not_found
 from vlp_server.index.milvus_schema import (
     CREATED_PROPERTY,
@@ -54,6 +55,8 @@ from vlp_server.index.store import (
 )
 
 _STRONG = "Strong"
+# A server takes messages of 64 MiB.
+_BYTES_AT_ONCE = 16 * 1024 * 1024
 
 
 class MilvusStore:
@@ -220,13 +223,14 @@ class MilvusStore:
             found = (our_name(name) for name in self._client.list_collections() if name.startswith(PREFIX))
             return sorted(name for name in found if name is not None)
 
-    def _upsert(self, name: str, items: Sequence[Any], now_us: int) -> Sequence[bool]:
+    def _upsert(self, name: str, items: Sequence[PreparedItem], now_us: int) -> Sequence[bool]:
         ids = [item.item_id for item in items]
         before = {entity["id"]: entity["created_us"] for entity in self._entities(name, ids, ["id", "created_us"])}
         with self._faults():
-            self._client.upsert(
-                milvus_name(name), [entity_of(item, before.get(item.item_id, now_us)) for item in items]
-            )
+            for some in _pieces(items):
+                self._client.upsert(
+                    milvus_name(name), [entity_of(item, before.get(item.item_id, now_us)) for item in some]
+                )
         return [item_id not in before for item_id in ids]
 
     def _entities(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> Sequence[dict[str, Any]]:
@@ -271,6 +275,19 @@ class MilvusStore:
             if self._closed:
                 raise UnavailableError("the store is closed") from error
             raise UnavailableError("the Milvus store does not answer as it should", detail=repr(error)) from error
+
+
+def _pieces(items: Sequence[PreparedItem]) -> Iterator[Sequence[PreparedItem]]:
+    """The items in order, in groups that fit a message."""
+    start = size_bytes = 0
+    for place, item in enumerate(items):
+        # Metadata goes twice: as it is, and as facets.
+        size = item.vector.nbytes + 2 * len(item.metadata.encode())
+        if place > start and size_bytes + size > _BYTES_AT_ONCE:
+            yield items[start:place]
+            start, size_bytes = place, 0
+        size_bytes += size
+    yield items[start:]
 
 
 def _is_possible(item_id: str) -> bool:

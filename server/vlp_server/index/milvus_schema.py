@@ -12,12 +12,14 @@ from vlp_server.index.filter_milvus import facets_of
 from vlp_server.index.item_rows import PreparedItem
 from vlp_server.index.metadata import decode_metadata
 from vlp_server.index.names import MAX_ITEM_ID_BYTES
+from vlp_server.index.settings import IndexSettings
 from vlp_server.index.store import CollectionSpec, Metric, SearchEffort, StoredItem
 
 PREFIX = "vlp_"
 SPEC_PROPERTY = "vlpserve.spec"
 CREATED_PROPERTY = "vlpserve.created_at"
 MEASURES: Mapping[Metric, str] = {"cosine": "COSINE", "dot": "IP", "l2": "L2"}
+MAX_EF = 32_768
 ITEM_FIELDS = ("id", "metadata", "picture_digest", "picture_stored", "created_us")
 _ESCAPED = re.compile(r"_([0-9a-f]{2})")
 
@@ -60,7 +62,7 @@ def index_of(spec: CollectionSpec) -> dict[str, Any]:
         kind, parameters = "HNSW", {"M": settings.hnsw_links, "efConstruction": settings.ef_construction}
     else:
         kind = "IVF_PQ"
-        parameters = {"nlist": settings.ivf_lists or 1024, "m": settings.pq_bytes or _parts(spec.dimension), "nbits": 8}
+        parameters = {"nlist": _cells(settings), "m": settings.pq_bytes or _parts(spec.dimension), "nbits": 8}
     return {
         "field_name": "vector",
         "index_type": kind,
@@ -73,9 +75,11 @@ def search_parameters(spec: CollectionSpec, effort: SearchEffort, k: int) -> dic
     """The parameters of one search."""
     if spec.index.kind == "hnsw":
         # Milvus refuses fewer candidates than hits.
-        return {"params": {"ef": max(effort.ef_search or spec.index.ef_search, k)}}
+        candidates = MAX_EF if effort.exact else max(effort.ef_search or spec.index.ef_search, k)
+        return {"params": {"ef": candidates}}
     if spec.index.kind == "ivf_pq":
-        return {"params": {"nprobe": effort.nprobe or spec.index.nprobe}}
+        cells = _cells(spec.index)
+        return {"params": {"nprobe": cells if effort.exact else min(effort.nprobe or spec.index.nprobe, cells)}}
     return {"params": {}}
 
 
@@ -107,6 +111,11 @@ def stored_item(entity: Mapping[str, Any]) -> StoredItem:
         bool(entity["picture_stored"]),
         entity["created_us"] / 1e6,
     )
+
+
+def _cells(settings: IndexSettings) -> int:
+    # Milvus has 65 536 cells at most.
+    return min(settings.ivf_lists or 1024, 65_536)
 
 
 def _parts(dimension: int) -> int:

@@ -93,7 +93,7 @@ class StoreSettings:
 
     pictures_url: str = ""
     max_items_per_call: int = 1024
-    max_metadata_bytes: int = 64 * 1024
+    max_metadata_bytes: int = 65_535
     max_picture_bytes: int = 20 * _MIB
     max_k: int = 10_000
     busy_timeout_s: float = 10.0
@@ -111,8 +111,8 @@ class StoreSettings:
             f"store.{name}: got {value}, expected {low} to {high}"
             for name, value, low, high in (
                 ("max_items_per_call", self.max_items_per_call, 1, 100_000),
-                # Milvus keeps 65 536 bytes of JSON for a field; one limit for both stores.
-                ("max_metadata_bytes", self.max_metadata_bytes, 2, 65_536),
+                # Milvus keeps 65 535 bytes of text for a field; one limit for both stores.
+                ("max_metadata_bytes", self.max_metadata_bytes, 2, 65_535),
                 ("max_picture_bytes", self.max_picture_bytes, 1, 1024 * _MIB),
                 # Milvus answers with 16 384 hits at most.
                 ("max_k", self.max_k, 1, 16_384),

@@ -160,7 +160,7 @@ class SearchEffort:
     Attributes:
         ef_search: candidates of a graph, 1 to 10 000 ("hnsw").
         nprobe: cells that are looked at, 1 or more ("ivf_pq").
-        exact: score every vector; nothing is left to an index.
+        exact: score every vector; nothing is left to an index. On Milvus: as hard as its index lets a search try.
     """
 
     ef_search: int | None = None

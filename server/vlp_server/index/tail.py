@@ -38,11 +38,6 @@ class Tail:
         """(n,) of all rows, dead ones among them."""
         return self._ids[: self._size]
 
-    @property
-    def last_id(self) -> int:
-        """The greatest id; 0 when empty."""
-        return int(self._ids[self._size - 1]) if self._size else 0
-
     def append(self, ids: Ids, vectors: Matrix) -> None:
         """Add rows; their ids are greater than all before."""
         start, end = self._size, self._size + len(ids)

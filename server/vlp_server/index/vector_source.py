@@ -51,7 +51,7 @@ class DatabaseVectors:
     def live_ids(self, through: int) -> Ids:
         """(n,) all ids up to this one, ascending."""
         with self._database.reader() as connection:
-            return item_rows.matching_ids(connection, self._collection, None, 0, through)
+            return item_rows.matching_ids(connection, self._collection, None, through=through)
 
     def chunks(self, after: int, through: int) -> Iterator[tuple[Ids, Matrix]]:
         """All vectors with after < id <= through, ascending."""

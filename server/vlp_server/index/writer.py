@@ -45,6 +45,10 @@ class Writer:
         self._lock = threading.Lock()
         self._closed = False
         self.commits = 0
+        # Groups whose commits were begun, and those of them that `after` was called for.
+        self._begun = 0
+        self._published = 0
+        self._publication = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="vlp-store-writer", daemon=True)
         self._thread.start()
 
@@ -74,6 +78,12 @@ class Writer:
             self._queue.put(write)
         result: T = write.done.result()
         return result
+
+    def wait_published(self, timeout_s: float) -> None:
+        """Wait until `after` was called for whatever the database shows now; for a reader that saw more than that."""
+        with self._publication:
+            begun = self._begun
+            self._publication.wait_for(lambda: self._published >= begun, timeout_s)
 
     def close(self) -> None:
         """Finish what is queued, then stop."""
@@ -113,6 +123,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             for write in group:
                 outcomes.append((write, *_attempt(connection, write)))
+            self._begun += 1
             connection.execute("COMMIT")
             self.commits += 1
         except Exception as error:
@@ -122,6 +133,9 @@ class Writer:
             outcomes = [(write, None, fault) for write in group]
         for write, result, fault_of_one in outcomes:
             _answer(write, result, fault_of_one)
+        with self._publication:
+            self._published = self._begun
+            self._publication.notify_all()
 
     def _take_back(self) -> None:
         connection = self._database.writer

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 from vlp_server.index.local import LocalStore
-from vlp_server.index.settings import StoreSettings
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "support"))
 
-# Indexes are built at a size that tests can have.
-SMALL = StoreSettings(tail_items=100, tail_share=0.0, dead_share=0.2, build_threads=1)
+from vector_items import SMALL
 
 
 @pytest.fixture
