@@ -79,9 +79,7 @@ class RegionStore:
 
 def region_phrase(region: Region) -> str:
     """A region in words, with its place on a grid of nine: "a small red cat at the top left"."""
-    x, y = (region.box[0] + region.box[2]) / 2, (region.box[1] + region.box[3]) / 2
-    row = ("top", "middle", "bottom")[min(int(y * 3), 2)]
-    column = ("left", "center", "right")[min(int(x * 3), 2)]
+    row, column = place_words(region.box)
     place = "center" if (row, column) == ("middle", "center") else f"{row} {column}"
     return f"a {' '.join(region.words)} at the {place}"
 

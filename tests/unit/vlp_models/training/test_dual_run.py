@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_pictures import dual_recipe_text, recipe_text, write_jsonl
+from tokenizers import Tokenizer
 from vlp_models.checkpoints import load_checkpoint
 from vlp_models.families.dual_encoder import DualEncoder
 from vlp_models.training.dual_validation import DualValidation
+from vlp_models.training.family import family_of
 from vlp_models.training.recipe_file import parse_recipe
 from vlp_models.training.run import RunOptions, run_training
 from vlp_models.training.trainer import TrainingOutcome
+from vlp_models.training.training_data import BatchPlace, choose_texts, load_splits
 from vlp_spec.errors import ArtifactError, ConfigError
 
 EVERYTHING = (
@@ -101,6 +104,21 @@ def test_a_second_stage_starts_from_the_first(pictures: Path, tmp_path: Path) ->
         run_training(parse_recipe(recipe_text(pictures), [init]), RunOptions(tmp_path / "v", "cpu", progress=False))
 
 
+@pytest.mark.parametrize("text_of", [recipe_text, dual_recipe_text])
+def test_regions_say_where_they_lie_on_wish(pictures: Path, text_of: Callable[[Path], str]) -> None:
+    said = []
+    for places in ("false", "true"):
+        recipe = parse_recipe(text_of(pictures), ["objectives.regions.weight=1", f"objectives.regions.places={places}"])
+        family = family_of(recipe)
+        train, _ = load_splits(recipe, family.preparation)
+        texts = choose_texts(recipe, train.records)
+        batch = family.build_streams(train, texts, BatchPlace())[-1].batch(0)
+        words = batch["region_words"]
+        said.append(words[words[:, 0] == 0, 1].tolist())
+    tokenizer = Tokenizer.from_str(texts.tokenizer_json)
+    assert said[1] == said[0] + tokenizer.encode("top left", add_special_tokens=False).ids
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -108,6 +126,7 @@ def test_a_second_stage_starts_from_the_first(pictures: Path, tmp_path: Path) ->
         (["model.family=siglip"], "siglip is served as it is trained, by sigmoid"),
         (["objectives.itc.loss=sigmoid"], "clip is served as it is trained, by softmax"),
         (["objectives.itc.loss=sigmoid", "objectives.itc.queue=8"], "queue"),
+        (["model.init=x", "model.grow_layers=1"], "grow_layers: belongs to vilt"),
         (["objectives.itc.momentum=1.0"], "momentum"),
         (["objectives.itc.alpha=2"], "alpha"),
         (["objectives.phrases.per_picture=0"], "per_picture"),
