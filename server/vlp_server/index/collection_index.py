@@ -211,7 +211,10 @@ class CollectionIndex:
             self._snapshots.save(snapshot)
             self._saved_ids = built.ids
         except Exception:
-            logger.exception("the index of %s could not be saved; it goes on in memory", self._spec.name)
+            if not self._retired:
+                logger.exception("the index of %s could not be saved; it goes on in memory", self._spec.name)
+        if self._retired:
+            self._snapshots.remove()
 
     def retire(self) -> None:
         """The collection was dropped, or has a new index: build and save nothing more, and remove what was saved."""
