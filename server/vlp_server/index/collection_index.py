@@ -121,10 +121,16 @@ class CollectionIndex:
             if self._state is not None:
                 replaces = 1 if len(ids) and len(removed) else 0
                 self.changes += replaces
-                self._take(self._state, ids, vectors, removed)
-                if self._killed is not None and len(removed):
-                    self._killed.append(removed)
-                self.changes += replaces
+                try:
+                    self._take(self._state, ids, vectors, removed)
+                    if self._killed is not None and len(removed):
+                        self._killed.append(removed)
+                except BaseException:
+                    # For want of memory perhaps. What is half taken over is read from the database again.
+                    self._state = None
+                    raise
+                finally:
+                    self.changes += replaces
             elif self._missed is not None:
                 self._missed.append((ids, vectors, removed))
         self._ask_for_build()
@@ -211,7 +217,10 @@ class CollectionIndex:
             self._snapshots.save(snapshot)
             self._saved_ids = built.ids
         except Exception:
-            logger.exception("the index of %s could not be saved; it goes on in memory", self._spec.name)
+            if not self._retired:
+                logger.exception("the index of %s could not be saved; it goes on in memory", self._spec.name)
+        if self._retired:
+            self._snapshots.remove()
 
     def retire(self) -> None:
         """The collection was dropped, or has a new index: build and save nothing more, and remove what was saved."""
@@ -294,7 +303,8 @@ class CollectionIndex:
                     built.kill(removed)
                 self._killed = None
                 # Deletions of the build are marked in the old tail too, so its rest needs no second look.
-                self._state = _State(built, state.tail.after(through))
+                if self._state is state:
+                    self._state = _State(built, state.tail.after(through))
         finally:
             with self._lock:
                 self._killed = None

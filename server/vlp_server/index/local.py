@@ -104,7 +104,7 @@ class LocalStore:
         self.pictures = PictureKeeper(pictures, self._is_picture_used)
         for row in rows:
             self._open[row.spec.name] = self._opened(row)
-        remove_strangers(root / INDEXES, {row.uid for row in rows})
+        remove_strangers(root / INDEXES, {_index_folder(row) for row in rows})
         for collection in dropped:
             self._ask_for_purge(collection)
 
@@ -289,7 +289,7 @@ class LocalStore:
         index = CollectionIndex(
             spec,
             DatabaseVectors(self.database, row),
-            SnapshotFolder(self.root / INDEXES / row.uid, origin),
+            SnapshotFolder(self.root / INDEXES / _index_folder(row), origin),
             self.settings,
             self._ask_for_build,
         )
@@ -347,6 +347,11 @@ def _write(connection: sqlite3.Connection, known: CollectionRow, items: Sequence
     row = collection_rows.require_collection(connection, known.spec.name, known.uid)
     check_encoder(row.spec, known.spec.encoder_digest)
     return item_rows.upsert_items(connection, row.id, row.parity, items)
+
+
+def _index_folder(row: CollectionRow) -> str:
+    """Every epoch has its own, so that an index that is being retired never meets its successor."""
+    return f"{row.uid}-{row.epoch}"
 
 
 def check_keeps_pictures(spec: CollectionSpec) -> None:

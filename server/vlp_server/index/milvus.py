@@ -55,7 +55,8 @@ from vlp_server.index.store import (
 )
 
 _STRONG = "Strong"
-# A server takes messages of 64 MiB.
+# A server takes messages of 64 MiB, and answers a query with 16 384 rows at most.
+_IDS_AT_ONCE = 1000
 _BYTES_AT_ONCE = 16 * 1024 * 1024
 
 
@@ -141,10 +142,7 @@ class MilvusStore:
     def known(self, name: str, ids: Sequence[str]) -> dict[str, str | None]:
         """Those of the ids that are there, with the digests of their pictures."""
         self._require(name)
-        wanted = list(ids)
-        if not wanted:
-            return {}
-        entities = self._entities(name, wanted, ["id", "picture_digest"])
+        entities = self._entities(name, ids, ["id", "picture_digest"])
         return {entity["id"]: entity["picture_digest"] or None for entity in entities}
 
     def get_item(self, name: str, item_id: str) -> StoredItem:
@@ -236,15 +234,16 @@ class MilvusStore:
     def _entities(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> Sequence[dict[str, Any]]:
         """What Milvus keeps of these items; ids that no item can have are passed over."""
         possible = [item_id for item_id in ids if _is_possible(item_id)]
-        if not possible:
-            return []
+        found: list[dict[str, Any]] = []
         with self._faults():
-            found: Sequence[dict[str, Any]] = self._client.query(
-                milvus_name(name),
-                filter=f"id in [{', '.join(quoted(item_id) for item_id in possible)}]",
-                output_fields=list(fields),
-                consistency_level=_STRONG,
-            )
+            for start in range(0, len(possible), _IDS_AT_ONCE):
+                some = ", ".join(quoted(item_id) for item_id in possible[start : start + _IDS_AT_ONCE])
+                found += self._client.query(
+                    milvus_name(name),
+                    filter=f"id in [{some}]",
+                    output_fields=list(fields),
+                    consistency_level=_STRONG,
+                )
         return found
 
     def _is_picture_used(self, digest: str) -> bool:

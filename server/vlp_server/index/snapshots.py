@@ -1,6 +1,6 @@
 """Built indexes on disk: written beside, synced, renamed. A note says which state of the database each stands for.
 
-indexes/<uid of the collection>/<number>/note.json, index.faiss, ids.npy
+indexes/<uid and epoch of the collection>/<number>/note.json, index.faiss, ids.npy
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class SnapshotFolder:
     """The saved indexes of one collection; the latest counts.
 
     Args:
-        folder: of this collection alone.
+        folder: of this collection and epoch alone.
         origin: what an index must come from.
     """
 

@@ -12,7 +12,8 @@ from vlp_server.index.filters import parse_filter
 from vlp_server.index.local import LocalStore
 from vlp_server.index.settings import IndexSettings
 from vlp_server.index.store import NewItem, SearchEffort, SearchQuery
-from vlp_spec.errors import UnavailableError
+from vlp_server.index.tail import Tail
+from vlp_spec.errors import InternalError, UnavailableError
 
 VECTORS = clustered(1200)
 QUERIES = clustered(10, seed=5)
@@ -300,6 +301,28 @@ def test_a_build_that_fails_leaves_searches_as_they_were(store, monkeypatch):
     check_recall(store, 600)
     assert store.get("pictures").index.built_items == 0
     assert not store.get("pictures").index.building
+
+
+@pytest.mark.parametrize("building", [False, True])
+def test_a_write_that_the_index_could_not_take_over_is_found_all_the_same(store, monkeypatch, building):
+    """It is durable by then, though its caller hears of a fault."""
+    store.create(GRAPH)
+    gate = Gate(monkeypatch) if building else None
+    add(store, 0, 300)
+    if gate is not None:
+        assert gate.reached.wait(60)
+    else:
+        assert store.settle(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tail, "append", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(InternalError):
+            store.upsert("pictures", items_of(VECTORS[295:310], 295))
+    if gate is not None:
+        gate.opened.set()
+        assert store.settle(60)
+    check_recall(store, 310)
+    everything = found(store, QUERIES[0], 500)
+    assert len(everything) == len(set(everything)) == 310
 
 
 def test_many_deletions_lead_to_a_new_index_without_them(store):

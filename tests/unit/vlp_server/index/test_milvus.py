@@ -77,11 +77,13 @@ def test_pictures_need_a_place(tmp_path):
 
 def test_large_calls_go_in_several_pieces(opened, monkeypatch):
     monkeypatch.setattr(milvus, "_BYTES_AT_ONCE", 3000)
+    monkeypatch.setattr(milvus, "_IDS_AT_ONCE", 7)
     opened.create(spec_of())
     items = [NewItem(id=item.id, vector=item.vector, metadata={"text": "x" * 500}) for item in items_of(clustered(20))]
     assert statuses(opened.upsert("pictures", items)) == ["created"] * 20
     assert statuses(opened.upsert("pictures", items[:3])) == ["updated"] * 3
     assert opened.get("pictures").items == 20
+    assert len(opened.known("pictures", [f"item-{n}" for n in range(30)])) == 20
 
 
 def test_faults_of_milvus_and_of_the_disk_are_ours(opened, monkeypatch):
