@@ -38,6 +38,35 @@ def test_where_the_database_is_ahead_of_the_index_nothing_is_passed_over():
     assert table.asked == [0, 9]
 
 
+class Index:
+    """As much of a built index as masks need."""
+
+    def __init__(self, *ids):
+        self.ids = np.array(ids)
+        self.through = ids[-1]
+
+    def mask_of(self, allowed):
+        return np.isin(self.ids, allowed)
+
+
+def test_a_mask_is_kept_for_an_index_of_older_ids_only():
+    table = Table(1, 3)
+    cache = FilterCache(1 << 20, table.match)
+    older, newer = Index(1, 2, 3), Index(1, 2, 3, 4, 5)
+    entry = cache.allowed(CONDITION, 3)
+    mask = entry.mask_for(older)
+    assert mask.tolist() == [True, False, True]
+    table.ids += [5]
+    entry = cache.allowed(CONDITION, 5)
+    assert entry.mask_for(older) is mask
+    assert entry.mask_for(newer).tolist() == [True, False, True, False, True]
+    # An index may be built between the look at the filter and the search.
+    table.ids += [8]
+    entry, newest = cache.allowed(CONDITION, 5), Index(1, 3, 5, 8)
+    assert entry.mask_for(newest).tolist() == [True, True, True, False]
+    assert cache.allowed(CONDITION, 8).mask_for(newest).tolist() == [True, True, True, True]
+
+
 def test_filters_that_are_equal_in_python_but_not_in_meaning_are_kept_apart():
     cache = FilterCache(1 << 20, Table(1).match)
     first = cache.allowed(parse_filter({"a": 1}), 1)
