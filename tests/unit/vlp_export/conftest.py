@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from vlp_spec.deployment import AxisLimit, Deployment, GraphRef, OutputProof, Proof
-from vlp_spec.tasks import Task
-from vlp_spec.tensors import TensorSpec
-
 from vlp_export.publish import StagedDeployment, StagedGraph
 from vlp_export.staging import staging_folder
 from vlp_export.triton_config import GraphInterface
+from vlp_spec.deployment import AxisLimit, Deployment, GraphRef, OutputProof, Proof
+from vlp_spec.tasks import Task
+from vlp_spec.tensors import TensorSpec
 
 # Tests are imported one by one, not as packages.
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))

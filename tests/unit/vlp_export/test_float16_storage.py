@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-
 from vlp_export.float16_storage import MIN_ELEMENTS, store_as_float16
 
 

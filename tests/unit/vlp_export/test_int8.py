@@ -7,7 +7,6 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-
 from vlp_export.int8 import WEIGHT_LIMIT, quantize_columns, quantize_rows
 from vlp_export.operators import INT8_OPERATORS, check_operators
 

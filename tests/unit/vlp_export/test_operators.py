@@ -3,10 +3,9 @@ from __future__ import annotations
 import onnx
 import pytest
 from onnx import defs, helper
-from vlp_spec.errors import ArtifactError
-
 from vlp_export.onnx_graph import OPSET
 from vlp_export.operators import INT8_OPERATORS, STANDARD_OPERATORS, check_operators
+from vlp_spec.errors import ArtifactError
 
 
 def model_of(*nodes: onnx.NodeProto, functions: list[onnx.FunctionProto] | None = None) -> onnx.ModelProto:

@@ -4,10 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from vlp_models.evaluation.onnx_runner import Runner
-from vlp_spec.deployment import PRECISIONS, Proof
-from vlp_spec.errors import ProofError
-
 from vlp_export.plan import LargestEntry
 from vlp_export.proof import (
     TOLERANCES,
@@ -21,6 +17,9 @@ from vlp_export.proof import (
     proof_table,
     prove,
 )
+from vlp_models.evaluation.onnx_runner import Runner
+from vlp_spec.deployment import PRECISIONS, Proof
+from vlp_spec.errors import ProofError
 
 TIGHT = ProofTolerances(1e-3, 0.0, 1e-3, 0.0, agreement=1.0, agreement_made_up=0.5)
 EXPECTED = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 2.0]], np.float32)

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from vlp_export.publish import StagedDeployment, publish
+from vlp_export.staging import STAGING_DIR, staging_folder
 from vlp_spec.deployment_json import parse_deployment
 from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import RepositoryLayout
-
-from vlp_export.publish import StagedDeployment, publish
-from vlp_export.staging import STAGING_DIR, staging_folder
 
 from .conftest import stage
 

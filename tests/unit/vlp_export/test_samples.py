@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tokenizers import Tokenizer, models
-from vlp_spec.errors import ArtifactError
-
 from vlp_export.samples import dataset_samples, made_up_samples
+from vlp_spec.errors import ArtifactError
 
 WORDS = ("what", "colour", "is", "the", "cat", "##s", "?")
 

@@ -13,15 +13,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from tensorrt_standin import API, PLAN_MARK, Machine, make_tensorrt
-from vlp_models.evaluation.onnx_runner import Runner
-from vlp_spec.deployment import AxisLimit
-from vlp_spec.errors import ArtifactError
-from vlp_spec.tensors import TensorSpec
-
 from vlp_export import tensorrt_runner
 from vlp_export.tensorrt_engine import EngineSettings, build_engine, load_tensorrt
 from vlp_export.tensorrt_profile import ProfileShapes, profile_shapes
 from vlp_export.tensorrt_runner import engine_runner
+from vlp_models.evaluation.onnx_runner import Runner
+from vlp_spec.deployment import AxisLimit
+from vlp_spec.errors import ArtifactError
+from vlp_spec.tensors import TensorSpec
 
 INPUTS = (TensorSpec("patches", "uint8", ("batch", "patches", 3)), TensorSpec("grid", "int32", ("batch", 2)))
 OUTPUTS = (TensorSpec("logits", "float32", ("batch", 2)),)

@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
+from vlp_export.triton_config import BatchingConfig, GraphInterface, check_same_interface, render_config
 from vlp_spec.errors import ArtifactError
 from vlp_spec.tensors import TensorSpec
-
-from vlp_export.triton_config import BatchingConfig, GraphInterface, check_same_interface, render_config
 
 INTERFACE = GraphInterface(
     inputs=(
