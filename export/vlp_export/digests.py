@@ -7,14 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
+from vlp_spec.files import file_digest
 
 _CHUNK = 1 << 20
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def folder_digests(folder: Path, prefix: str = "") -> dict[str, str]:

@@ -15,9 +15,10 @@ from pathlib import Path
 from vlp_spec.deployment import Deployment
 from vlp_spec.deployment_json import dump_deployment
 from vlp_spec.errors import ArtifactError
+from vlp_spec.files import sync_path, write_synced
 from vlp_spec.repository import RepositoryLayout
 
-from vlp_export.staging import clean_leftovers, repository_lock, sync_folder, sync_tree, take_back, write_journal
+from vlp_export.staging import clean_leftovers, repository_lock, sync_tree, take_back, write_journal
 from vlp_export.triton_config import CONFIG_FILE, GraphInterface, check_same_interface, render_config
 
 
@@ -93,14 +94,14 @@ def _move_into_place(layout: RepositoryLayout, staged: StagedDeployment, number:
     moves = [_graph_move(layout, graph, staged.staging, number) for graph in staged.graphs]
     moves.append((staged.assets, layout.assets(staged.name, number)))
     draft = staged.staging / manifest.name
-    _write_synced(draft, dump_deployment(deployment))
+    write_synced(draft, dump_deployment(deployment))
     write_journal(layout.root, staged.staging, manifest, [target for _, target in moves])
     for source, target in moves:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(source, target)
-        sync_folder(target.parent)
+        sync_path(target.parent)
     os.rename(draft, manifest)
-    sync_folder(manifest.parent)
+    sync_path(manifest.parent)
 
 
 def _graph_move(layout: RepositoryLayout, graph: StagedGraph, staging: Path, number: int) -> tuple[Path, Path]:
@@ -110,9 +111,9 @@ def _graph_move(layout: RepositoryLayout, graph: StagedGraph, staging: Path, num
         return graph.folder, target / str(number)
     whole = staging / f"new-{graph.name}"
     whole.mkdir()
-    _write_synced(whole / CONFIG_FILE, render_config(graph.name, graph.backend, graph.interface))
+    write_synced(whole / CONFIG_FILE, render_config(graph.name, graph.backend, graph.interface))
     os.rename(graph.folder, whole / str(number))
-    sync_folder(whole)
+    sync_path(whole)
     return whole, target
 
 
@@ -143,10 +144,3 @@ def _check_configs(layout: RepositoryLayout, staged: StagedDeployment) -> None:
             raise ArtifactError(f"graph {graph.name}: its folder has no {CONFIG_FILE}; remove it, or use --name")
         if existing.is_file():
             check_same_interface(existing.read_text(encoding="utf-8"), graph.interface, graph.name)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())

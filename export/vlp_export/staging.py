@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vlp_spec.deployment import check_name
 from vlp_spec.errors import ArtifactError
+from vlp_spec.files import sync_path, write_synced
 
 STAGING_DIR = ".staging"
 _LOCK = "lock"
@@ -70,11 +71,8 @@ def write_journal(root: Path, folder: Path, manifest: Path, targets: list[Path])
         "manifest": manifest.relative_to(root).as_posix(),
         "targets": [target.relative_to(root).as_posix() for target in targets],
     }
-    with (folder / _JOURNAL).open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(noted))
-        stream.flush()
-        os.fsync(stream.fileno())
-    sync_folder(folder)
+    write_synced(folder / _JOURNAL, json.dumps(noted))
+    sync_path(folder)
 
 
 def roll_back(root: Path, folder: Path) -> None:
@@ -138,21 +136,5 @@ def clean_leftovers(root: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """Bring every file and folder below `folder`, and itself, to the disk."""
     for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk: a rename is not durable before."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_path(path)
+    sync_path(folder)

@@ -8,7 +8,6 @@ from the step's number.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from vlp_spec.errors import ArtifactError, ConfigError
+from vlp_spec.files import sync_path, write_synced
 
 from vlp_models.training.averaging import WeightAverage
 from vlp_models.training.losses import ObjectiveLosses
@@ -70,15 +70,14 @@ def save_state(
     if accelerator.is_main_process:
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.losses.model.state_dict().items()}
         save_file(tensors, temporary / "weights.safetensors")
-        _sync(temporary / "weights.safetensors")
+        sync_path(temporary / "weights.safetensors")
         average = state.average.shadow if state.average else {}
         rest = {"optimizer": state.optimizer.state_dict(), "average": average, "objectives": state.losses.own_state()}
         _save_synced(rest, temporary / "optimizer.pt")
-        (temporary / _STATE).write_text(json.dumps(asdict(position)), encoding="utf-8")
-        _sync(temporary / _STATE)
+        write_synced(temporary / _STATE, json.dumps(asdict(position)))
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
-        _sync(checkpoints_dir)
+        sync_path(checkpoints_dir)
         for step in saved_steps(checkpoints_dir)[:-keep]:
             shutil.rmtree(checkpoints_dir / f"step-{step}")
     accelerator.wait_for_everyone()
@@ -130,13 +129,4 @@ def _set_rng_state(state: dict[str, torch.Tensor]) -> None:
 
 def _save_synced(value: Any, path: Path) -> None:
     torch.save(value, path)
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or folder to the disk, so that a rename never precedes its content."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(path)

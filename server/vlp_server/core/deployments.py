@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from vlp_spec.deployment import GraphRef
 from vlp_spec.errors import ArtifactError
+from vlp_spec.files import file_digest
 from vlp_spec.found_deployment import FoundDeployment
 from vlp_spec.repository import CANARY_ASSET
 
@@ -65,7 +65,5 @@ def _verify(folder: Path, file_name: str, digest: str, shown: str) -> None:
     path = folder / file_name
     if not path.is_file():
         raise ArtifactError(f"{shown}: missing")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != digest:
+    if (found := file_digest(path)) != digest:
         raise ArtifactError(f"{shown}: changed since it was published (sha256 {found[:12]}, expected {digest[:12]})")

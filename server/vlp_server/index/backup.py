@@ -5,7 +5,6 @@ backup.json (written last), store.sqlite3, pictures/ in one folder. Indexes are 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sqlite3
@@ -17,8 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vlp_spec.errors import ArtifactError
+from vlp_spec.files import file_digest, sync_path, write_synced
 
-from vlp_server.index.database import open_synced, sync_directory, sync_file
+from vlp_server.index.database import open_synced
 from vlp_server.index.local import DATABASE, LOCK, PICTURES
 from vlp_server.index.pictures import FolderPictures, Pictures, digest_of, open_pictures
 from vlp_server.index.process_lock import ProcessLock
@@ -83,12 +83,12 @@ def back_up(root: Path, target: Path, *, pictures_url: str = "", report: Report 
             source = open_pictures(pictures_url or str(root / PICTURES))
             copied = _copy_pictures(beside, source, report)
             summary = _summary(beside, copied)
-            _write_synced(beside / MANIFEST, json.dumps(asdict(summary), indent=1))
-            sync_directory(beside)
+            write_synced(beside / MANIFEST, json.dumps(asdict(summary), indent=1))
+            sync_path(beside)
             if target.exists():
                 target.rmdir()
             beside.rename(target)
-            sync_directory(target.parent)
+            sync_path(target.parent)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
@@ -112,7 +112,7 @@ def restore(source: Path, root: Path, *, pictures_url: str = "", report: Report 
     summary = read_summary(source)
     if (root / DATABASE).exists():
         raise ArtifactError(f"{root}: there is a store here already; restore into an empty folder")
-    if not (source / DATABASE).is_file() or _file_digest(source / DATABASE) != summary.database_sha256:
+    if not (source / DATABASE).is_file() or file_digest(source / DATABASE) != summary.database_sha256:
         raise ArtifactError(f"{source}: {DATABASE} is missing or damaged")
     with storage_faults():
         root.mkdir(parents=True, exist_ok=True)
@@ -126,10 +126,10 @@ def restore(source: Path, root: Path, *, pictures_url: str = "", report: Report 
             with closing(open_synced(beside)) as connection:
                 _check_database(connection, source)
                 renew_incarnation(connection)
-            sync_file(beside)
+            sync_path(beside)
             # Last: before this the folder holds no store.
             beside.rename(root / DATABASE)
-            sync_directory(root)
+            sync_path(root)
         finally:
             beside.unlink(missing_ok=True)
             lock.release()
@@ -160,7 +160,7 @@ def _copy_database(source: Path, target: Path) -> None:
         # All pages in one step: a reader's view of one moment, however much is written meanwhile.
         reading.backup(writing)
         writing.execute("PRAGMA journal_mode = DELETE")
-    sync_file(target)
+    sync_path(target)
 
 
 def _copy_pictures(beside: Path, source: Pictures, report: Report | None) -> int:
@@ -182,7 +182,7 @@ def _copy_pictures(beside: Path, source: Pictures, report: Report | None) -> int
         for digest in lost:
             connection.execute("UPDATE items SET picture_stored = 0 WHERE picture_digest = ?", (digest,))
         connection.execute("COMMIT")
-    sync_file(beside / DATABASE)
+    sync_path(beside / DATABASE)
     return copied
 
 
@@ -216,7 +216,7 @@ def _summary(folder: Path, pictures: int) -> BackupSummary:
         tuple(name[0] for name in names),
         items,
         pictures,
-        _file_digest(folder / DATABASE),
+        file_digest(folder / DATABASE),
     )
 
 
@@ -229,13 +229,3 @@ def _check_database(connection: sqlite3.Connection, source: Path) -> None:
 def _groups(digests: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(digests), _PICTURES_AT_ONCE):
         yield digests[start : start + _PICTURES_AT_ONCE]
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _write_synced(path: Path, text: str) -> None:
-    path.write_text(text)
-    sync_file(path)

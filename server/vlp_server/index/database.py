@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vlp_spec.errors import InternalError, UnavailableError
+from vlp_spec.files import sync_path
 
 from vlp_server.index.schema import migrate
 
@@ -41,7 +41,7 @@ class Database:
         self.writer = self.connect()
         try:
             migrate(self.writer)
-            sync_directory(path.parent)
+            sync_path(path.parent)
         except BaseException:
             self.writer.close()
             raise
@@ -107,21 +107,3 @@ def open_synced(path: Path, busy_timeout_s: float = 60.0) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous = FULL")
     return connection
-
-
-def sync_file(path: Path) -> None:
-    """Make the content of a file survive a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_directory(folder: Path) -> None:
-    """Make entries of a folder (new files, renamed ones) survive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vlp_spec.errors import ConfigError
+from vlp_spec.files import sync_path
 
-from vlp_server.index.database import sync_directory
 from vlp_server.index.storage_faults import storage_faults
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -84,7 +84,7 @@ class FolderPictures:
                     list(pool.map(lambda digest: self._write(digest, pictures[digest]), missing))
             # Also for those that are there: whoever renamed them may have been killed before this step.
             for folder in folders:
-                sync_directory(folder)
+                sync_path(folder)
 
     def read(self, digest: str) -> bytes | None:
         """The file, or None."""
@@ -125,12 +125,12 @@ class FolderPictures:
     def _make(self, folders: Iterable[Path]) -> None:
         if not self._root.exists():
             self._root.mkdir(parents=True, exist_ok=True)
-            sync_directory(self._root.parent)
+            sync_path(self._root.parent)
         new = [folder for folder in folders if not folder.exists()]
         for folder in new:
             folder.mkdir(exist_ok=True)
         if new:
-            sync_directory(self._root)
+            sync_path(self._root)
 
     def _write(self, digest: str, data: bytes) -> None:
         path = self._path(digest)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from vlp_spec.files import sync_path
 
-from vlp_server.index.database import sync_directory, sync_file
 from vlp_server.index.faiss_library import load_faiss
 from vlp_server.index.scoring import Ids
 from vlp_server.index.settings import IndexKind
@@ -107,12 +107,12 @@ class SnapshotFolder:
             }
             (beside / _NOTE).write_text(json.dumps(note, indent=1))
             for path in beside.iterdir():
-                sync_file(path)
-            sync_directory(beside)
+                sync_path(path)
+            sync_path(beside)
             older = self._numbered()
             final = self._folder / str(older[-1] + 1 if older else 1)
             beside.rename(final)
-            sync_directory(self._folder)
+            sync_path(self._folder)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise

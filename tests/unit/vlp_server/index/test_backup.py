@@ -128,7 +128,7 @@ def test_a_backup_that_breaks_off_leaves_nothing(full, tmp_path, monkeypatch):
     def broken(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(backup, "_write_synced", broken)
+    monkeypatch.setattr(backup, "write_synced", broken)
     with pytest.raises(StorageFullError):
         back_up(full.root, tmp_path / "backup")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("backup")]

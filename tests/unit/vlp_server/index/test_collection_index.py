@@ -200,7 +200,7 @@ def test_a_save_that_breaks_off_leaves_the_one_before(full, monkeypatch):
     def broken(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(snapshots, "sync_file", broken)
+    monkeypatch.setattr(snapshots, "sync_path", broken)
     store.warm()
     add(store, 0, 1200)
     assert store.settle(60)
