@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vlp_spec.errors import ConfigError
 
-from vlp_server.engines.machine import usable_cpus
 from vlp_server.engines.settings import EngineSettings
+from vlp_server.machine import usable_cpus
 
 __all__ = [
     "AdmissionSettings",

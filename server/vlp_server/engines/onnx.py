@@ -11,10 +11,10 @@ from vlp_spec.errors import ArtifactError, ConfigError, InternalError
 from vlp_spec.tensors import TensorSpec
 
 from vlp_server.engines.base import Feeds, LoadedGraph, Outputs
-from vlp_server.engines.machine import usable_cpus
 from vlp_server.engines.onnx_installation import check_installation
 from vlp_server.engines.onnx_memory import check_fits
 from vlp_server.engines.settings import EngineSettings
+from vlp_server.machine import usable_cpus
 
 MODEL_FILE = "model.onnx"
 _ERRORS_ONLY = 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vlp_spec.errors import ArtifactError
 
-from vlp_server.engines.machine import available_memory_bytes
+from vlp_server.machine import available_memory_bytes
 
 _MIB = 1024 * 1024
 # While a session is made, onnxruntime holds the file's weights and the copies that it packs for its kernels at the

@@ -7,7 +7,6 @@ before a caller sees it.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from vlp_server.index.snapshots import Snapshot, SnapshotFolder
 from vlp_server.index.store import CollectionSpec, IndexState, SearchEffort, Vector
 from vlp_server.index.tail import Tail
 from vlp_server.index.vector_source import VectorSource
+from vlp_server.machine import usable_cpus
 
 logger = logging.getLogger(__name__)
 # A saved index is read back at the next start. One that lacks up to this share is good enough for that.
@@ -289,7 +289,7 @@ class CollectionIndex:
         )
 
     def _build(self, stopped: Callable[[], bool]) -> None:
-        use_threads(self._settings.build_threads or _cpus())
+        use_threads(self._settings.build_threads or usable_cpus())
         with self._lock:
             state = self._state
             if state is None:
@@ -344,7 +344,3 @@ class CollectionIndex:
             live = np.sort(np.random.default_rng(0).choice(live, wanted, replace=False))
         parts = [self._source.read(live[start : start + 4096])[1] for start in range(0, len(live), 4096)]
         return np.concatenate(parts)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0))

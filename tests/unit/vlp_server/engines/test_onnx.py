@@ -9,10 +9,10 @@ from onnx import TensorProto, helper
 from vlp_server.engines import onnx as onnx_engine
 from vlp_server.engines import onnx_installation
 from vlp_server.engines.base import LoadedGraph
-from vlp_server.engines.machine import usable_cpus
 from vlp_server.engines.onnx import OnnxEngine, build_session_options
 from vlp_server.engines.onnx_memory import FIXED_BYTES, check_fits, estimate_load_bytes
 from vlp_server.engines.settings import EngineSettings
+from vlp_server.machine import usable_cpus
 from vlp_spec.deployment import GraphRef
 from vlp_spec.errors import ArtifactError, ConfigError, InternalError
 from vlp_spec.tensors import TensorSpec

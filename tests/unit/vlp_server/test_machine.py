@@ -3,7 +3,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from vlp_server.engines.machine import available_memory_bytes, usable_cpus
+from vlp_server.machine import available_memory_bytes, usable_cpus
 
 MIB = 1024 * 1024
 
