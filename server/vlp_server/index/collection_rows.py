@@ -8,7 +8,13 @@ import time
 import uuid
 from dataclasses import asdict, dataclass, replace
 
-from vlp_spec.errors import CollectionExistsError, CollectionNotFoundError, EncoderMismatchError, InvalidArgumentError
+from vlp_spec.errors import (
+    CollectionExistsError,
+    CollectionNotFoundError,
+    EncoderMismatchError,
+    InvalidArgumentError,
+    NoPicturesError,
+)
 
 from vlp_server.index.names import check_collection_name
 from vlp_server.index.settings import IndexSettings
@@ -95,6 +101,16 @@ def check_encoder(spec: CollectionSpec, encoder_digest: str | None) -> None:
         )
 
 
+def check_keeps_pictures(spec: CollectionSpec) -> None:
+    """Nothing, when the collection keeps pictures.
+
+    Raises:
+        NoPicturesError: it does not.
+    """
+    if not spec.store_images:
+        raise NoPicturesError(f"collection {spec.name!r} does not keep pictures (store_images is false)")
+
+
 def spec_to_json(spec: CollectionSpec) -> str:
     """The specification as JSON text."""
     return json.dumps(asdict(spec), separators=(",", ":"))
@@ -106,7 +122,7 @@ def spec_from_json(text: str) -> CollectionSpec:
     return CollectionSpec(**{**members, "index": IndexSettings(**members["index"])})
 
 
-_COLUMNS = "id, uid, epoch, spec, created_at, staged_spec, name"
+_COLUMNS = "id, uid, epoch, spec, created_at, staged_spec"
 
 
 def insert_collection(connection: sqlite3.Connection, spec: CollectionSpec) -> CollectionRow:
@@ -177,7 +193,7 @@ def reembedded(row: CollectionRow) -> CollectionRow:
     return replace(row, spec=row.staged_spec, staged_spec=None, epoch=row.epoch + 1)
 
 
-def _row(values: tuple[int, str, int, str, float, str | None, str]) -> CollectionRow:
-    identity, uid, epoch, spec, created_at, staged, _ = values
+def _row(values: tuple[int, str, int, str, float, str | None]) -> CollectionRow:
+    identity, uid, epoch, spec, created_at, staged = values
     staged_spec = None if staged is None else spec_from_json(staged)
     return CollectionRow(identity, uid, epoch, spec_from_json(spec), created_at, staged_spec)

@@ -7,14 +7,10 @@ anything that is there). Every key then holds values of one type, and a conditio
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlp_server.index.filters import Compares, Equals, Every, Exists, Filter, Negation, Scalar, Some
-
-_SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-_ADDRESSABLE = re.compile(r"[^\x00-\x1f\x7f\"\\.\[\]]{1,128}")
+from vlp_server.index.filters import PATH_PART, SIGNS, Compares, Equals, Every, Exists, Filter, Negation, Scalar, Some
 
 
 def facets_of(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -37,7 +33,7 @@ def filter_to_expression(condition: Filter) -> str:
             return f"(exists {_facet('e', path)})"
         case Compares(path, order, value):
             facet = _facet(_letter(value), path)
-            return f"(exists {facet} and {facet} {_SIGNS[order]} {_literal(value)})"
+            return f"(exists {facet} and {facet} {SIGNS[order]} {_literal(value)})"
         case Equals(path, values):
             # `in` takes JSON paths on a cluster but not in milvus-lite.
             options = [
@@ -50,7 +46,7 @@ def filter_to_expression(condition: Filter) -> str:
 
 def _collect(members: Mapping[str, Any], prefix: str, facets: dict[str, Scalar]) -> None:
     for key, value in members.items():
-        if value is None or not _ADDRESSABLE.fullmatch(key):
+        if value is None or not PATH_PART.fullmatch(key):
             continue
         facets[f"e:{prefix}{key}"] = True
         if isinstance(value, Mapping):

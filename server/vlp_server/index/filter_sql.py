@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlp_server.index.filters import Compares, Equals, Every, Exists, Filter, Negation, Scalar, Some
+from vlp_server.index.filters import SIGNS, Compares, Equals, Every, Exists, Filter, Negation, Scalar, Some
 
 # `metadata` is the column. json_type tells true from 1; comparing with it first keeps every condition two-valued.
 _TYPES = {"text": "'text'", "number": "'integer','real'"}
-_SIGNS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 def filter_to_sql(condition: Filter) -> tuple[str, list[Scalar]]:
@@ -33,7 +32,7 @@ def _sql(condition: Filter, bound: list[Scalar]) -> str:
             bound += [_json_path(path), _json_path(path), _bindable(value)]
             return (
                 f"(coalesce(json_type(metadata, ?), 'null') IN ({_TYPES[kind]}) "
-                f"AND json_extract(metadata, ?) {_SIGNS[order]} {_place(value)})"
+                f"AND json_extract(metadata, ?) {SIGNS[order]} {_place(value)})"
             )
         case Equals(path, values):
             return _equals_sql(path, values, bound)

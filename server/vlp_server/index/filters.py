@@ -27,13 +27,14 @@ MAX_DEPTH = 8
 MAX_NODES = 64
 MAX_IN_VALUES = 256
 MAX_TEXT_BYTES = 1024
-MAX_PATH_PARTS = 8
+MAXPATH_PARTS = 8
 # Quotes and backslashes would need escapes that SQLite's JSON paths do not have; brackets mean elements of lists.
-_PATH_PART = re.compile(r"[^\x00-\x1f\x7f\"\\.\[\]\ud800-\udfff]{1,128}")
+PATH_PART = re.compile(r"[^\x00-\x1f\x7f\"\\.\[\]\ud800-\udfff]{1,128}")
 _INT64 = range(-(2**63), 2**63)
 
 Scalar: TypeAlias = str | int | float | bool
 Order = Literal["lt", "lte", "gt", "gte"]
+SIGNS: Mapping[Order, str] = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,9 @@ def _every(parts: list[Filter]) -> Filter:
 
 def _path(key: object) -> tuple[str, ...]:
     parts = tuple(key.split(".")) if isinstance(key, str) else ()
-    if not 1 <= len(parts) <= MAX_PATH_PARTS or not all(_PATH_PART.fullmatch(part) for part in parts):
+    if not 1 <= len(parts) <= MAXPATH_PARTS or not all(PATH_PART.fullmatch(part) for part in parts):
         raise _fault(
-            f"field {_shown(key)}: expected names joined by dots, at most {MAX_PATH_PARTS} of 128 characters, "
+            f"field {_shown(key)}: expected names joined by dots, at most {MAXPATH_PARTS} of 128 characters, "
             "without quotes, backslashes, brackets and control characters"
         )
     return parts

@@ -9,15 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from vlp_spec.errors import ItemNotFoundError
 
 from vlp_server.index.filter_sql import filter_to_sql
 from vlp_server.index.filters import Filter
 from vlp_server.index.metadata import decode_metadata
+from vlp_server.index.scoring import Ids, Matrix
 from vlp_server.index.store import StoredItem, Vector
 
-Ids = NDArray[np.int64]
-Matrix = NDArray[np.float32]
 CHUNK = 4096
 MAX_ID = 2**63 - 1
 
@@ -80,8 +79,7 @@ def upsert_items(
     }
     removed = np.array(sorted(entry[0] for entry in old.values()), np.int64)
     _delete_rows(connection, removed)
-    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'items'").fetchone()
-    first = (0 if last is None else int(last[0])) + 1
+    first = last_id(connection) + 1
     now = time.time()
     connection.executemany(
         "INSERT INTO items (id, collection, item_id, metadata, picture_digest, picture_stored, created_at)"
@@ -163,6 +161,12 @@ def find_item(connection: sqlite3.Connection, collection: int, item_id: str) -> 
         (collection, item_id),
     ).fetchone()
     return None if row is None else _stored(row)
+
+
+def item_not_found(name: str, item_id: str) -> ItemNotFoundError:
+    """The error for an id that no item of the collection has."""
+    shown = item_id if len(item_id) <= 256 else item_id[:253] + "..."
+    return ItemNotFoundError(f"item {shown!r}: there is none of this id in the collection {name!r}")
 
 
 def known_items(connection: sqlite3.Connection, collection: int, names: Sequence[str]) -> dict[str, str | None]:

@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from vlp_spec.errors import ItemNotFoundError, NoPicturesError
+from vlp_spec.errors import ItemNotFoundError
 
 from vlp_server.index import collection_rows, item_rows
 from vlp_server.index.background import Background, Stopped
 from vlp_server.index.collection_index import CollectionIndex
-from vlp_server.index.collection_rows import CollectionRow, check_encoder, check_spec
+from vlp_server.index.collection_rows import CollectionRow, check_encoder, check_keeps_pictures, check_spec
 from vlp_server.index.database import Database
 from vlp_server.index.faiss_library import load_faiss
 from vlp_server.index.filter_cache import FilterCache
@@ -166,7 +166,7 @@ class LocalStore:
         with self.database.reader() as connection:
             item = item_rows.find_item(connection, row.id, item_id)
         if item is None:
-            raise item_not_found(name, item_id)
+            raise item_rows.item_not_found(name, item_id)
         return item
 
     def delete_item(self, name: str, item_id: str) -> bool:
@@ -352,19 +352,3 @@ def _write(connection: sqlite3.Connection, known: CollectionRow, items: Sequence
 def _index_folder(row: CollectionRow) -> str:
     """Every epoch has its own, so that an index that is being retired never meets its successor."""
     return f"{row.uid}-{row.epoch}"
-
-
-def check_keeps_pictures(spec: CollectionSpec) -> None:
-    """Nothing, when the collection keeps pictures.
-
-    Raises:
-        NoPicturesError: it does not.
-    """
-    if not spec.store_images:
-        raise NoPicturesError(f"collection {spec.name!r} does not keep pictures (store_images is false)")
-
-
-def item_not_found(name: str, item_id: str) -> ItemNotFoundError:
-    """The error for an id that no item of the collection has."""
-    shown = item_id if len(item_id) <= 256 else item_id[:253] + "..."
-    return ItemNotFoundError(f"item {shown!r}: there is none of this id in the collection {name!r}")

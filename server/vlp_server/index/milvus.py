@@ -16,10 +16,16 @@ from typing import Any
 
 from vlp_spec.errors import ConfigError, ItemNotFoundError, UnavailableError, VlpError
 
-from vlp_server.index.collection_rows import check_encoder, check_same, check_spec, not_found, spec_to_json
+from vlp_server.index.collection_rows import (
+    check_encoder,
+    check_keeps_pictures,
+    check_same,
+    check_spec,
+    not_found,
+    spec_to_json,
+)
 from vlp_server.index.filter_milvus import filter_to_expression, quoted
-from vlp_server.index.item_rows import PreparedItem
-from vlp_server.index.local import check_keeps_pictures, item_not_found
+from vlp_server.index.item_rows import PreparedItem, item_not_found
 from vlp_server.index.milvus_schema import (
     CREATED_PROPERTY,
     ITEM_FIELDS,
