@@ -3,27 +3,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from leaving_client import LeavingClient, post_scope
 from vlp_server.config import ServerConfig
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings
 from vlp_server.http.app import create_app
 
-
-def scope() -> dict[str, Any]:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/v1/vqa",
-        "raw_path": b"/v1/vqa",
-        "query_string": b"question=%5Bstall%5D",
-        "headers": [(b"content-type", b"image/png")],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-        "root_path": "",
-    }
+PICTURE: Any = {"content_type": "image/png", "query": b"question=%5Bstall%5D"}
 
 
 async def test_a_client_that_goes_away_cancels_its_work(scripted: Any) -> None:
@@ -39,22 +25,11 @@ async def test_a_client_that_goes_away_cancels_its_work(scripted: Any) -> None:
 
     scripted.behave = wait
     app = create_app(scripted, ServerConfig())
-    messages = [{"type": "http.request", "body": b"picture", "more_body": False}]
-    statuses: list[int] = []
-
-    async def receive() -> Any:
-        if messages:
-            return messages.pop()
-        await entered.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        statuses.append(message.get("status", 0))
-
+    client = LeavingClient(app, entered)
     async with asyncio.timeout(10):
-        await app(scope(), receive, send)
+        await client.post("/v1/vqa", b"picture", **PICTURE)
     assert cancelled.is_set()
-    assert statuses[0] == 499
+    assert client.statuses[0] == 499
     assert app.state.door._inside == 0
 
 
@@ -68,7 +43,7 @@ async def test_going_away_while_sending_ends_the_request(scripted: Any) -> None:
     async def send(message: Any) -> None:
         pass
 
-    await app(scope(), receive, send)
+    await app(post_scope("/v1/vqa", **PICTURE), receive, send)
     assert scripted.calls == []
 
 
@@ -79,19 +54,8 @@ async def test_a_cancelled_request_leaves_the_real_core(dummy_settings: CoreSett
     await service.start()
     await service.wait_ready(30)
     app = create_app(service, ServerConfig())
-    messages = [{"type": "http.request", "body": png(), "more_body": False}]
     gone = asyncio.Event()
-
-    async def receive() -> Any:
-        if messages:
-            return messages.pop()
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        pass
-
-    request = asyncio.create_task(app(scope(), receive, send))
+    request = asyncio.create_task(LeavingClient(app, gone).post("/v1/vqa", png(), **PICTURE))
     async with asyncio.timeout(10):
         while service.metrics.get_sample_value("vlpserve_requests_inside") != 1:
             await asyncio.sleep(0.005)
@@ -110,17 +74,9 @@ async def test_a_request_cut_off_by_the_end_of_the_drain_is_told_so(scripted: An
 
     scripted.behave = wait
     app = create_app(scripted, ServerConfig())
-    messages = [{"type": "http.request", "body": b"picture", "more_body": False}]
-    statuses: list[int] = []
-
-    async def receive() -> Any:
-        return messages.pop() if messages else await asyncio.Event().wait()
-
-    async def send(message: Any) -> None:
-        statuses.append(message.get("status", 0))
-
-    request = asyncio.create_task(app(scope(), receive, send))
+    client = LeavingClient(app, gone=asyncio.Event())
+    request = asyncio.create_task(client.post("/v1/vqa", b"picture", **PICTURE))
     await entered.wait()
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
-    assert statuses[0] == 503
+    assert client.statuses[0] == 503

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pictures_made as pictures
 import pytest
+from leaving_client import LeavingClient
 from picture_site import fetcher, ok, site
 from vlp_server.config import HttpConfig, ServerConfig, UrlFetchConfig
 from vlp_server.core.service import Service
@@ -95,29 +96,10 @@ async def test_a_client_that_goes_away_ends_its_fetch(path: str, body: Any, serv
 
     async with site(answer) as (port, _):
         app = create_app(service, ServerConfig(url_fetch=FETCHING), fetcher=fetcher(port))
-        messages = [{"type": "http.request", "body": json.dumps(body(url(port))).encode(), "more_body": False}]
-        statuses: list[int] = []
-
-        async def receive() -> Any:
-            if messages:
-                return messages.pop()
-            await asked.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            statuses.append(message.get("status", 0))
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "headers": [(b"content-type", b"application/json")],
-        }
+        client = LeavingClient(app, asked)
         async with asyncio.timeout(8):
-            await app(scope, receive, send)
-    assert statuses[0] == 499
+            await client.post(path, json.dumps(body(url(port))).encode())
+    assert client.statuses[0] == 499
     assert app.state.door._inside == 0
 
 

@@ -8,6 +8,7 @@ import json
 import threading
 from typing import Any
 
+from leaving_client import LeavingClient
 from picture_site import fetcher, ok, site
 from vlp_server.config import ServerConfig, UrlFetchConfig
 from vlp_server.http.app import create_app
@@ -67,29 +68,10 @@ async def test_a_client_that_goes_away_ends_its_fetch(scripted: Any) -> None:
 
     async with site(answer) as (port, _):
         app = create_app(scripted, CONFIG, fetcher=fetcher(port))
-        messages = [{"type": "http.request", "body": json.dumps(call(port)).encode(), "more_body": False}]
-        statuses: list[int] = []
-
-        async def receive() -> Any:
-            if messages:
-                return messages.pop()
-            await asked.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            statuses.append(message.get("status", 0))
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v1/vqa",
-            "raw_path": b"/v1/vqa",
-            "query_string": b"",
-            "headers": [(b"content-type", b"application/json")],
-        }
+        client = LeavingClient(app, asked)
         async with asyncio.timeout(8):
-            await app(scope, receive, send)
-    assert statuses[0] == 499
+            await client.post("/v1/vqa", json.dumps(call(port)).encode())
+    assert client.statuses[0] == 499
     assert scripted.calls == []
     assert app.state.door._inside == 0
 
