@@ -31,7 +31,7 @@ from vlp_pipeline.image_headers import Container, early_size, exif_orientation, 
 from vlp_pipeline.image_modes import to_rgb
 
 # Pillow warns above this many pixels, on its own and for the whole process.
-MAX_PIXELS = 89_478_485  # where Pillow starts to warn
+MAX_PIXELS = 89_478_485
 # Every scan of a JPEG goes over the whole picture, however few its bytes are; the usual progressive file has 10.
 _MAX_SCANS = 64
 _JPEG_SCAN = b"\xff\xda"

@@ -62,11 +62,11 @@ class PlausibleWords:
 
     def draw(self, before: np.ndarray, tokens: np.ndarray, after: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """For each token (...) another that stands between its neighbours somewhere; -1 where none was drawn."""
-        place = before.astype(np.int64) * self.vocabulary + after
-        index = np.minimum(np.searchsorted(self.places, place), max(0, len(self.places) - 1))
-        chances = rng.random(place.shape)
         if not len(self.places):
-            return np.full(place.shape, -1, dtype=np.int32)
+            return np.full(tokens.shape, -1, dtype=np.int32)
+        place = before.astype(np.int64) * self.vocabulary + after
+        index = np.minimum(np.searchsorted(self.places, place), len(self.places) - 1)
+        chances = rng.random(place.shape)
         count = self.offsets[index + 1] - self.offsets[index]
         drawn = self.words[self.offsets[index] + (chances * count).astype(np.int64)]
         return np.where((self.places[index] == place) & (drawn != tokens), drawn, -1).astype(np.int32)
