@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from vlp_spec.errors import ConfigError, ItemNotFoundError, UnavailableError, VlpError
@@ -89,6 +89,8 @@ class MilvusStore:
         except Exception as error:
             raise ConfigError([f"store: no Milvus at {uri}: {error}"]) from error
         self._lock = threading.Lock()
+        # First writes at the same moment let milvus-lite open the file of its log twice, one over the other.
+        self._writing: AbstractContextManager[object] = nullcontext() if "://" in uri else threading.Lock()
         self._closed = False
 
     def create(self, spec: CollectionSpec) -> CollectionInfo:
@@ -163,7 +165,7 @@ class MilvusStore:
         """Forget the item; False when there was none."""
         if not self.known(name, [item_id]):
             return False
-        with self._faults():
+        with self._writing, self._faults():
             self._client.delete(milvus_name(name), ids=[item_id])
         return True
 
@@ -230,7 +232,7 @@ class MilvusStore:
     def _upsert(self, name: str, items: Sequence[PreparedItem], now_us: int) -> Sequence[bool]:
         ids = [item.item_id for item in items]
         before = {entity["id"]: entity["created_us"] for entity in self._entities(name, ids, ["id", "created_us"])}
-        with self._faults():
+        with self._writing, self._faults():
             for some in _pieces(items):
                 self._client.upsert(
                     milvus_name(name), [entity_of(item, before.get(item.item_id, now_us)) for item in some]
