@@ -98,3 +98,21 @@ def pick_per_picture(picture_of: np.ndarray, count: int, rng: np.random.Generato
     sorted_pictures = picture_of[order]
     first = np.searchsorted(sorted_pictures, sorted_pictures, side="left")
     return order[np.arange(len(order)) - first < count]
+
+
+def pick_balanced(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw equally many texts of every group, about as many as there are in all.
+
+    Of a large group a part is drawn; a small one is drawn again and again, each time in another order.
+
+    Args:
+        groups: (texts,) int, the group of each text.
+        rng: the source of chance.
+
+    Returns:
+        Indices into `groups`; how many depends on `groups` alone.
+    """
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    share = -(-len(groups) // max(1, len(members)))
+    drawn = [np.concatenate([rng.permutation(own) for _ in range(-(-share // len(own)))])[:share] for own in members]
+    return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)

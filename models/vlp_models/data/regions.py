@@ -20,6 +20,21 @@ def place_words(box: Sequence[float]) -> tuple[str, str]:
     return ("top", "middle", "bottom")[row], ("left", "center", "right")[column]
 
 
+def place_phrase(box: Sequence[float]) -> str:
+    """The place of a box on a grid of nine: "top left", "middle right", "center"."""
+    row, column = place_words(box)
+    return "center" if (row, column) == ("middle", "center") else f"{row} {column}"
+
+
+def centre_slots(regions: Sequence[Region], grid: Sequence[int] | np.ndarray) -> np.ndarray:
+    """(regions,) int64: the patch, in row-major order on `grid` (rows, columns), in the middle of each region."""
+    rows, columns = grid
+    centres = np.array([((r.box[0] + r.box[2]) / 2, (r.box[1] + r.box[3]) / 2) for r in regions]).reshape(-1, 2)
+    column = np.minimum((centres[:, 0] * columns).astype(np.int64), columns - 1)
+    row = np.minimum((centres[:, 1] * rows).astype(np.int64), rows - 1)
+    return row * columns + column
+
+
 @dataclass(frozen=True)
 class RegionStore:
     """Regions of a split: the patch in the middle of each, and its words.
@@ -44,11 +59,8 @@ class RegionStore:
             grids: (pictures, 2) int32, rows and columns of patches.
         """
         slots, pairs = [], []
-        for own, own_words, (rows, columns) in zip(regions, words, grids, strict=True):
-            centres = np.array([((r.box[0] + r.box[2]) / 2, (r.box[1] + r.box[3]) / 2) for r in own]).reshape(-1, 2)
-            column = np.minimum((centres[:, 0] * columns).astype(np.int64), columns - 1)
-            row = np.minimum((centres[:, 1] * rows).astype(np.int64), rows - 1)
-            slots.append(row * columns + column)
+        for own, own_words, grid in zip(regions, words, grids, strict=True):
+            slots.append(centre_slots(own, grid))
             flat = [(region, int(token)) for region, tokens in enumerate(own_words) for token in tokens]
             pairs.append(np.array(flat, dtype=np.int64).reshape(-1, 2))
         return cls(slots, pairs)
@@ -79,9 +91,7 @@ class RegionStore:
 
 def region_phrase(region: Region) -> str:
     """A region in words, with its place on a grid of nine: "a small red cat at the top left"."""
-    row, column = place_words(region.box)
-    place = "center" if (row, column) == ("middle", "center") else f"{row} {column}"
-    return f"a {' '.join(region.words)} at the {place}"
+    return f"a {' '.join(region.words)} at the {place_phrase(region.box)}"
 
 
 class RegionStream:

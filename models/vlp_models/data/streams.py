@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vlp_models.data.epochs import EpochPlan, pick_per_picture
+from vlp_models.data.epochs import EpochPlan, pick_balanced, pick_per_picture
 from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import IGNORED, MaskingRule, PlausibleWords, mask_tokens
 from vlp_models.data.matching import FalseText, FalseTexts, label_words, with_false_texts
@@ -90,16 +90,41 @@ class BatchStream(Protocol):
 
 
 def plan_texts(
-    tokens: TokenStore, examples: np.ndarray, picture_of: np.ndarray, shape: BatchShape, key: int
+    tokens: TokenStore,
+    examples: np.ndarray,
+    picture_of: np.ndarray,
+    shape: BatchShape,
+    *,
+    key: int,
+    balance: np.ndarray | None = None,
 ) -> EpochPlan:
-    """Batches of texts of like lengths; `key` sets the plans of one run apart."""
+    """Batches of texts of like lengths.
+
+    Args:
+        tokens: all texts.
+        examples: those to take.
+        picture_of: (texts,) the picture of each.
+        shape: how batches are cut.
+        key: sets the plans of one run apart.
+        balance: (texts,) int, a group for each; an epoch then has equally many of every group.
+    """
     lengths = -(-tokens.lengths // shape.length_bucket)
 
     def pick(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         chosen = examples[pick_per_picture(picture_of[examples], shape.texts_per_picture, rng)]
+        if balance is not None:
+            chosen = chosen[pick_balanced(balance[chosen], rng)]
         return chosen, lengths[chosen]
 
     return EpochPlan(pick, shape.global_size, seed=(shape.seed, key), pool_batches=shape.pool_batches)
+
+
+class NamedPatches(Protocol):
+    """The patches that the words of texts name; vlp_models.data.grounding has them."""
+
+    def gather(self, texts: np.ndarray, num_slots: int) -> Arrays:
+        """Of some texts (B,), in a batch that is padded to `num_slots` patches."""
+        ...
 
 
 class QuestionStream:
@@ -111,9 +136,12 @@ class QuestionStream:
         picture_of: (questions,) the picture of each.
         targets: their answers.
         shape: how batches are cut.
+        types: (questions,) the type of each, all of which are then asked equally often; None takes them as they come.
+        named: the patches that words name, where an objective wants them.
 
     Batches: patches (B, N, P*P*3) uint8, grid (B, 2) int32, input_ids and text_mask (B, T) int32, targets
-    (B, labels) float32. Questions without an accepted answer among the labels are left out.
+    (B, labels) float32; with `named`, what `NamedPatches.gather` gives. Questions without an accepted answer among the
+    labels are left out.
     """
 
     name = "questions"
@@ -125,10 +153,15 @@ class QuestionStream:
         picture_of: np.ndarray,
         targets: TargetStore,
         shape: BatchShape,
+        *,
+        types: Sequence[str] | None = None,
+        named: NamedPatches | None = None,
     ) -> None:
         self._pictures, self._tokens, self._picture_of = pictures, tokens, picture_of
-        self._targets, self._shape = targets, shape
-        self._plan = plan_texts(tokens, np.flatnonzero(targets.is_answerable), picture_of, shape, key=1)
+        self._targets, self._shape, self._named = targets, shape, named
+        balance = None if types is None else np.unique(np.array(types), return_inverse=True)[1]
+        answerable = np.flatnonzero(targets.is_answerable)
+        self._plan = plan_texts(tokens, answerable, picture_of, shape, key=1, balance=balance)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -146,6 +179,7 @@ class QuestionStream:
             "input_ids": input_ids,
             "text_mask": text_mask,
             "targets": self._targets.gather(mine),
+            **(self._named.gather(mine, patches.shape[1]) if self._named else {}),
         }
 
 

@@ -39,6 +39,8 @@ class DataRecipe:
             larger than memory or shared by several processes.
         limit: read at most this many training pictures; 0 reads all.
         texts_per_picture: questions (and captions) drawn of each picture in an epoch; 0 takes all.
+        balance_types: every type of question is asked equally often in an epoch, as an average over types weighs them;
+            some questions then come several times, and others not in every epoch.
         answered_questions: pre-training also reads "question answer" as a caption.
         pool_batches: batches that are sorted by text length together.
         length_bucket: text lengths that differ by less than so many tokens count as equal in that.
@@ -53,6 +55,7 @@ class DataRecipe:
     cache_dir: str = ""
     limit: int = 0
     texts_per_picture: int = 0
+    balance_types: bool = False
     answered_questions: bool = False
     pool_batches: int = 50
     length_bucket: int = 4
@@ -232,6 +235,23 @@ class RegionsRecipe:
 
 
 @dataclass(frozen=True)
+class GroundingRecipe:
+    """Grounding: words of questions point at the patches of the regions that they name, or at none of them.
+
+    Attributes:
+        layer: the block after which it is asked for, counted from 1. Blocks above it may build on what it found.
+        places: words for a place, such as "top left", point at the regions that lie there.
+    """
+
+    weight: float = 1.0
+    layer: int = 1
+    places: bool = False
+
+    def __post_init__(self) -> None:
+        _check(_at_least("layer", self.layer, 1))
+
+
+@dataclass(frozen=True)
 class VqaRecipe:
     """Question answering.
 
@@ -310,6 +330,7 @@ class ObjectivesRecipe:
     wpa: WpaRecipe | None = None
     vqa: VqaRecipe | None = None
     regions: RegionsRecipe | None = None
+    grounding: GroundingRecipe | None = None
     itc: ItcRecipe | None = None
     phrases: PhrasesRecipe | None = None
 
@@ -327,6 +348,7 @@ class ObjectivesRecipe:
         _check(
             (bool(self.named), "expected at least one of mlm, itm, vqa, regions, itc, phrases"),
             (self.wpa is None or self.itm is not None, "wpa: needs itm, on whose pairs it is computed"),
+            (self.grounding is None or self.vqa is not None, "grounding: needs vqa, on whose questions it is computed"),
         )
 
 
@@ -453,4 +475,4 @@ class Recipe:
 
 
 # What the families can be trained on.
-_OBJECTIVES = {"vilt": ("mlm", "itm", "wpa", "vqa", "regions"), "dual": ("itc", "regions", "phrases")}
+_OBJECTIVES = {"vilt": ("mlm", "itm", "wpa", "vqa", "regions", "grounding"), "dual": ("itc", "regions", "phrases")}

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from vlp_spec.errors import ConfigError
 
 from vlp_models.data.masking import IGNORED
 from vlp_models.data.matching import KNOWN_FALSE
 from vlp_models.families.vilt import ViltModel
+from vlp_models.objectives.grounding import GroundingHead, grounding_loss
 from vlp_models.objectives.image_text_matching import image_text_matching_loss
 from vlp_models.objectives.region_words import region_words_loss
 from vlp_models.objectives.replaced_words import replaced_words_loss
@@ -31,7 +33,7 @@ class ViltLosses(ObjectiveLosses):
 
     model: ViltModel
     label_words: Tensor | None
-    head_prefixes = (*HEAD_PREFIXES, "word_truth.")
+    head_prefixes = (*HEAD_PREFIXES, "word_truth.", "grounding.")
 
     def __init__(self, model: ViltModel, objectives: ObjectivesRecipe, label_words: Tensor | None = None) -> None:
         super().__init__()
@@ -40,6 +42,16 @@ class ViltLosses(ObjectiveLosses):
         self.register_buffer("label_words", label_words, persistent=False)
         if objectives.itm is not None and objectives.itm.words:
             self.word_truth = nn.Linear(model.config.hidden_size, 1)
+        self._middle: Tensor | None = None
+        if objectives.grounding is not None:
+            self.grounding = GroundingHead(model.config.hidden_size)
+            layer, layers = objectives.grounding.layer, model.config.num_layers
+            if layer > layers:
+                raise ConfigError([f"objectives.grounding.layer: got {layer}, the model has {layers} blocks"])
+            model.transformer.blocks[layer - 1].register_forward_hook(self._keep_middle)
+
+    def _keep_middle(self, block: nn.Module, inputs: object, hidden: Tensor) -> None:
+        self._middle = hidden
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """See ObjectiveLosses; streams are those of vlp_models.data.streams and .regions."""
@@ -105,6 +117,20 @@ class ViltLosses(ObjectiveLosses):
         shares = targets / targets.sum(dim=1, keepdim=True)
         loss = F.cross_entropy(logits, shares) if recipe.loss == "ce" else answer_loss(logits, targets)
         losses["vqa"] = (loss, recipe.weight)
+        if self.objectives.grounding is not None and self._middle is not None:
+            found = self._grounding(arrays, self._middle, output.image_mask, metrics)
+            losses["grounding"] = (found, self.objectives.grounding.weight)
         if recipe.answer_words and self.label_words is not None:
             words = self.model.mlm_score(output.raw_cls_feats).float() @ self.label_words.T
             losses["answer_words"] = (F.cross_entropy(words, shares), recipe.answer_words)
+
+    def _grounding(
+        self, arrays: Mapping[str, Tensor], hidden: Tensor, is_patch: Tensor, metrics: dict[str, Tensor]
+    ) -> Tensor:
+        rows, shares = arrays["ground_rows"], arrays["ground_shares"]
+        words = hidden[rows, arrays["ground_positions"]]
+        patches = hidden[:, hidden.shape[1] - is_patch.shape[1] :]
+        scores = self.grounding(words, patches[rows], is_patch[rows])
+        if scores.numel():
+            metrics["words_grounded"] = share_of(shares.gather(1, scores.argmax(-1, keepdim=True)) > 0)
+        return grounding_loss(scores, shares, rows, len(hidden))

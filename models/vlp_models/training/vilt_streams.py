@@ -8,11 +8,12 @@ import numpy as np
 from tokenizers import Tokenizer
 from vlp_spec.errors import ArtifactError
 
+from vlp_models.data.grounding import GroundingStore, PhraseFinder, described_regions
 from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import MaskingRule
 from vlp_models.data.matching import FalseTexts
 from vlp_models.data.picture_loading import PictureSplit
-from vlp_models.data.records import Region
+from vlp_models.data.records import Question, Region
 from vlp_models.data.regions import RegionStore, RegionStream, place_words
 from vlp_models.data.streams import (
     BatchShape,
@@ -36,7 +37,7 @@ def build_vilt_streams(
     if recipe.objectives.mlm is not None or recipe.objectives.itm is not None:
         streams.append(_caption_stream(recipe, split, texts, shape))
     if recipe.objectives.vqa is not None:
-        streams.append(_question_stream(split, texts, shape))
+        streams.append(_question_stream(recipe, split, texts, shape))
     if recipe.objectives.regions is not None:
         streams.append(_region_stream(split, texts, shape, places=recipe.objectives.regions.places))
     return streams
@@ -72,14 +73,36 @@ def _caption_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts, s
     )
 
 
-def _question_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape) -> QuestionStream:
-    per_picture = [tuple(question.text for question in record.questions) for record in split.records]
-    answers = [question.answers for record in split.records for question in record.questions]
-    tokens, picture_of = _tokenise(per_picture, texts)
-    targets = TargetStore.of(answers, texts.labels)
+def _question_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts, shape: BatchShape) -> QuestionStream:
+    asked = [question for record in split.records for question in record.questions]
+    tokens, picture_of = _tokenise([[question.text for question in own.questions] for own in split.records], texts)
+    targets = TargetStore.of([question.answers for question in asked], texts.labels)
     if not targets.is_answerable.any():
         raise ArtifactError(f"split {split.name!r}: no question has an answer among the {len(texts.labels)} labels")
-    return QuestionStream(split.pictures, tokens, picture_of, targets, shape)
+    named = None
+    if recipe.objectives.grounding is not None:
+        named = _named_patches(asked, picture_of, split, texts, places=recipe.objectives.grounding.places)
+    types = [question.type for question in asked] if recipe.data.balance_types else None
+    return QuestionStream(split.pictures, tokens, picture_of, targets, shape, types=types, named=named)
+
+
+def _named_patches(
+    asked: Sequence[Question], picture_of: np.ndarray, split: PictureSplit, texts: TrainingTexts, *, places: bool
+) -> GroundingStore:
+    described = [
+        described_regions(own, grid, places=places)
+        for own, grid in zip(_regions_of(split, "grounding"), split.pictures.grids, strict=True)
+    ]
+    words = frozenset().union(*(words for own in described for words, _ in own))
+    find = PhraseFinder(Tokenizer.from_str(texts.tokenizer_json), words, texts.max_length)
+    return GroundingStore.of([question.text for question in asked], picture_of, described, find)
+
+
+def _regions_of(split: PictureSplit, objective: str) -> list[tuple[Region, ...]]:
+    regions = [record.regions for record in split.records]
+    if not any(regions):
+        raise ArtifactError(f"split {split.name!r}: no regions, which {objective} needs")
+    return regions
 
 
 def _region_stream(split: PictureSplit, texts: TrainingTexts, shape: BatchShape, *, places: bool) -> RegionStream:
@@ -100,9 +123,7 @@ def region_store(split: PictureSplit, texts: TrainingTexts, grids: np.ndarray, *
         ArtifactError: no picture has a region.
     """
     tokenizer = Tokenizer.from_str(texts.tokenizer_json)
-    regions: list[tuple[Region, ...]] = [record.regions for record in split.records]
-    if not any(regions):
-        raise ArtifactError(f"split {split.name!r}: no regions, which region words are trained on")
+    regions = _regions_of(split, "regions")
     known: dict[tuple[str, ...], np.ndarray] = {}
 
     def encode(words: tuple[str, ...]) -> np.ndarray:

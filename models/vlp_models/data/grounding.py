@@ -1,0 +1,159 @@
+"""Which patches the words of a text name, if any: words and regions are matched by spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from vlp_models.data.records import Region
+from vlp_models.data.regions import centre_slots, place_phrase
+from vlp_models.data.streams import Arrays
+
+NOWHERE = 0
+Phrase = tuple[frozenset[str], tuple[int, ...]]
+
+
+class PhraseFinder:
+    """Finds the words in a text that describe regions: "red boats" in "how many red boats are there?".
+
+    Args:
+        tokenizer: the run's.
+        region_words: everything that is said of some region, in lower case; a name may be of several words.
+        max_length: tokens that the model reads, [CLS] and [SEP] included.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, region_words: frozenset[str], max_length: int) -> None:
+        self._tokenizer, self._last = tokenizer, max_length - 1
+        self._meaning = {form: word for word in sorted(region_words) for form in _plurals(word)}
+        self._meaning |= {word: word for word in region_words}
+        self._longest = max((word.count(" ") + 1 for word in region_words), default=1)
+
+    def __call__(self, text: str) -> tuple[Phrase, ...]:
+        """The phrases of a text: the regions' words in each, and the positions of its tokens, [CLS] being 0.
+
+        Words that follow one another are one phrase.
+        """
+        spelled, positions = self._words(text)
+        found: list[tuple[set[str], list[int]]] = []
+        start, is_open = 0, False
+        while start < len(spelled):
+            name = self._name_at(spelled, start)
+            if name is None:
+                start, is_open = start + 1, False
+                continue
+            meaning, end = name
+            if not is_open:
+                found.append((set(), []))
+            found[-1][0].add(meaning)
+            found[-1][1].extend(position for own in positions[start:end] for position in own)
+            start, is_open = end, True
+        return tuple((frozenset(meanings), tuple(tokens)) for meanings, tokens in found)
+
+    def _words(self, text: str) -> tuple[list[str], list[list[int]]]:
+        """Words as they are spelled, in lower case, and the tokens of each."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        tokens: dict[int, list[int]] = {}
+        for position, number in enumerate(encoding.word_ids, start=1):
+            if number is not None and position < self._last:
+                tokens.setdefault(number, []).append(position)
+        ends = [(encoding.offsets[own[0] - 1][0], encoding.offsets[own[-1] - 1][1]) for own in tokens.values()]
+        return [text[first:last].lower() for first, last in ends], list(tokens.values())
+
+    def _name_at(self, spelled: Sequence[str], start: int) -> tuple[str, int] | None:
+        """The longest name that begins at a word: its meaning, and the word after it."""
+        for end in range(min(len(spelled), start + self._longest), start, -1):
+            meaning = self._meaning.get(" ".join(spelled[start:end]))
+            if meaning is not None:
+                return meaning, end
+        return None
+
+
+def described_regions(
+    regions: Sequence[Region], grid: np.ndarray, *, places: bool
+) -> tuple[tuple[frozenset[str], int], ...]:
+    """What is said of each region of a picture, in lower case, and the patch in its middle.
+
+    Args:
+        regions: of the picture.
+        grid: (2,) int, rows and columns of patches.
+        places: whether its place on a grid of nine, such as "top left", is said of it too.
+    """
+    words = ((*region.words, place_phrase(region.box)) if places else region.words for region in regions)
+    slots = centre_slots(regions, grid).tolist()
+    return tuple((frozenset(word.lower() for word in own), slot) for own, slot in zip(words, slots, strict=True))
+
+
+def _plurals(word: str) -> tuple[str, ...]:
+    """Ways in which English may write the plural of a word; too many do no harm."""
+    return (f"{word}s", f"{word}es", f"{word[:-1]}ies", f"{word[:-1]}ves", f"{word[:-2]}ves")
+
+
+@dataclass(frozen=True)
+class GroundingStore:
+    """Words of texts with the patches that they name.
+
+    Attributes:
+        positions: a text -> (words,) int64, token positions; a text may have none.
+        slots: a text -> for each of them (n,) int64, n at least 1: 1 + patch number in row-major order, or 0 where no
+            region of the picture is what the word, with its neighbours, names.
+    """
+
+    positions: Sequence[np.ndarray]
+    slots: Sequence[tuple[np.ndarray, ...]]
+
+    @classmethod
+    def of(
+        cls,
+        texts: Sequence[str],
+        picture_of: np.ndarray,
+        regions: Sequence[Sequence[tuple[frozenset[str], int]]],
+        find: Callable[[str], tuple[Phrase, ...]],
+    ) -> GroundingStore:
+        """Match them.
+
+        Args:
+            texts: of all pictures.
+            picture_of: (texts,) int, the picture of each.
+            regions: of each picture, what is said of them, and their patch.
+            find: text -> phrases, a `PhraseFinder`.
+        """
+        known: dict[str, tuple[Phrase, ...]] = {}
+        positions, slots = [], []
+        for text, picture in zip(texts, picture_of, strict=True):
+            if text not in known:
+                known[text] = find(text)
+            own: list[int] = []
+            targets: list[np.ndarray] = []
+            for meanings, tokens in known[text]:
+                fitting = {1 + slot for words, slot in regions[picture] if meanings <= words} or {NOWHERE}
+                own += tokens
+                targets += [np.array(sorted(fitting))] * len(tokens)
+            positions.append(np.array(own, dtype=np.int64))
+            slots.append(tuple(targets))
+        return cls(positions, slots)
+
+    def gather(self, texts: np.ndarray, num_slots: int) -> Arrays:
+        """Every word of some texts.
+
+        Args:
+            texts: (B,) int.
+            num_slots: patches that the batch is padded to, N.
+
+        Returns:
+            ground_rows and ground_positions (W,) int64, row in the batch and token; ground_shares (W, 1 + N) float32,
+            each row 1 in sum, the same for each of a word's patches; the first column stands for "nowhere".
+        """
+        rows = np.repeat(np.arange(len(texts)), [len(self.positions[text]) for text in texts])
+        slots = [own for text in texts for own in self.slots[text]]
+        shares = np.zeros((len(slots), 1 + num_slots), dtype=np.float32)
+        for word, own in enumerate(slots):
+            shares[word, own] = 1 / len(own)
+        positions = [self.positions[text] for text in texts]
+        return {
+            "ground_rows": rows,
+            "ground_positions": np.concatenate(positions) if positions else np.zeros(0, np.int64),
+            "ground_shares": shares,
+        }
