@@ -34,6 +34,7 @@ class ServerProcess:
             **{name: value for name, value in os.environ.items() if not name.startswith("VLPSERVE_")},
             "VLPSERVE_HTTP_PORT": "0",
             "VLPSERVE_READY_FILE": str(self._ready_file),
+            "VLPSERVE_COLLECTIONS_PLACE": str(folder / "collections"),
             **environment,
         }
 

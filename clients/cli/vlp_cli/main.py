@@ -33,12 +33,15 @@ class LazyCommand:
 
 COMMANDS: Mapping[str, LazyCommand] = {
     "ask": LazyCommand("vlp_cli.ask:ask", "Ask a running server questions about a picture."),
+    "collections": LazyCommand("vlp_cli.collections:collections", "Look after collections of pictures.", "cpu"),
     "config": LazyCommand("vlp_cli.config:config", "Look at the configuration."),
     "evaluate": LazyCommand("vlp_cli.evaluate:evaluate", "Measure a checkpoint or deployment on a data set.", "train"),
     "export": LazyCommand("vlp_cli.export:export", "Turn a checkpoint into a proved deployment.", "cpu,export"),
     "generate": LazyCommand("vlp_cli.generate:generate", "Write the documents made from the code.", hidden=True),
+    "index": LazyCommand("vlp_cli.index:index", "Add a folder, shards or a list of pictures to a collection."),
     "models": LazyCommand("vlp_cli.models:models", "List the models that can be served here, or that a server serves."),
     "scenes": LazyCommand("vlp_cli.scenes:scenes", "Write the built-in data set of scenes.", "train"),
+    "search": LazyCommand("vlp_cli.search:search", "Find pictures of a collection."),
     "serve": LazyCommand("vlp_cli.serve:serve", "Serve models over HTTP."),
     "train": LazyCommand("vlp_cli.train:train", "Train a model by a recipe.", "train"),
 }

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from vlp_server.config import core_settings, resolve_config
+from vlp_server.config import ModelTarget, ServerConfig, core_settings, resolve_config
 from vlp_server.core.service import Service
+from vlp_server.engines.dummy_deployment import build_dummy_deployment
 from vlp_server.http.logs import set_up_logs
 from vlp_server.http.server import HttpServer
+from vlp_server.index.opening import open_store
+from vlp_server.index.store import VectorStore
+from vlp_spec.found_deployment import find_deployment
+from vlp_spec.tasks import Task
 
 from vlp_cli.model_sources import find_models
 from vlp_cli.settings_flags import as_flags
@@ -50,5 +56,19 @@ def serve(models: tuple[str, ...], file: Path | None, assignments: tuple[str, ..
     config = resolve_config(as_flags(named, assignments), None, file).config
     set_up_logs(config.log)
     found = find_models(config)
-    service = Service(core_settings(config, found.targets, found.default))
+    service = Service(core_settings(config, found.targets, found.default), store=_store(config, found.targets))
     HttpServer(service, config, lambda address: click.echo(f"vlpserve is ready at {address}")).run()
+
+
+def _store(config: ServerConfig, targets: Sequence[ModelTarget]) -> VectorStore | None:
+    """The store of collections, where there are to be any; a folder is taken only by a server that can fill it."""
+    collections = config.collections
+    if not collections.enabled or not collections.place or not any(_makes_vectors(target) for target in targets):
+        return None
+    return open_store(collections.place, config.store)
+
+
+def _makes_vectors(target: ModelTarget) -> bool:
+    if target.repository is None:
+        return Task.EMBEDDINGS in build_dummy_deployment(target.reference).tasks
+    return Task.EMBEDDINGS in find_deployment(target.repository, target.reference).deployment.tasks

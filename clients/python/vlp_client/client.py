@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Self, TypeVar, overload
 
 import httpx
 
-from vlp_client.errors import UNKNOWN_KIND, ConnectError, ProtocolError, TimeoutError, error_class
-from vlp_client.pictures import ImageSource, read_picture
-from vlp_client.records import Answer, ModelInfo, QuestionResult, VqaAnswers, VqaResults
+from vlp_client.collection import Collection
+from vlp_client.collection_records import CollectionInfo, collection_info
+from vlp_client.connection import Connection, deadline_headers, picture_content, server_error, timings_of
+from vlp_client.pictures import ImageItem, ImageSource, read_picture
+from vlp_client.records import (
+    Answer,
+    Classification,
+    Embeddings,
+    LabelScore,
+    Matches,
+    ModelInfo,
+    QuestionResult,
+    TextScore,
+    VqaAnswers,
+    VqaResults,
+)
+from vlp_client.vectors import read_base64
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+T = TypeVar("T")
 
 
 class Client:
@@ -26,11 +39,7 @@ class Client:
     """
 
     def __init__(self, url: str, *, timeout_s: float = 60.0, transport: httpx.BaseTransport | None = None) -> None:
-        base = httpx.URL(url)
-        # A proxy of the environment cannot reach this machine's own server.
-        self._http = httpx.Client(
-            base_url=base, timeout=timeout_s, transport=transport, trust_env=base.host not in _LOOPBACK
-        )
+        self._connection = Connection(url, timeout_s=timeout_s, transport=transport)
 
     @overload
     def vqa(
@@ -87,17 +96,75 @@ class Client:
             fields["questions"] = list(question)
         if answers is not None:
             fields["answers"] = list(answers)
+        return self._ask("/v1/vqa", _vqa_reply, image, fields, model, deadline_s)
+
+    def classify(
+        self,
+        image: ImageSource,
+        labels: Sequence[str],
+        *,
+        templates: Sequence[str] | None = None,
+        model: str | None = None,
+        deadline_s: float | None = None,
+    ) -> Classification:
+        """Choose among labels that the model was never trained on; other arguments and errors as `vqa`.
+
+        Args:
+            labels: any words.
+            templates: what is said of a label, with {} for it, such as "a photo of a {}."; None for the bare label.
+        """
+        fields: dict[str, Any] = {"labels": list(labels)}
+        if templates is not None:
+            fields["templates"] = list(templates)
+        return self._ask("/v1/classify", _classification, image, fields, model, deadline_s)
+
+    def match(
+        self,
+        image: ImageSource,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        deadline_s: float | None = None,
+    ) -> Matches:
+        """How well each text fits the picture; other arguments and errors as `vqa`."""
+        return self._ask("/v1/match", _matches, image, {"texts": list(texts)}, model, deadline_s)
+
+    def embed(
+        self,
+        items: Sequence[str | ImageItem],
+        *,
+        dimensions: int | None = None,
+        model: str | None = None,
+        deadline_s: float | None = None,
+    ) -> Embeddings:
+        """Make vectors of texts and pictures, mixed as they come; errors as `vqa`.
+
+        Args:
+            items: a str is a text; `picture(...)` makes an item of a picture.
+            dimensions: shorter vectors, where the model allows them.
+        """
+        body: dict[str, Any] = {"input": [_embed_item(item) for item in items], "encoding_format": "base64"}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
         if model is not None:
-            fields["model"] = model
-        headers = {} if deadline_s is None else {"X-Request-Timeout-Ms": str(max(1, round(deadline_s * 1000)))}
-        picture = read_picture(image)
-        if picture.url is not None:
-            response = self._send("POST", "/v1/vqa", json={"image": picture.url, **fields}, headers=headers)
-        else:
-            form = {name: json.dumps(value) if isinstance(value, list) else value for name, value in fields.items()}
-            files = {"image": (picture.file_name, picture.content)}
-            response = self._send("POST", "/v1/vqa", data=form, files=files, headers=headers)
-        return _vqa_reply(response)
+            body["model"] = model
+        return self._connection.call(
+            "POST", "/v1/embeddings", _embeddings, json=body, headers=deadline_headers(deadline_s)
+        )
+
+    def collection(self, name: str) -> Collection:
+        """A collection by its name; asks the server nothing yet."""
+        return Collection(self._connection, name)
+
+    def collections(self) -> tuple[CollectionInfo, ...]:
+        """All collections of the server, by name.
+
+        Raises:
+            VlpClientError: see `vlp_client.errors`.
+        """
+        return self._connection.call(
+            "GET", "/v1/collections", lambda body, _: tuple(collection_info(item) for item in body["collections"])
+        )
 
     def models(self) -> tuple[ModelInfo, ...]:
         """The served models, the default one first.
@@ -105,11 +172,9 @@ class Client:
         Raises:
             VlpClientError: see `vlp_client.errors`.
         """
-        response = self._send("GET", "/v1/models")
-        try:
-            return tuple(_model_info(item) for item in response.json()["data"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise _unreadable(response) from error
+        return self._connection.call(
+            "GET", "/v1/models", lambda body, _: tuple(_model_info(item) for item in body["data"])
+        )
 
     def ready(self) -> bool:
         """Whether the server takes requests now.
@@ -117,14 +182,14 @@ class Client:
         Raises:
             VlpClientError: there is no server, or something else answers.
         """
-        response = self._request("GET", "/readyz")
+        response = self._connection.request("GET", "/readyz")
         if response.status_code not in (200, 503):
-            raise _server_error(response)
+            raise server_error(response)
         return response.status_code == 200
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         """The client itself."""
@@ -136,35 +201,50 @@ class Client:
         """Close."""
         self.close()
 
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        response = self._request(method, path, **content)
-        if response.status_code != 200:
-            raise _server_error(response)
-        return response
+    def _ask(
+        self,
+        path: str,
+        read: Callable[[Any, httpx.Headers], T],
+        image: ImageSource,
+        fields: dict[str, Any],
+        model: str | None,
+        deadline_s: float | None,
+    ) -> T:
+        if model is not None:
+            fields["model"] = model
+        content = picture_content(read_picture(image), fields)
+        return self._connection.call("POST", path, read, headers=deadline_headers(deadline_s), **content)
 
-    def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
-        try:
-            return self._http.request(method, path, **content)
-        except httpx.TimeoutException as error:
-            raise TimeoutError(f"{self._http.base_url}: no answer in time") from error
-        except httpx.TransportError as error:
-            raise ConnectError(f"{self._http.base_url}: {error or type(error).__name__}; is the server up?") from error
 
-
-def _vqa_reply(response: httpx.Response) -> VqaAnswers | VqaResults:
-    timings = _timings(response.headers.get("Server-Timing", ""))
-    try:
-        body = response.json()
-        if "answers" in body:
-            return VqaAnswers(body["model"], _answers(body["answers"]), timings)
-        results = tuple(QuestionResult(item["question"], _answers(item["answers"])) for item in body["results"])
-        return VqaResults(body["model"], results, timings)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unreadable(response) from error
+def _vqa_reply(body: Mapping[str, Any], headers: httpx.Headers) -> VqaAnswers | VqaResults:
+    if "answers" in body:
+        return VqaAnswers(body["model"], _answers(body["answers"]), timings_of(headers))
+    results = tuple(QuestionResult(item["question"], _answers(item["answers"])) for item in body["results"])
+    return VqaResults(body["model"], results, timings_of(headers))
 
 
 def _answers(items: list[dict[str, Any]]) -> tuple[Answer, ...]:
     return tuple(Answer(str(item["answer"]), float(item["score"])) for item in items)
+
+
+def _classification(body: Mapping[str, Any], headers: httpx.Headers) -> Classification:
+    scores = tuple(LabelScore(str(item["label"]), float(item["score"])) for item in body["scores"])
+    return Classification(body["model"], scores, timings_of(headers))
+
+
+def _matches(body: Mapping[str, Any], headers: httpx.Headers) -> Matches:
+    scores = tuple(TextScore(str(item["text"]), float(item["itm"])) for item in body["scores"])
+    return Matches(body["model"], scores, timings_of(headers))
+
+
+def _embed_item(item: str | ImageItem) -> str | dict[str, str]:
+    return item if isinstance(item, str) else {"image": item.encoded}
+
+
+def _embeddings(body: Mapping[str, Any], headers: httpx.Headers) -> Embeddings:
+    ordered = sorted(body["data"], key=lambda item: int(item["index"]))
+    vectors = tuple(read_base64(item["embedding"]) for item in ordered)
+    return Embeddings(body["model"], vectors, timings_of(headers))
 
 
 def _model_info(item: Mapping[str, Any]) -> ModelInfo:
@@ -180,42 +260,3 @@ def _model_info(item: Mapping[str, Any]) -> ModelInfo:
         reason=item["reason"],
         default=item["default"],
     )
-
-
-def _timings(header: str) -> dict[str, float]:
-    """Durations of a Server-Timing header by name; entries without one are left out."""
-    timings: dict[str, float] = {}
-    for entry in header.split(","):
-        name, *parameters = (part.strip() for part in entry.split(";"))
-        for parameter in parameters:
-            key, _, value = parameter.partition("=")
-            if key == "dur":
-                timings[name] = float(value)
-    return timings
-
-
-def _server_error(response: httpx.Response) -> Exception:
-    """The error that an answer is; an answer that is no problem document came from something in between."""
-    try:
-        problem = response.json()
-        kind, message = str(problem["kind"]), str(problem["detail"])
-    except (ValueError, KeyError, TypeError):
-        problem, kind = {}, UNKNOWN_KIND
-        message = f"status {response.status_code} without a problem document; is this the server's address?"
-    retry_after = problem.get("retry_after_s", response.headers.get("Retry-After"))
-    try:
-        retry_after_s = None if retry_after is None else float(retry_after)
-    except ValueError:  # Retry-After may also be a date
-        retry_after_s = None
-    return error_class(kind)(
-        message,
-        kind=kind,
-        status=response.status_code,
-        field=problem.get("field"),
-        request_id=problem.get("request_id") or response.headers.get("X-Request-Id"),
-        retry_after_s=retry_after_s,
-    )
-
-
-def _unreadable(response: httpx.Response) -> ProtocolError:
-    return ProtocolError(f"{response.url}: status {response.status_code} with a body that is not this API's")

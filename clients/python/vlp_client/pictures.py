@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,23 @@ class Picture:
     content: bytes = b""
     file_name: str = "image"
     url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """A picture among texts, ready to be sent: base64, or the URL that the server shall fetch."""
+
+    encoded: str
+
+
+def picture(source: ImageSource) -> ImageItem:
+    """An item of `Client.embed` that is a picture; errors as `read_picture`."""
+    return ImageItem(encoded(read_picture(source)))
+
+
+def encoded(read: Picture) -> str:
+    """A picture as JSON holds it."""
+    return read.url if read.url is not None else base64.b64encode(read.content).decode()
 
 
 def read_picture(source: ImageSource) -> Picture:

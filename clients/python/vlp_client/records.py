@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -53,6 +54,54 @@ class VqaResults:
 
     model: str
     results: tuple[QuestionResult, ...]
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """A label and its score between 0 and 1."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """All labels, best first; other fields as in `VqaAnswers`."""
+
+    model: str
+    scores: tuple[LabelScore, ...]
+    timings_ms: Mapping[str, float]
+
+    @property
+    def best(self) -> str:
+        """The best label."""
+        return self.scores[0].label
+
+
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """A text, and the probability that it fits the picture."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The texts in their order; other fields as in `VqaAnswers`."""
+
+    model: str
+    scores: tuple[TextScore, ...]
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector for each item, in their order, as float32 arrays; other fields as in `VqaAnswers`."""
+
+    model: str
+    vectors: tuple[array[float], ...]
     timings_ms: Mapping[str, float]
 
 

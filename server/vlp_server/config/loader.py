@@ -17,7 +17,7 @@ from typing import Any
 from vlp_spec.errors import ConfigError
 
 from vlp_server.config.schema import CONFIG_FILE_VARIABLE, ENV_PREFIX, Setting, sections_of, settings_of
-from vlp_server.config.server import ServerConfig, default_store
+from vlp_server.config.server import ServerConfig, default_collections, default_store
 from vlp_server.config.values import parse_text, parse_toml
 
 
@@ -84,6 +84,8 @@ def resolve_config(
             gathered.faults.append(f"flag: unknown setting {name!r}{_near(name, settings)}")
     if gathered.values["models.store"] is None:
         gathered.values["models.store"] = default_store(variables)
+    if gathered.values["collections.place"] is None:
+        gathered.values["collections.place"] = str(default_collections(variables))
     config = _build(ServerConfig, (), gathered)
     if gathered.faults or config is None:
         raise ConfigError(gathered.faults)

@@ -30,7 +30,8 @@ def config_rows(resolved: ResolvedConfig) -> list[tuple[str, Any, str]]:
         value: Any = resolved.config
         for key in setting.path:
             value = getattr(value, key)
-        rows.append((setting.name, _plain(value), resolved.origins[setting.name]))
+        shown = "***" if setting.is_secret and value else _plain(value)
+        rows.append((setting.name, shown, resolved.origins[setting.name]))
     return rows
 
 

@@ -22,12 +22,14 @@ class Setting:
         kind: annotated type.
         default: value where nobody sets it.
         text: what it means.
+        is_secret: whether its value is shown to nobody; such a field of a record has repr=False.
     """
 
     path: tuple[str, ...]
     kind: Any
     default: Any
     text: str
+    is_secret: bool = False
 
     @property
     def name(self) -> str:
@@ -51,7 +53,8 @@ def settings_of(record: type[Any], path: tuple[str, ...] = ()) -> tuple[Setting,
             found.extend(settings_of(typing.cast("type[Any]", kind), (*path, field.name)))
             continue
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        found.append(Setting((*path, field.name), kind, default, texts.get(field.name, "")))
+        text = texts.get(field.name, "")
+        found.append(Setting((*path, field.name), kind, default, text, is_secret=not field.repr))
     return tuple(found)
 
 

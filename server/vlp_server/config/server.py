@@ -14,12 +14,14 @@ from vlp_server.core.settings import (
     AdmissionSettings,
     BatchSettings,
     CacheSettings,
+    CollectionSettings,
     CoreSettings,
     EngineSettings,
     ModelSettings,
     WatchdogSettings,
 )
 from vlp_server.engines.registry import ENGINES
+from vlp_server.index.settings import StoreSettings
 
 DUMMY_ENGINE = "dummy"
 
@@ -44,6 +46,8 @@ class ServerConfig:
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+    collections: CollectionSettings = field(default_factory=CollectionSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
 
     def __post_init__(self) -> None:
         known_engine = self.engine.engine in ENGINES
@@ -116,6 +120,7 @@ def core_settings(
         admission=config.admission,
         cache=config.cache,
         watchdog=config.watchdog,
+        collections=config.collections,
         max_image_bytes=config.core.max_image_bytes,
         max_image_pixels=config.core.max_image_pixels,
         max_image_side=config.core.max_image_side,
@@ -131,6 +136,15 @@ def core_settings(
 
 def default_store(environ: Mapping[str, str]) -> Path:
     """The user's own repository folder."""
+    return _user_data(environ) / "repository"
+
+
+def default_collections(environ: Mapping[str, str]) -> Path:
+    """The user's own folder of collections."""
+    return _user_data(environ) / "collections"
+
+
+def _user_data(environ: Mapping[str, str]) -> Path:
     data_home = environ.get("XDG_DATA_HOME")
     base = Path(data_home) if data_home else Path(environ.get("HOME") or Path.home()) / ".local" / "share"
-    return base / "vlpserve" / "repository"
+    return base / "vlpserve"

@@ -46,9 +46,9 @@ class ModelDirectory:
         ordered = [self.default, *(model for model in self._models if model is not self.default)]
         return next((model for model in ordered if model.may_do(task)), self.default)
 
-    def with_digest(self, digest: str) -> ServedModel | None:
-        """The loaded model of a digest, None when there is none."""
-        return next((m for m in self._models if m.loaded is not None and m.loaded.digest == digest), None)
+    def with_encoder(self, digest: str) -> ServedModel | None:
+        """The loaded model with this encoder digest, None when there is none."""
+        return next((m for m in self._models if m.loaded is not None and m.loaded.encoder_digest == digest), None)
 
     def find(self, wanted: str | None, task: Task | None = None) -> ServedModel:
         """The model that a request names, and where it names none the default one of its task.

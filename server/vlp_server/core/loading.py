@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vlp_pipeline.images import ImageLimits
 from vlp_pipeline.pipeline import Item
@@ -39,6 +40,8 @@ class LoadedModel:
         aliases: names that stand for its version.
         digest: of the manifest, hex; a part of the keys of answers and vectors.
         image_digest: of what decides how a picture is prepared, hex; a part of the keys of prepared pictures.
+        encoder_digest: of what decides which outputs an input has, hex: graphs, assets and processors. The same for
+            every export of a checkpoint that came out the same, whatever it is called.
         pipeline: for the deployment's tasks, as the registry of pipelines says.
         keys: role -> what its graph is called in the engine.
         canary: of all graphs.
@@ -48,6 +51,7 @@ class LoadedModel:
     aliases: frozenset[str]
     digest: str
     image_digest: str
+    encoder_digest: str
     pipeline: Pipeline
     engine: Engine
     keys: Mapping[str, str]
@@ -102,6 +106,7 @@ def load_model(
         aliases=parts.aliases,
         digest=parts.digest,
         image_digest=_image_digest(parts.deployment),
+        encoder_digest=_encoder_digest(parts.deployment),
         pipeline=parts.pipeline,
         engine=engine,
         keys={graph.ref.role: graph.key for graph in parts.graphs},
@@ -162,5 +167,15 @@ def _graph_key(deployment: Deployment, ref: GraphRef) -> str:
 
 
 def _image_digest(deployment: Deployment) -> str:
-    settings = json.dumps([deployment.family, deployment.image], sort_keys=True)
-    return hashlib.sha256(settings.encode()).hexdigest()
+    return _digest_of([deployment.family, deployment.image])
+
+
+def _encoder_digest(deployment: Deployment) -> str:
+    graphs = {ref.role: dict(ref.files) for ref in deployment.graphs}
+    return _digest_of(
+        [deployment.family, deployment.image, deployment.text, deployment.head, dict(deployment.assets), graphs]
+    )
+
+
+def _digest_of(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -77,18 +77,27 @@ class VqaReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoder:
+    """What makes vectors: name@version, its digest in hex, and how long the vectors are."""
+
+    model: str
+    digest: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedReply:
     """Vectors of pictures and texts, in their order.
 
     Attributes:
         model: "name@version" that made them.
-        digest: of that model, hex: vectors can be compared only where it is the same.
+        encoder: digest of what made them, hex: vectors can be compared only where it is the same.
         vectors: (items, dimension) float32, each of length 1.
         tokens: of all texts together.
     """
 
     model: str
-    digest: str
+    encoder: str
     vectors: NDArray[np.float32]
     tokens: int
     timings: Timings

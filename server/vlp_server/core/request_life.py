@@ -31,6 +31,27 @@ class Reply(Protocol):
 
 
 R = TypeVar("R", bound=Reply)
+T = TypeVar("T")
+# Work without a model has no queue to tell when it will have room again.
+_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On which terms work is let in.
+
+    Attributes:
+        size_bytes: of its pictures.
+        deadline: seconds on the service's clock; None = the default timeout from now.
+        lane: bulk requests wait behind interactive ones.
+        bounded: whether the work as a whole ends at the deadline; work that cannot be left half done sees to
+            that itself.
+    """
+
+    size_bytes: int = 0
+    deadline: float | None = None
+    lane: Lane = Lane.INTERACTIVE
+    bounded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +62,14 @@ class Request:
         operation: in the metrics; the task, or what is done with a collection.
         task: that its model must do.
         find: gives its model, or raises ModelNotFoundError and the like.
-        size_bytes: of its pictures.
-        deadline: seconds on the service's clock; None = the default timeout from now.
-        lane: bulk requests wait behind interactive ones.
-        bounded: whether the work as a whole ends at the deadline; work that cannot be left half done sees to
-            that itself.
+        terms: what it costs, and how long it may take.
         check: further refusals that need no model, such as too large a picture.
     """
 
     operation: str
     task: Task
     find: Callable[[], ServedModel]
-    size_bytes: int = 0
-    deadline: float | None = None
-    lane: Lane = Lane.INTERACTIVE
-    bounded: bool = True
+    terms: Terms
     check: Callable[[], None] = lambda: None
 
 
@@ -96,20 +110,31 @@ class RequestLife:
         finally:
             self._metrics.count_request(label, request.operation, outcome)
 
+    async def run_without_model(
+        self, work: Callable[[Urgency], Coroutine[Any, Any, T]], *, deadline: float | None, bounded: bool = True
+    ) -> T:
+        """Admit work that needs no model, and do it in time; arguments as in `Request`, errors as `run`."""
+        return await self._in_time(Terms(deadline=deadline, bounded=bounded), _RETRY_S, work)
+
     async def _admitted(
         self, request: Request, served: ServedModel, work: Callable[[UsableModel, Urgency], Coroutine[Any, Any, R]]
     ) -> R:
         model = served.usable()
         check_task(model, request.task)
         request.check()
+        return await self._in_time(request.terms, model.retry_after_s(), lambda urgency: work(model, urgency))
+
+    async def _in_time(
+        self, terms: Terms, retry_after_s: float, work: Callable[[Urgency], Coroutine[Any, Any, T]]
+    ) -> T:
         now = self._clock()
-        until = now + self._settings.default_timeout_s if request.deadline is None else request.deadline
+        until = now + self._settings.default_timeout_s if terms.deadline is None else terms.deadline
         if until <= now:
             raise DeadlineError("the deadline had passed when the request came")
-        with self._admission.enter(request.size_bytes, model.retry_after_s()):
+        with self._admission.enter(terms.size_bytes, retry_after_s):
             try:
-                async with asyncio.timeout(until - now if request.bounded else None):
-                    return await work(model, Urgency(request.lane, until))
+                async with asyncio.timeout(until - now if terms.bounded else None):
+                    return await work(Urgency(terms.lane, until))
             except TimeoutError:
                 raise DeadlineError("the deadline passed before the answer was there") from None
 

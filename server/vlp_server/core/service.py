@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry
 from vlp_pipeline.images import ImageLimits
 from vlp_pipeline.pipeline import EmbeddingPipeline, MatchPipeline, VqaPipeline
 from vlp_pipeline.text import TextLimits
-from vlp_spec.errors import InvalidArgumentError, TooLargeError
+from vlp_spec.errors import InvalidArgumentError, TaskNotSupportedError, TooLargeError
 from vlp_spec.tasks import ClassifyQuery, Lane, MatchQuery, Task, VqaQuery
 
 from vlp_server.core.admission import Admission
+from vlp_server.core.collections import Collections, Flows
 from vlp_server.core.dimensions import shortened
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.embed_flow import EmbedFlow, Source
@@ -30,6 +31,7 @@ from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import (
     ClassifyReply,
     EmbedReply,
+    Encoder,
     MatchReply,
     ModelCard,
     ModelState,
@@ -37,7 +39,7 @@ from vlp_server.core.records import (
     VqaReply,
     longest,
 )
-from vlp_server.core.request_life import Request, RequestLife
+from vlp_server.core.request_life import Request, RequestLife, Terms, check_task
 from vlp_server.core.served_model import READY, ServedModel
 from vlp_server.core.settings import CoreSettings, ModelSettings
 from vlp_server.core.urgency import Urgency
@@ -45,6 +47,7 @@ from vlp_server.core.usable_model import UsableModel
 from vlp_server.core.watchdog import Watchdog
 from vlp_server.core.zero_shot import label_vector, score_labels
 from vlp_server.engines.registry import build_engine
+from vlp_server.index.store import VectorStore
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class Service:
     All methods belong to one event loop; the async ones wait, the others return at once. Constructing loads nothing.
 
     Args:
+        store: where collections are kept, open; closed with the service. None = there are no collections.
         make_engine: for tests that need a hold on the engine.
         clock: monotonic seconds; deadlines are on it.
 
@@ -66,6 +70,7 @@ class Service:
         self,
         settings: CoreSettings,
         *,
+        store: VectorStore | None = None,
         make_engine: EngineFactory = build_engine,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -83,8 +88,23 @@ class Service:
         served = [self._serve(model) for model in settings.models]
         self._directory = ModelDirectory(served, settings.default_model)
         self._watchdog = Watchdog(served, settings.watchdog)
+        flows = Flows(self._directory, self._life, self._embedding, self._pictures, settings.max_image_bytes)
+        self._collections = None if store is None else Collections(store, flows, settings.collections, clock)
         self._loading: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def collections(self) -> Collections:
+        """What the service does with collections.
+
+        Raises:
+            TaskNotSupportedError: it keeps none.
+        """
+        if self._collections is None:
+            raise TaskNotSupportedError(
+                "this server keeps no collections: none of its models makes vectors, or collections.enabled is off"
+            )
+        return self._collections
 
     @property
     def metrics(self) -> CollectorRegistry:
@@ -96,6 +116,8 @@ class Service:
         if self._loading is None:
             self._loading = asyncio.create_task(self._load_all())
             self._watchdog.start()
+            if self._collections is not None:
+                self._collections.start()
 
     async def wait_ready(self, timeout_s: float) -> Readiness:
         """Wait until no model is loading any more (all ready or failed), or the time is over."""
@@ -118,6 +140,8 @@ class Service:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
         self._loader.close()
+        if self._collections is not None:
+            await self._collections.close()
         for model in self._directory:
             await model.close()
         self._pool.close()
@@ -206,7 +230,7 @@ class Service:
             worked = await self._embedding.embed(usable, pipeline, items, urgency)
             return EmbedReply(
                 model=usable.loaded.label,
-                digest=usable.loaded.digest,
+                encoder=usable.loaded.encoder_digest,
                 vectors=cut(np.stack([one.value.vector for one in worked])),
                 tokens=sum(one.value.tokens for one in worked),
                 timings=longest([one.timings for one in worked]),
@@ -241,6 +265,13 @@ class Service:
 
         request = self._request(Task.CLASSIFY, model, [image], deadline, lane)
         return await self._life.run(replace(request, check=lambda: self._check_pictures([image])), answer)
+
+    def encoder(self, model: str | None = None) -> Encoder:
+        """What makes the vectors of `embed`; errors as there."""
+        usable = self._directory.find(model, Task.EMBEDDINGS).usable()
+        check_task(usable, Task.EMBEDDINGS)
+        dimension = cast(EmbeddingPipeline, usable.loaded.pipeline).dimension
+        return Encoder(usable.loaded.label, usable.loaded.encoder_digest, dimension)
 
     def models(self) -> list[ModelCard]:
         """The served models, the default one first."""
@@ -284,14 +315,8 @@ class Service:
     def _request(
         self, task: Task, model: str | None, pictures: Sequence[bytes], deadline: float | None, lane: Lane
     ) -> Request:
-        return Request(
-            operation=task,
-            task=task,
-            find=lambda: self._directory.find(model, task),
-            size_bytes=sum(map(len, pictures)),
-            deadline=deadline,
-            lane=lane,
-        )
+        terms = Terms(size_bytes=sum(map(len, pictures)), deadline=deadline, lane=lane)
+        return Request(operation=task, task=task, find=lambda: self._directory.find(model, task), terms=terms)
 
     def _check_queries(self, name: str, count: int, image: bytes) -> None:
         limit = self.settings.admission.max_queries

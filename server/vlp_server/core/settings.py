@@ -14,6 +14,7 @@ __all__ = [
     "AdmissionSettings",
     "BatchSettings",
     "CacheSettings",
+    "CollectionSettings",
     "CoreSettings",
     "EngineSettings",
     "ModelSettings",
@@ -170,6 +171,42 @@ class WatchdogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSettings:
+    """Collections of pictures, and where they are kept.
+
+    Attributes:
+        enabled: whether there are collections, where a served model makes vectors.
+        place: a folder, which then belongs to this one process; the URI of a Milvus server, such as http://host:19530,
+            or a milvus-lite file *.db; none: vlpserve/collections in the user's data folder.
+        reader_threads: searches and other reads of the store at a time.
+        writer_threads: calls that write at a time; the local store writes one after another in any case.
+        max_rerank: hits of one search that may be looked at again.
+        sweep_interval_s: how often pictures are removed that no item refers to.
+    """
+
+    enabled: bool = True
+    place: str | None = None
+    reader_threads: int = 4
+    writer_threads: int = 2
+    max_rerank: int = 100
+    sweep_interval_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        faults = _check_at_least(
+            "collections",
+            {
+                "reader_threads": self.reader_threads,
+                "writer_threads": self.writer_threads,
+                "max_rerank": self.max_rerank,
+                "sweep_interval_s": self.sweep_interval_s,
+            },
+            1,
+        )
+        if faults:
+            raise ConfigError(faults)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
     """One model to serve.
 
@@ -207,6 +244,7 @@ class CoreSettings:
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+    collections: CollectionSettings = field(default_factory=CollectionSettings)
     preprocess_threads: int = field(default_factory=usable_cpus)
     max_image_bytes: int = 20 * _MIB
     max_image_pixels: int = 50_000_000

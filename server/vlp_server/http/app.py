@@ -17,6 +17,8 @@ from vlp_spec.errors import ErrorKind, InternalError, VlpError
 
 from vlp_server.config.server import ServerConfig
 from vlp_server.http.classify import classify_router
+from vlp_server.http.collection_fields import IDEMPOTENCY_HEADER
+from vlp_server.http.collections import collections_router
 from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER, context_of
 from vlp_server.http.docs_page import docs_page
 from vlp_server.http.door import Door
@@ -53,7 +55,8 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
         title="vlpserve", version=_version(), description=_TEXT, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.door = door
-    for make_router in (vqa_router, classify_router, embeddings_router, models_router, health_router):
+    routers = (vqa_router, classify_router, embeddings_router, collections_router, models_router, health_router)
+    for make_router in routers:
         app.include_router(make_router(door))
 
     @app.get("/docs", include_in_schema=False)
@@ -68,8 +71,8 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
         app.add_middleware(
             CORSMiddleware,
             allow_origins=config.http.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", TIMEOUT_HEADER, REQUEST_ID_HEADER],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Content-Type", TIMEOUT_HEADER, REQUEST_ID_HEADER, IDEMPOTENCY_HEADER],
             expose_headers=[REQUEST_ID_HEADER, "Server-Timing", "Retry-After"],
         )
     app.add_middleware(Envelope, metrics=door.metrics, access=config.log.access)

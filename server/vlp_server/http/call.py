@@ -19,6 +19,9 @@ from vlp_server.http.door import Door
 from vlp_server.http.memory import TakeBytes, at_most
 from vlp_server.http.pictures import Fetch, PictureUrl, fetch_source
 
+# Pictures of one call that are fetched at a time.
+PARALLEL_FETCHES = 8
+
 
 class _Reply(Protocol):
     @property

@@ -10,12 +10,15 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from vlp_server.core.embed_flow import Source
+from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.records import EmbedReply
-from vlp_server.http.call import Call, let_in
+from vlp_server.http.call import PARALLEL_FETCHES, Call, let_in
 from vlp_server.http.door import Door
 from vlp_server.http.embeddings_request import EmbeddingsAsk, EmbeddingsJson, embeddings_ask
 from vlp_server.http.json_body import read_json
 from vlp_server.http.openapi import json_operation, openai_problem_responses
+from vlp_server.http.pictures import PictureUrl
 from vlp_server.http.schemas import EmbeddingList
 
 # Numbers of an answer from which on it is written in a thread.
@@ -50,7 +53,11 @@ def embeddings_router(door: Door) -> APIRouter:
 
 async def _embed(door: Door, call: Call, ask: EmbeddingsAsk) -> EmbedReply:
     """All that is done once the request has been read."""
-    items = [item if isinstance(item, str) else await call.picture(item) for item in ask.items]
+
+    async def fetch(item: Source | PictureUrl) -> Source:
+        return item if isinstance(item, str) else await call.picture(item)
+
+    items = await all_or_first_error(ask.items, fetch, PARALLEL_FETCHES)
     return await door.service.embed(items, dimensions=ask.dimensions, model=ask.model, deadline=call.deadline)
 
 

@@ -173,7 +173,7 @@ def _value_of(form: Any, name: str, text: str) -> Any:
     if form is bool:
         return _BOOLS.get(text.lower(), text)
     if form is dict:
-        return _json_of(name, text, "object")
+        return json_of_text(name, text, "object")
     return text
 
 
@@ -181,10 +181,11 @@ def _list_of(name: str, texts: list[str]) -> list[Any]:
     """A repeated field, or one field that holds a JSON list."""
     if len(texts) > 1 or not texts[0].lstrip().startswith("["):
         return list(texts)
-    return list(_json_of(name, texts[0], "list"))
+    return list(json_of_text(name, texts[0], "list"))
 
 
-def _json_of(name: str, text: str, what: str) -> Any:
+def json_of_text(name: str, text: str, what: str) -> Any:
+    """JSON in a field of a form or a query. Raises InvalidArgumentError where it is none."""
     try:
         return json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):

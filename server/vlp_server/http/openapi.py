@@ -85,6 +85,35 @@ def json_operation(body: type[BaseModel]) -> dict[str, Any]:
     }
 
 
+def items_operation(body: type[BaseModel]) -> dict[str, Any]:
+    """The description of a route that takes several pictures, with an id and metadata for each."""
+    text = {"type": "string", "description": "Once for each picture, or not at all."}
+    many = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Pictures, as files."}
+    columns = {"id": {"type": "array", "items": text}, "metadata": {"type": "array", "items": text}}
+    form = {"type": "object", "properties": {"image": many, **columns}, "required": ["image"]}
+    query = [
+        {"name": name, "in": "query", "description": f"The item's {name}.{_RAW_ONLY}", "schema": {"type": "string"}}
+        for name in columns
+    ]
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Items without an id get the same ids whenever the call is made again with the same key.",
+        "schema": {"type": "string", "maxLength": 256},
+    }
+    return {
+        "parameters": [*query, key, *_header_parameters()],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _inline_schema(body)},
+                "multipart/form-data": {"schema": form},
+                "image/*": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+    }
+
+
 def openai_problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Responses of a route whose errors have OpenAI's form."""
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -85,6 +85,105 @@ class EmbeddingList(BaseModel):
     data: list[Embedding]
     model: str
     usage: EmbeddingUsage
+
+
+class CollectionIndex(BaseModel):
+    """What searches are made with now: the built index, and beside it what is searched exactly."""
+
+    kind: str | None
+    built_items: int
+    tail_items: int
+    deleted_items: int
+    building: bool
+
+
+class Collection(BaseModel):
+    """A collection. `encoder` is the digest of the encoder whose vectors it holds; no other's compare with them.
+
+    `index` is null where the store keeps that to itself.
+    """
+
+    name: str
+    model: str
+    encoder: str
+    dimension: int
+    metric: str
+    store_images: bool
+    items: int
+    created: int
+    index: CollectionIndex | None
+    index_settings: dict[str, int | str]
+
+
+class CollectionList(BaseModel):
+    """All collections, by name."""
+
+    collections: list[Collection]
+
+
+class Deleted(BaseModel):
+    """What is gone."""
+
+    id: str
+    deleted: Literal[True] = True
+
+
+class ItemFault(BaseModel):
+    """Why an item was not kept; `kind` as in the document of an error."""
+
+    kind: str
+    detail: str
+    retry_after_s: float | None = None
+
+
+class AddedItem(BaseModel):
+    """What became of an item. An item that was created or updated is on disk."""
+
+    id: str
+    status: Literal["created", "updated", "failed"]
+    error: ItemFault | None = None
+
+
+class AddedItems(BaseModel):
+    """One result for each item, in their order, and the encoder (name@version, and its digest)."""
+
+    model: str
+    encoder: str
+    results: list[AddedItem]
+
+
+class KnownItems(BaseModel):
+    """The ids that are there, with the sha256 of their pictures, or null."""
+
+    known: dict[str, str | None]
+
+
+class Item(BaseModel):
+    """An item of a collection."""
+
+    id: str
+    metadata: dict[str, Any]
+    image_sha256: str | None
+    image_stored: bool
+    created: int
+
+
+class SearchHit(BaseModel):
+    """A hit. A higher `score` is nearer; `rerank_score` is the probability that text and picture belong together."""
+
+    id: str
+    score: float
+    metadata: dict[str, Any]
+    rerank_score: float | None = None
+
+
+class SearchHits(BaseModel):
+    """Hits, best first, with the encoder that searched and the model that looked again."""
+
+    model: str
+    encoder: str
+    hits: list[SearchHit]
+    reranked_by: str | None = None
 
 
 class Model(BaseModel):

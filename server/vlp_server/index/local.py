@@ -118,6 +118,10 @@ class LocalStore:
         """The collection as it is now."""
         return self._describe(self.opened(name))
 
+    def spec(self, name: str) -> CollectionSpec:
+        """What the collection is."""
+        return self.opened(name).row.spec
+
     def list(self) -> CollectionInfos:
         """All collections, by name."""
         with self._lock:

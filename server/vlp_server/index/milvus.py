@@ -124,6 +124,10 @@ class MilvusStore:
             )
         return CollectionInfo(spec, int(rows[0]["count(*)"]), created_at)
 
+    def spec(self, name: str) -> CollectionSpec:
+        """What the collection is."""
+        return self._require(name)[0]
+
     def list(self) -> CollectionInfos:
         """All collections, by name."""
         return [self.get(name) for name in self._names()]
@@ -202,6 +206,9 @@ class MilvusStore:
             score = -math.sqrt(max(distance, 0.0)) if spec.metric == "l2" else distance
             hits.append(Hit(item.id, score, item.metadata, item.picture_digest, item.picture_stored))
         return sorted(hits, key=lambda hit: -hit.score)
+
+    def warm(self) -> None:
+        """Milvus keeps its collections loaded."""
 
     def sweep_pictures(self, older_than_s: float = 3600.0) -> int:
         """Remove pictures that no item of any collection refers to. Returns how many."""

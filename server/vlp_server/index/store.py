@@ -213,6 +213,9 @@ class VectorStore(Protocol):
     def get(self, name: str) -> CollectionInfo:
         """The collection as it is now."""
 
+    def spec(self, name: str) -> CollectionSpec:
+        """What the collection is; as `get`, without counting."""
+
     def list(self) -> CollectionInfos:
         """All collections, by name."""
 
@@ -266,6 +269,12 @@ class VectorStore(Protocol):
             InvalidArgumentError: a vector of another dimension or not finite, a k or an effort out of range.
             EncoderMismatchError: the collection is of another encoder.
         """
+
+    def warm(self) -> None:
+        """Read now what searches will need, instead of with the first of them."""
+
+    def sweep_pictures(self, older_than_s: float = 3600.0) -> int:
+        """Remove pictures that no item refers to: left by processes that were killed. Returns how many."""
 
     def close(self) -> None:
         """Finish what was begun and let go of files and connections. May be called twice."""

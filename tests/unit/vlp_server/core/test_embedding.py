@@ -28,7 +28,7 @@ async def test_pictures_and_texts_mixed_come_back_in_their_order():
         np.testing.assert_array_equal(mixed.vectors, np.concatenate([one.vectors for one in alone]))
         np.testing.assert_allclose(np.linalg.norm(mixed.vectors, axis=1), 1.0, rtol=1e-6)
         assert (mixed.model, mixed.tokens, mixed.timings.cached) == (LABEL, 4, 0)
-        assert len(mixed.digest) == 64
+        assert len(mixed.encoder) == 64
         assert all(one.timings.cached == 1 for one in alone)
 
 

@@ -1,0 +1,117 @@
+"""`vlpserve collections`: look at a server's collections; back up, restore and embed anew the store on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+from vlp_client import Client, VlpClientError
+
+from vlp_cli.ask import DEFAULT_URL
+from vlp_cli.main import RequestFailure
+from vlp_cli.settings_flags import as_flags
+from vlp_cli.table import format_table
+
+_FILE = click.Path(path_type=Path)
+_HEAD = ("collection", "items", "model", "metric", "pictures")
+
+
+@click.group()
+def collections() -> None:
+    """Look after collections."""
+
+
+@collections.command("list")
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server.")
+def list_all(url: str) -> None:
+    """List the collections of a server."""
+    try:
+        with Client(url) as client:
+            found = client.collections()
+    except VlpClientError as error:
+        raise RequestFailure(str(error)) from error
+    rows = [
+        (one.name, str(one.items), one.model, one.metric, "kept" if one.store_images else "not kept") for one in found
+    ]
+    click.echo(format_table(_HEAD, rows) if rows else "no collections; `vlpserve index` makes some")
+
+
+@collections.command()
+@click.argument("name")
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server.")
+@click.confirmation_option(prompt="Forget the collection with all of its items?")
+def drop(name: str, url: str) -> None:
+    """Forget the collection NAME of a server."""
+    try:
+        with Client(url) as client:
+            client.collection(name).drop()
+    except VlpClientError as error:
+        raise RequestFailure(str(error)) from error
+    click.echo(f"dropped {name}")
+
+
+@collections.command()
+@click.argument("target", type=_FILE)
+@click.option("--config", "file", type=_FILE, help="TOML file with settings.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
+def backup(target: Path, file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Copy the local store to TARGET, a new folder; a server may go on using the store meanwhile."""
+    from vlp_server.index.backup import back_up
+
+    root, pictures_url = _place(file, assignments)
+    summary = back_up(root, target, pictures_url=pictures_url)
+    click.echo(f"{target}: {len(summary.collections)} collections, {summary.items} items, {summary.pictures} pictures")
+
+
+@collections.command()
+@click.argument("source", type=_FILE)
+@click.option("--config", "file", type=_FILE, help="TOML file with settings.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
+def restore(source: Path, file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Make the local store of the backup SOURCE; there must be no store yet."""
+    from vlp_server.index.backup import restore as restore_backup
+
+    root, pictures_url = _place(file, assignments)
+    summary = restore_backup(source, root, pictures_url=pictures_url)
+    click.echo(f"{root}: {len(summary.collections)} collections, {summary.items} items, {summary.pictures} pictures")
+
+
+@collections.command()
+@click.argument("name")
+@click.argument("model")
+@click.option("--config", "file", type=_FILE, help="TOML file with settings.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
+def reembed(name: str, model: str, file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Give the collection NAME the vectors of MODEL, from the pictures that it keeps.
+
+    No server may use the store meanwhile. A run that was cut off goes on when the same command is started again; until
+    it is through, the collection has its old vectors.
+    """
+    from vlp_server.config import resolve_config
+    from vlp_server.index.local import LocalStore
+
+    from vlp_cli.reembedding import embed_anew
+
+    config = resolve_config(as_flags({"models.serve": model}, assignments), None, file).config
+    root, _ = _place(file, assignments)
+    store = LocalStore(root, config.store)
+    try:
+        with click.progressbar(length=store.get(name).items, label=name) as bar:
+            done = asyncio.run(embed_anew(store, name, config, bar.update))
+    finally:
+        store.close()
+    click.echo(f"{name}: {done} items have vectors of {model}")
+
+
+def _place(file: Path | None, assignments: tuple[str, ...]) -> tuple[Path, str]:
+    """The folder of the local store, and where its pictures are."""
+    from vlp_server.config import resolve_config
+    from vlp_server.index.opening import is_milvus
+    from vlp_spec.errors import ConfigError
+
+    config = resolve_config(as_flags({}, assignments), None, file).config
+    place = config.collections.place
+    if not place or is_milvus(place):
+        raise ConfigError([f"collections.place: {place!r} is no local store; Milvus has tools of its own for this"])
+    return Path(place), config.store.pictures_url

@@ -1,0 +1,134 @@
+"""What a server answers about collections, as frozen records, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection.
+
+    Attributes:
+        model: name@version of the encoder.
+        encoder: its digest; vectors of another cannot be compared with these.
+        metric: "cosine", "dot" or "l2"; a higher score is nearer with each.
+        store_images: whether the pictures are kept, which re-ranking needs.
+        created: seconds since the epoch.
+    """
+
+    name: str
+    model: str
+    encoder: str
+    dimension: int
+    metric: str
+    store_images: bool
+    items: int
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddedItem:
+    """What became of an item.
+
+    Attributes:
+        status: "created" or "updated": it is on the server's disk; "failed": see the others.
+        kind: stable name of the fault.
+        message: what is wrong.
+        retry_after_s: when it may be worth to send the item again; None: it would fail again.
+    """
+
+    id: str
+    status: str
+    kind: str | None = None
+    message: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """One result for each item, in their order."""
+
+    model: str
+    encoder: str
+    results: tuple[AddedItem, ...]
+
+    @property
+    def failed(self) -> tuple[AddedItem, ...]:
+        """Those that were not kept."""
+        return tuple(result for result in self.results if result.status == "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item as the server keeps it; `image_sha256` is None where it came without a picture."""
+
+    id: str
+    metadata: Mapping[str, Any]
+    image_sha256: str | None
+    image_stored: bool
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An item that a search found.
+
+    Attributes:
+        score: higher is nearer.
+        rerank_score: probability that text and picture belong together, where the hit was looked at again.
+    """
+
+    id: str
+    score: float
+    metadata: Mapping[str, Any]
+    rerank_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Hits, best first.
+
+    Attributes:
+        model: name@version of the encoder.
+        encoder: its digest.
+        reranked_by: name@version of the model that looked at the first ones again.
+        timings_ms: where the time went, by stage, as the server says.
+    """
+
+    model: str
+    encoder: str
+    hits: tuple[Hit, ...]
+    reranked_by: str | None
+    timings_ms: Mapping[str, float]
+
+
+def collection_info(body: Mapping[str, Any]) -> CollectionInfo:
+    """Read a collection."""
+    return CollectionInfo(**{name: body[name] for name in CollectionInfo.__dataclass_fields__})
+
+
+def added(body: Mapping[str, Any]) -> Added:
+    """Read the results of an addition."""
+    results = []
+    for item in body["results"]:
+        error = item.get("error") or {}
+        results.append(
+            AddedItem(item["id"], item["status"], error.get("kind"), error.get("detail"), error.get("retry_after_s"))
+        )
+    return Added(body["model"], body["encoder"], tuple(results))
+
+
+def stored_item(body: Mapping[str, Any]) -> StoredItem:
+    """Read an item."""
+    return StoredItem(**{name: body[name] for name in StoredItem.__dataclass_fields__})
+
+
+def hits(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Hits:
+    """Read the hits of a search."""
+    found = tuple(
+        Hit(item["id"], float(item["score"]), item["metadata"], item.get("rerank_score")) for item in body["hits"]
+    )
+    return Hits(body["model"], body["encoder"], found, body.get("reranked_by"), timings_ms)

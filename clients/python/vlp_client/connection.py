@@ -1,0 +1,120 @@
+"""One server's HTTP: requests out, answers or errors back. Knows no task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+
+from vlp_client.errors import UNKNOWN_KIND, ConnectError, ProtocolError, TimeoutError, error_class
+from vlp_client.pictures import Picture
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+T = TypeVar("T")
+
+
+class Connection:
+    """Talks to one server; usable from several threads.
+
+    Args:
+        url: of the server.
+        timeout_s: for connecting, and for each wait for bytes of an answer.
+        transport: in place of the network.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float, transport: httpx.BaseTransport | None) -> None:
+        base = httpx.URL(url)
+        # A proxy of the environment cannot reach this machine's own server.
+        self._http = httpx.Client(
+            base_url=base, timeout=timeout_s, transport=transport, trust_env=base.host not in _LOOPBACK
+        )
+
+    def call(self, method: str, path: str, read: Callable[[Any, httpx.Headers], T], **content: Any) -> T:
+        """Send a request and read its answer.
+
+        Args:
+            read: (JSON, headers) -> result; whatever it lacks makes the answer none of this API's.
+
+        Raises:
+            VlpClientError: see `vlp_client.errors`.
+        """
+        response = self.send(method, path, **content)
+        try:
+            return read(response.json(), response.headers)
+        except (ValueError, KeyError, TypeError) as error:
+            raise _unreadable(response) from error
+
+    def send(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Send a request; an answer other than 200 is raised."""
+        response = self.request(method, path, **content)
+        if response.status_code != 200:
+            raise server_error(response)
+        return response
+
+    def request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Send a request; any answer is returned."""
+        try:
+            return self._http.request(method, path, **content)
+        except httpx.TimeoutException as error:
+            raise TimeoutError(f"{self._http.base_url}: no answer in time") from error
+        except httpx.TransportError as error:
+            raise ConnectError(f"{self._http.base_url}: {error or type(error).__name__}; is the server up?") from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+
+def picture_content(picture: Picture | None, fields: dict[str, Any]) -> dict[str, Any]:
+    """What `Connection.call` sends for a picture with fields: a form, or JSON where there is no file to send."""
+    if picture is None or picture.url is not None:
+        return {"json": fields if picture is None else {"image": picture.url, **fields}}
+    form = {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}
+    return {"data": form, "files": {"image": (picture.file_name, picture.content)}}
+
+
+def deadline_headers(deadline_s: float | None) -> dict[str, str]:
+    """The header that tells the server how long its caller waits."""
+    return {} if deadline_s is None else {"X-Request-Timeout-Ms": str(max(1, round(deadline_s * 1000)))}
+
+
+def timings_of(headers: httpx.Headers) -> dict[str, float]:
+    """Durations of the Server-Timing header by name; entries without one are left out."""
+    timings: dict[str, float] = {}
+    for entry in headers.get("Server-Timing", "").split(","):
+        name, *parameters = (part.strip() for part in entry.split(";"))
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key == "dur":
+                timings[name] = float(value)
+    return timings
+
+
+def server_error(response: httpx.Response) -> Exception:
+    """The error that an answer is; an answer that is no problem document came from something in between."""
+    try:
+        problem = response.json()
+        kind, message = str(problem["kind"]), str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        problem, kind = {}, UNKNOWN_KIND
+        message = f"status {response.status_code} without a problem document; is this the server's address?"
+    retry_after = problem.get("retry_after_s", response.headers.get("Retry-After"))
+    try:
+        retry_after_s = None if retry_after is None else float(retry_after)
+    except ValueError:  # Retry-After may also be a date
+        retry_after_s = None
+    return error_class(kind)(
+        message,
+        kind=kind,
+        status=response.status_code,
+        field=problem.get("field"),
+        request_id=problem.get("request_id") or response.headers.get("X-Request-Id"),
+        retry_after_s=retry_after_s,
+    )
+
+
+def _unreadable(response: httpx.Response) -> ProtocolError:
+    return ProtocolError(f"{response.url}: status {response.status_code} with a body that is not this API's")

@@ -1,0 +1,25 @@
+"""Vectors on the wire: base64 of little-endian float32. Without numpy, which a caller may not have."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Iterable
+
+
+def write_base64(vector: Iterable[float]) -> str:
+    """Numbers (a list, an array, a numpy row) as base64 of float32."""
+    numbers = array("f", vector)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode()
+
+
+def read_base64(text: str) -> array[float]:
+    """The numbers; `numpy.asarray` takes them without copying."""
+    numbers = array("f")
+    numbers.frombytes(base64.b64decode(text, validate=True))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

@@ -1,0 +1,259 @@
+"""The bodies of the calls about collections -> what is asked of the core."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from starlette.datastructures import Headers
+from vlp_spec.errors import InvalidArgumentError, VlpError
+
+from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
+from vlp_server.http.fields import CallFields, StrictFields, check_count, check_model, check_text, json_of_text
+from vlp_server.http.picture_request import CallShape
+from vlp_server.http.pictures import PictureUrl, check_not_empty, read_source
+from vlp_server.http.vector_fields import VectorValue, read_vector
+from vlp_server.index.filters import parse_filter
+from vlp_server.index.settings import IndexSettings
+from vlp_server.index.store import SearchEffort, Vector
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+_SANE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
+
+
+class IndexFields(StrictFields):
+    """How the vectors of a collection are searched; what is left out has the default."""
+
+    kind: Annotated[Literal["flat", "hnsw", "ivf_pq"], Field(description="Built at `flat_below` items and more.")] = (
+        "hnsw"
+    )
+    flat_below: Annotated[int, Field(description="With fewer items the search is exact.")] = 20_000
+    hnsw_links: Annotated[int, Field(description="Links of a node of the graph.")] = 32
+    ef_construction: Annotated[int, Field(description="Candidates looked at for each new node.")] = 80
+    ef_search: Annotated[int, Field(description="Candidates looked at by a search.")] = 64
+    ivf_lists: Annotated[int, Field(description="Cells of the coarse quantiser; 0: by the number of items.")] = 0
+    nprobe: Annotated[int, Field(description="Cells looked at by a search.")] = 32
+    pq_bytes: Annotated[int, Field(description="Bytes of a code; 0: an eighth of the dimension.")] = 0
+    refine: Annotated[int, Field(description="Candidates scored with whole vectors, as a multiple of k.")] = 10
+
+
+class CollectionJson(StrictFields):
+    """The JSON body of PUT /v1/collections/{name}; it may be {}."""
+
+    model: Annotated[str | None, Field(description="Whose encoder makes the vectors; the default encoder.")] = None
+    metric: Annotated[
+        Literal["cosine", "dot", "l2"], Field(description="A higher score is nearer; l2 is minus the distance.")
+    ] = "cosine"
+    store_images: Annotated[bool, Field(description="Keep the pictures, which re-ranking needs.")] = True
+    index: Annotated[IndexFields | None, Field(description="How it is searched.")] = None
+
+    def wish(self, name: str) -> CollectionWish:
+        """The collection that the fields ask for.
+
+        Raises:
+            InvalidArgumentError: a setting out of its range.
+        """
+        check_model(self.model)
+        index = IndexSettings() if self.index is None else IndexSettings(**self.index.model_dump())
+        return CollectionWish(
+            name=name, model=self.model, metric=self.metric, store_images=self.store_images, index=index
+        )
+
+
+class ItemJson(StrictFields):
+    """An item: a picture, or a vector of the collection's own encoder, or both."""
+
+    id: Annotated[str | None, Field(description="An item of the same id is replaced; a new id where left out.")] = None
+    image: Annotated[str | None, Field(description="base64, a data URI, or an http(s) URL where allowed.")] = None
+    vector: Annotated[VectorValue | None, Field()] = None
+    metadata: Annotated[dict[str, Any] | None, Field(description="A JSON object to filter by.")] = None
+
+
+class ItemsJson(StrictFields):
+    """The JSON body of POST /v1/collections/{name}/items."""
+
+    items: list[ItemJson]
+
+
+class LookupJson(StrictFields):
+    """The JSON body of POST /v1/collections/{name}/items/lookup."""
+
+    ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SentItem:
+    """An item as it was sent; its picture may still have to be fetched, and a fault of its own is its result."""
+
+    id: str
+    picture: bytes | PictureUrl | None = None
+    vector: Vector | None = None
+    metadata: Mapping[str, Any] | None = None
+    fault: VlpError | None = None
+
+    def item(self, picture: bytes | None) -> CollectionItem:
+        """For the core."""
+        return CollectionItem(id=self.id, picture=picture, vector=self.vector, metadata=self.metadata or {})
+
+
+NewId = Callable[[int], str]
+
+
+def new_ids(name: str, headers: Headers) -> NewId:
+    """How items without an id get one: a new one, or with an idempotency key the same one for every try.
+
+    Raises:
+        InvalidArgumentError: the key is not printable ASCII, or longer than 256 characters.
+    """
+    key = headers.get(IDEMPOTENCY_HEADER)
+    if key is None:
+        return lambda index: uuid.uuid4().hex
+    if not _SANE_KEY.fullmatch(key):
+        raise InvalidArgumentError(
+            f"{IDEMPOTENCY_HEADER}: expected 1 to 256 printable characters of ASCII", field=IDEMPOTENCY_HEADER
+        )
+    return lambda index: hashlib.sha256(f"{name}/{key}/{index}".encode()).hexdigest()[:32]
+
+
+async def items_of_json(fields: ItemsJson, limit: int, new_id: NewId) -> list[SentItem]:
+    """The items of a checked JSON body.
+
+    Raises:
+        InvalidArgumentError: no item.
+        TooLargeError: more than `limit` of them.
+    """
+    _check_items(len(fields.items), limit)
+    return [
+        await _sent(item, item.id if item.id is not None else new_id(index)) for index, item in enumerate(fields.items)
+    ]
+
+
+async def _sent(item: ItemJson, item_id: str) -> SentItem:
+    try:
+        vector = None if item.vector is None else read_vector(item.vector, "vector")
+        picture = None if item.image is None else await read_source(item.image)
+    except VlpError as fault:
+        return SentItem(item_id, fault=fault)
+    return SentItem(item_id, picture, vector, item.metadata)
+
+
+def items_of_form(
+    pictures: Sequence[bytes], pairs: Iterable[tuple[str, str]], limit: int, new_id: NewId
+) -> list[SentItem]:
+    """The items of a form or of a raw picture: `id` and `metadata` once for each picture, or not at all.
+
+    Args:
+        pictures: files.
+        pairs: the other fields.
+        limit: of pictures.
+        new_id: for those without one.
+
+    Raises:
+        InvalidArgumentError: no file, another number of ids or metadata, an unknown field, metadata that is no object.
+        TooLargeError: more than `limit` files.
+    """
+    _check_items(len(pictures), limit)
+    columns: dict[str, list[str]] = {"id": [], "metadata": []}
+    for name, text in pairs:
+        if name not in columns:
+            raise InvalidArgumentError(f"unknown field {name!r:.80}; expected image, id, metadata", field=name[:80])
+        columns[name].append(text)
+    for name, values in columns.items():
+        if values and len(values) != len(pictures):
+            raise InvalidArgumentError(
+                f"{name}: given {len(values)} times for {len(pictures)} pictures; give one for each, or none",
+                field=name,
+            )
+    ids = columns["id"] or [new_id(index) for index in range(len(pictures))]
+    metadata = [_metadata(text) for text in columns["metadata"]] or [{} for _ in pictures]
+    return [_sent_file(*one) for one in zip(pictures, ids, metadata, strict=True)]
+
+
+def _sent_file(picture: bytes, item_id: str, metadata: Mapping[str, Any]) -> SentItem:
+    try:
+        return SentItem(item_id, check_not_empty(picture), metadata=metadata)
+    except VlpError as fault:
+        return SentItem(item_id, fault=fault)
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    value = json_of_text("metadata", text, "object")
+    if not isinstance(value, dict):
+        raise InvalidArgumentError("metadata: expected a JSON object", field="metadata")
+    return value
+
+
+def _check_items(count: int, limit: int) -> None:
+    if not count:
+        raise InvalidArgumentError("items: none; give at least one picture or vector", field="items")
+    check_count("items", count, limit)
+
+
+class RerankFields(StrictFields):
+    """The first hits are looked at again by a model that sees picture and text together."""
+
+    model: Annotated[str | None, Field(description="The default model for matching where left out.")] = None
+    k: Annotated[int, Field(description="How many of the first hits.")] = 20
+
+
+class SearchFields(CallFields):
+    """The fields of POST /v1/collections/{name}/search beside the picture.
+
+    One of `text`, `image` and `vector`; the collection names the model.
+    """
+
+    text: Annotated[str | None, Field(description="Find pictures that these words describe.")] = None
+    vector: Annotated[VectorValue | None, Field()] = None
+    k: Annotated[int, Field(description="Hits wanted.")] = 10
+    filter: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description='Which items may be hits, by their metadata: {"kind": "disc", "size": {"gte": 2}}; also and, '
+            "or, not, ne, lt, lte, gt, in, exists. Applied before the search."
+        ),
+    ] = None
+    rerank: Annotated[RerankFields | None, Field()] = None
+    exact: Annotated[bool, Field(description="Score every vector.")] = False
+    ef_search: Annotated[int | None, Field(description="Candidates of an hnsw index, for this search.")] = None
+    nprobe: Annotated[int | None, Field(description="Cells of an ivf_pq index, for this search.")] = None
+
+
+class SearchJson(SearchFields):
+    """The JSON body of POST /v1/collections/{name}/search."""
+
+    image: Annotated[
+        str | None, Field(description="Find pictures like this one: base64, a data URI, or a URL where allowed.")
+    ] = None
+
+
+def search_of(fields: SearchFields, limits: LimitsConfig) -> CollectionSearch:
+    """The search that checked fields ask for; its picture is sent beside them.
+
+    Raises:
+        InvalidArgumentError: a model, a filter that is none, a vector that is none.
+        TooLargeError: a longer text than the limits allow.
+    """
+    if fields.model is not None:
+        raise InvalidArgumentError("model: the collection's own encoder answers; leave it out", field="model")
+    if fields.text is not None:
+        check_text("text", fields.text, limits.text_chars)
+    rerank = fields.rerank
+    if rerank is not None:
+        check_model(rerank.model)
+    return CollectionSearch(
+        text=fields.text,
+        vector=None if fields.vector is None else read_vector(fields.vector, "vector"),
+        k=fields.k,
+        filter=None if fields.filter is None else parse_filter(fields.filter),
+        effort=SearchEffort(ef_search=fields.ef_search, nprobe=fields.nprobe, exact=fields.exact),
+        rerank=None if rerank is None else Rerank(model=rerank.model, k=rerank.k),
+    )
+
+
+SEARCH_CALL = CallShape(SearchFields, SearchJson, search_of, needs_picture=False)

@@ -1,0 +1,269 @@
+"""/v1/collections: make, fill and search collections of pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from vlp_spec.errors import ItemNotFoundError, UnsupportedMediaError, VlpError
+
+from vlp_server.core.collection_records import AddReply, CollectionItem, SearchReply
+from vlp_server.core.fan_out import each_outcome
+from vlp_server.http.call import PARALLEL_FETCHES, Call, let_in
+from vlp_server.http.collection_fields import (
+    SEARCH_CALL,
+    CollectionJson,
+    ItemsJson,
+    LookupJson,
+    SentItem,
+    items_of_form,
+    items_of_json,
+    new_ids,
+)
+from vlp_server.http.door import Door
+from vlp_server.http.fields import check_count
+from vlp_server.http.json_body import is_json, media_type_of, parse_body, read_json, refuse_query
+from vlp_server.http.multipart import read_multipart
+from vlp_server.http.openapi import items_operation, json_operation, picture_operation, problem_responses
+from vlp_server.http.picture_request import MAX_FIELD_BYTES, picture_parts, read_call
+from vlp_server.http.problems import problem_of
+from vlp_server.http.schemas import (
+    AddedItems,
+    Collection,
+    CollectionIndex,
+    CollectionList,
+    Deleted,
+    Item,
+    KnownItems,
+    SearchHits,
+)
+from vlp_server.index.store import CollectionInfo, ItemResult, StoredItem
+
+_READ = problem_responses(400, 404, 429, 500, 503, 504)
+_WRITE = problem_responses(400, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504, 507)
+
+
+def collections_router(door: Door) -> APIRouter:
+    """The routes of collections."""
+    router = APIRouter(prefix="/v1/collections", tags=["collections"])
+    _add_collection_routes(router, door)
+    _add_item_routes(router, door)
+
+    @router.post(
+        "/{name}/search",
+        operation_id="search",
+        summary="Find pictures by words, by a picture, or by a vector",
+        openapi_extra=picture_operation(SEARCH_CALL),
+        responses={200: {"model": SearchHits, "description": "Hits, best first"}, **_WRITE},
+    )
+    async def search(name: str, request: Request) -> Response:
+        with let_in(door, request) as call:
+            source, ask = await read_call(request, call.body, SEARCH_CALL, door.config.limits)
+
+            async def find() -> SearchReply:
+                picture = None if source is None else await call.picture(source)
+                return await door.service.collections.search(
+                    name, replace(ask, picture=picture), deadline=call.deadline
+                )
+
+            reply = await call.answer(find())
+        return JSONResponse(_hits(reply))
+
+    return router
+
+
+def _add_collection_routes(router: APIRouter, door: Door) -> None:
+    @router.get("", operation_id="list_collections", summary="List the collections", responses=_READ)
+    async def list_collections(request: Request) -> CollectionList:
+        with let_in(door, request) as call:
+            infos = await call.wait(door.service.collections.all())
+        return CollectionList(collections=[_collection(info) for info in infos])
+
+    @router.put(
+        "/{name}",
+        operation_id="create_collection",
+        summary="Make a collection; the same again changes nothing",
+        openapi_extra=json_operation(CollectionJson),
+        responses=_WRITE,
+    )
+    async def create_collection(name: str, request: Request) -> Collection:
+        with let_in(door, request) as call:
+            fields = await read_json(request, call.body, CollectionJson)
+            made = door.service.collections.create(fields.wish(name), deadline=call.deadline)
+            return _collection(await call.wait(made))
+
+    @router.get("/{name}", operation_id="collection", summary="A collection as it is now", responses=_READ)
+    async def collection(name: str, request: Request) -> Collection:
+        with let_in(door, request) as call:
+            return _collection(await call.wait(door.service.collections.get(name)))
+
+    @router.delete("/{name}", operation_id="drop_collection", summary="Forget a collection", responses=_READ)
+    async def drop_collection(name: str, request: Request) -> Deleted:
+        with let_in(door, request) as call:
+            await call.wait(door.service.collections.drop(name))
+        return Deleted(id=name)
+
+
+def _add_item_routes(router: APIRouter, door: Door) -> None:
+    @router.post(
+        "/{name}/items",
+        operation_id="add_items",
+        summary="Add pictures or vectors; each has its own result, and what is kept is on disk",
+        openapi_extra=items_operation(ItemsJson),
+        responses={200: {"model": AddedItems, "description": "One result for each item, in order"}, **_WRITE},
+    )
+    async def add_items(name: str, request: Request) -> Response:
+        with let_in(door, request) as call:
+            sent = await _read_items(door, call, name)
+            reply = await call.answer(_add(door, call, name, sent))
+        return JSONResponse(_added(reply))
+
+    @router.post(
+        "/{name}/items/lookup",
+        operation_id="lookup_items",
+        summary="Which of some ids are there, and with which pictures",
+        openapi_extra=json_operation(LookupJson),
+        responses=_WRITE,
+    )
+    async def lookup_items(name: str, request: Request) -> KnownItems:
+        with let_in(door, request) as call:
+            fields = await read_json(request, call.body, LookupJson)
+            check_count("ids", len(fields.ids), door.config.store.max_items_per_call)
+            known = await call.wait(door.service.collections.known(name, fields.ids))
+        return KnownItems(known=known)
+
+    @router.get("/{name}/items/{item_id}", operation_id="item", summary="An item", responses=_READ)
+    async def item(name: str, item_id: str, request: Request) -> Item:
+        with let_in(door, request) as call:
+            return _item(await call.wait(door.service.collections.get_item(name, item_id)))
+
+    @router.get(
+        "/{name}/items/{item_id}/image",
+        operation_id="item_image",
+        summary="An item's picture",
+        response_class=Response,
+        responses={
+            200: {"content": {"application/octet-stream": {}}, "description": "The file as it was sent"},
+            **problem_responses(400, 404, 409, 429, 500, 503, 504),
+        },
+    )
+    async def item_image(name: str, item_id: str, request: Request) -> Response:
+        with let_in(door, request) as call:
+            data, digest = await call.wait(door.service.collections.read_picture(name, item_id))
+        # The type is not told: what strangers sent must not be shown as a page of this server's.
+        return Response(data, media_type="application/octet-stream", headers={"ETag": f'"{digest}"'})
+
+    @router.delete("/{name}/items/{item_id}", operation_id="delete_item", summary="Forget an item", responses=_READ)
+    async def delete_item(name: str, item_id: str, request: Request) -> Deleted:
+        with let_in(door, request) as call:
+            if not await call.wait(door.service.collections.delete_item(name, item_id)):
+                raise ItemNotFoundError(f"collection {name!r} has no item {item_id[:64]!r}")
+        return Deleted(id=item_id)
+
+
+async def _read_items(door: Door, call: Call, name: str) -> list[SentItem]:
+    request, limit = call.request, door.config.store.max_items_per_call
+    new_id = new_ids(name, request.headers)
+    media_type = media_type_of(request)
+    if is_json(media_type):
+        refuse_query(request)
+        return await items_of_json(await parse_body(await call.body.read(), ItemsJson), limit, new_id)
+    if media_type == "multipart/form-data":
+        refuse_query(request)
+        parts = await read_multipart(
+            request.headers["content-type"],
+            call.body.chunks(),
+            max_parts=door.config.limits.multipart_parts,
+            max_field_bytes=MAX_FIELD_BYTES,
+        )
+        pairs = [(part.name, part.text()) for part in parts if part.name != "image"]
+        return items_of_form(picture_parts(parts), pairs, limit, new_id)
+    if media_type.startswith("image/"):
+        return items_of_form([await call.body.read()], request.query_params.multi_items(), limit, new_id)
+    raise UnsupportedMediaError(
+        f"Content-Type: got {media_type or 'none'!r:.80}, expected multipart/form-data with file fields 'image', "
+        "application/json, or image/... with id and metadata in the query"
+    )
+
+
+async def _add(door: Door, call: Call, name: str, sent: Sequence[SentItem]) -> AddReply:
+    """Fetch what is named by URL, add what there is, and give every item its result."""
+
+    async def fetch(item: SentItem) -> CollectionItem:
+        if item.fault is not None:
+            raise item.fault
+        return item.item(None if item.picture is None else await call.picture(item.picture))
+
+    outcomes = await each_outcome(sent, fetch, PARALLEL_FETCHES)
+    ready = [outcome for outcome in outcomes if isinstance(outcome, CollectionItem)]
+    reply = await door.service.collections.add(name, ready, deadline=call.deadline)
+    added = iter(reply.results)
+    results = [
+        ItemResult(item.id, "failed", outcome) if isinstance(outcome, VlpError) else next(added)
+        for item, outcome in zip(sent, outcomes, strict=True)
+    ]
+    return replace(reply, results=results)
+
+
+def _added(reply: AddReply) -> dict[str, Any]:
+    return {
+        "model": reply.model,
+        "encoder": reply.encoder,
+        "results": [
+            {"id": result.id, "status": result.status}
+            if result.error is None
+            else {"id": result.id, "status": result.status, "error": _fault(result.error)}
+            for result in reply.results
+        ],
+    }
+
+
+def _fault(error: VlpError) -> dict[str, Any]:
+    problem = problem_of(error)
+    fault: dict[str, Any] = {"kind": str(problem.kind), "detail": problem.detail}
+    return fault if problem.retry_after_s is None else fault | {"retry_after_s": problem.retry_after_s}
+
+
+def _hits(reply: SearchReply) -> dict[str, Any]:
+    hits = []
+    for found in reply.hits:
+        hit: dict[str, Any] = {"id": found.hit.id, "score": found.hit.score, "metadata": found.hit.metadata}
+        if found.rerank_score is not None:
+            hit["rerank_score"] = found.rerank_score
+        hits.append(hit)
+    document: dict[str, Any] = {"model": reply.model, "encoder": reply.encoder, "hits": hits}
+    return document if reply.reranked_by is None else document | {"reranked_by": reply.reranked_by}
+
+
+def _collection(info: CollectionInfo) -> Collection:
+    spec = info.spec
+    index = None
+    if info.index is not None:
+        index = CollectionIndex(**dataclasses.asdict(info.index))
+    return Collection(
+        name=spec.name,
+        model=spec.model,
+        encoder=spec.encoder_digest,
+        dimension=spec.dimension,
+        metric=spec.metric,
+        store_images=spec.store_images,
+        items=info.items,
+        created=int(info.created_at),
+        index=index,
+        index_settings=dataclasses.asdict(spec.index),
+    )
+
+
+def _item(item: StoredItem) -> Item:
+    return Item(
+        id=item.id,
+        metadata=item.metadata,
+        image_sha256=item.picture_digest,
+        image_stored=item.picture_stored,
+        created=int(item.created_at),
+    )
