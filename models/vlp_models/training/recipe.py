@@ -153,6 +153,7 @@ class ModelRecipe:
 
     init: str = ""
     grow_layers: int = 0
+    reset_positions: bool = False
     family: str = "vilt"
     hidden_size: int = 768
     num_layers: int = 12
@@ -169,7 +170,9 @@ class ModelRecipe:
             (needs_towers == (self.towers is not None), f"towers: belongs to {' and '.join(DUAL_FAMILIES)}, and there"),
             _at_least("grow_layers", self.grow_layers, 0),
             (not self.grow_layers or bool(self.init), "grow_layers: needs init, the model that grows"),
+            (not self.reset_positions or bool(self.init), "reset_positions: needs init, whose positions they replace"),
             (not self.grow_layers or not needs_towers, "grow_layers: belongs to vilt"),
+            (not self.reset_positions or not needs_towers, "reset_positions: belongs to vilt"),
         )
 
 

@@ -46,8 +46,7 @@ def build_vilt(recipe: Recipe, vocab_size: int, num_labels: int) -> ViltModel:
     )
     model = ViltModel(config)
     model.init_weights()
-    if config.hidden_size % 4 == 0:
-        model.transformer.pos_embed.data[0, 1:] = sine_cosine_grid(config.grid_side, config.hidden_size)
+    _set_positions(model)
     _expect_one_answer(model)
     return model
 
@@ -55,8 +54,8 @@ def build_vilt(recipe: Recipe, vocab_size: int, num_labels: int) -> ViltModel:
 def adapt_vilt(source: ViltModel, recipe: Recipe, num_labels: int) -> ViltModel:
     """A model with `source`'s weights and the recipe's heads; a head that it lacks, or of another width, is new.
 
-    With `model.grow_layers`, that many blocks are put on top, which at first pass on what they get, so the model
-    still computes what `source` does.
+    With `model.reset_positions` the learned positions are sine-cosine ones again. With `model.grow_layers`, that many
+    blocks are put on top, which at first pass on what they get, so the model still computes what `source` does.
 
     Source of growing: Chen et al. 2016 (arXiv:1511.05641).
 
@@ -87,6 +86,8 @@ def adapt_vilt(source: ViltModel, recipe: Recipe, num_labels: int) -> ViltModel:
     new_heads = {name.split(".")[0] for name in fresh if name.startswith(HEAD_PREFIXES)}
     kept = {name: value for name, value in fitting.items() if name.split(".")[0] not in new_heads}
     model.load_state_dict(kept, strict=False)
+    if recipe.model.reset_positions:
+        _set_positions(model)
     for block in model.transformer.blocks[source.config.num_layers :]:
         _init_as_identity(cast(PreNormBlock, block))
     if new_heads:
@@ -94,6 +95,12 @@ def adapt_vilt(source: ViltModel, recipe: Recipe, num_labels: int) -> ViltModel:
             _expect_one_answer(model)
         logger.info("new heads: %s", ", ".join(sorted(new_heads)))
     return model
+
+
+def _set_positions(model: ViltModel) -> None:
+    config = model.config
+    if config.hidden_size % 4 == 0:
+        model.transformer.pos_embed.data[0, 1:] = sine_cosine_grid(config.grid_side, config.hidden_size)
 
 
 @torch.no_grad()
