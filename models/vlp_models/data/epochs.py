@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -100,19 +101,41 @@ def pick_per_picture(picture_of: np.ndarray, count: int, rng: np.random.Generato
     return order[np.arange(len(order)) - first < count]
 
 
-def pick_balanced(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw equally many texts of every group, about as many as there are in all.
+@dataclass(frozen=True)
+class GroupShares:
+    """How often each group of texts is drawn, such as the types of questions.
 
-    Of a large group a part is drawn; a small one is drawn again and again, each time in another order.
-
-    Args:
+    Attributes:
         groups: (texts,) int, the group of each text.
-        rng: the source of chance.
-
-    Returns:
-        Indices into `groups`; how many depends on `groups` alone.
+        weights: (groups,) float, how often a text of the group is wanted, against the others.
     """
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    share = -(-len(groups) // max(1, len(members)))
-    drawn = [np.concatenate([rng.permutation(own) for _ in range(-(-share // len(own)))])[:share] for own in members]
-    return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)
+
+    groups: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, names: Sequence[str], favoured: Mapping[str, float]) -> GroupShares:
+        """Groups by name, all wanted equally often but those in `favoured`: name -> how many times as often."""
+        known, groups = np.unique(np.array(names), return_inverse=True)
+        return cls(groups, np.array([favoured.get(str(name), 1.0) for name in known]))
+
+    def pick(self, texts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw texts, about as many as there are; which groups are among them decides how many.
+
+        Of a large group a part is drawn; a small one is drawn again and again, each time in another order.
+
+        Args:
+            texts: numbers of texts.
+            rng: the source of chance.
+
+        Returns:
+            Indices into `texts`.
+        """
+        groups = self.groups[texts]
+        present = np.unique(groups)
+        wanted = np.ceil(len(texts) * self.weights[present] / self.weights[present].sum()).astype(np.int64)
+        drawn = []
+        for group, count in zip(present, wanted, strict=True):
+            own = np.flatnonzero(groups == group)
+            drawn.append(np.concatenate([rng.permutation(own) for _ in range(-(-count // len(own)))])[:count])
+        return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)

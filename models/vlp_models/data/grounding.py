@@ -71,19 +71,35 @@ class PhraseFinder:
         return None
 
 
-def described_regions(
-    regions: Sequence[Region], grid: np.ndarray, *, places: bool
-) -> tuple[tuple[frozenset[str], int], ...]:
-    """What is said of each region of a picture, in lower case, and the patch in its middle.
+@dataclass(frozen=True, slots=True)
+class DescribedRegion:
+    """A region of a picture.
+
+    Attributes:
+        words: what is said of it, in lower case.
+        slot: number of the patch in its middle, in row-major order.
+        centre: its middle, as shares of the picture's width and height.
+    """
+
+    words: frozenset[str]
+    slot: int
+    centre: tuple[float, float]
+
+
+def described_regions(regions: Sequence[Region], grid: np.ndarray, *, places: bool) -> tuple[DescribedRegion, ...]:
+    """What grounding knows of the regions of a picture.
 
     Args:
         regions: of the picture.
         grid: (2,) int, rows and columns of patches.
-        places: whether its place on a grid of nine, such as "top left", is said of it too.
+        places: whether its place on a grid of nine, such as "top left", is said of a region too.
     """
-    words = ((*region.words, place_phrase(region.box)) if places else region.words for region in regions)
-    slots = centre_slots(regions, grid).tolist()
-    return tuple((frozenset(word.lower() for word in own), slot) for own, slot in zip(words, slots, strict=True))
+    found = []
+    for region, slot in zip(regions, centre_slots(regions, grid).tolist(), strict=True):
+        x0, y0, x1, y1 = region.box
+        words = (*region.words, place_phrase(region.box)) if places else region.words
+        found.append(DescribedRegion(frozenset(map(str.lower, words)), slot, ((x0 + x1) / 2, (y0 + y1) / 2)))
+    return tuple(found)
 
 
 def _plurals(word: str) -> tuple[str, ...]:
@@ -99,17 +115,20 @@ class GroundingStore:
         positions: a text -> (words,) int64, token positions; a text may have none.
         slots: a text -> for each of them (n,) int64, n at least 1: 1 + patch number in row-major order, or 0 where no
             region of the picture is what the word, with its neighbours, names.
+        centres: a text -> (words, 2) float32, the middle of the one region that is named, as shares of the picture's
+            width and height; NaN where none or several are.
     """
 
     positions: Sequence[np.ndarray]
     slots: Sequence[tuple[np.ndarray, ...]]
+    centres: Sequence[np.ndarray]
 
     @classmethod
     def of(
         cls,
         texts: Sequence[str],
         picture_of: np.ndarray,
-        regions: Sequence[Sequence[tuple[frozenset[str], int]]],
+        regions: Sequence[Sequence[DescribedRegion]],
         find: Callable[[str], tuple[Phrase, ...]],
     ) -> GroundingStore:
         """Match them.
@@ -117,23 +136,26 @@ class GroundingStore:
         Args:
             texts: of all pictures.
             picture_of: (texts,) int, the picture of each.
-            regions: of each picture, what is said of them, and their patch.
+            regions: of each picture.
             find: text -> phrases, a `PhraseFinder`.
         """
         known: dict[str, tuple[Phrase, ...]] = {}
-        positions, slots = [], []
+        positions, slots, centres = [], [], []
         for text, picture in zip(texts, picture_of, strict=True):
             if text not in known:
                 known[text] = find(text)
             own: list[int] = []
             targets: list[np.ndarray] = []
+            middles: list[tuple[float, float]] = []
             for meanings, tokens in known[text]:
-                fitting = {1 + slot for words, slot in regions[picture] if meanings <= words} or {NOWHERE}
+                fitting = [region for region in regions[picture] if meanings <= region.words]
                 own += tokens
-                targets += [np.array(sorted(fitting))] * len(tokens)
+                targets += [np.array(sorted({1 + region.slot for region in fitting}) or [NOWHERE])] * len(tokens)
+                middles += [fitting[0].centre if len(fitting) == 1 else (np.nan, np.nan)] * len(tokens)
             positions.append(np.array(own, dtype=np.int64))
             slots.append(tuple(targets))
-        return cls(positions, slots)
+            centres.append(np.array(middles, dtype=np.float32).reshape(-1, 2))
+        return cls(positions, slots, centres)
 
     def gather(self, texts: np.ndarray, num_slots: int) -> Arrays:
         """Every word of some texts.
@@ -144,16 +166,17 @@ class GroundingStore:
 
         Returns:
             ground_rows and ground_positions (W,) int64, row in the batch and token; ground_shares (W, 1 + N) float32,
-            each row 1 in sum, the same for each of a word's patches; the first column stands for "nowhere".
+            each row 1 in sum, the same for each of a word's patches; the first column stands for "nowhere";
+            ground_centres (W, 2) float32.
         """
         rows = np.repeat(np.arange(len(texts)), [len(self.positions[text]) for text in texts])
         slots = [own for text in texts for own in self.slots[text]]
         shares = np.zeros((len(slots), 1 + num_slots), dtype=np.float32)
         for word, own in enumerate(slots):
             shares[word, own] = 1 / len(own)
-        positions = [self.positions[text] for text in texts]
         return {
             "ground_rows": rows,
-            "ground_positions": np.concatenate(positions) if positions else np.zeros(0, np.int64),
+            "ground_positions": np.concatenate([self.positions[text] for text in texts]),
             "ground_shares": shares,
+            "ground_centres": np.concatenate([self.centres[text] for text in texts]),
         }

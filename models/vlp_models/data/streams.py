@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vlp_models.data.epochs import EpochPlan, pick_balanced, pick_per_picture
+from vlp_models.data.epochs import EpochPlan, GroupShares, pick_per_picture
 from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import IGNORED, MaskingRule, PlausibleWords, mask_tokens
 from vlp_models.data.matching import FalseText, FalseTexts, label_words, with_false_texts
@@ -96,7 +96,7 @@ def plan_texts(
     shape: BatchShape,
     *,
     key: int,
-    balance: np.ndarray | None = None,
+    shares: GroupShares | None = None,
 ) -> EpochPlan:
     """Batches of texts of like lengths.
 
@@ -106,14 +106,14 @@ def plan_texts(
         picture_of: (texts,) the picture of each.
         shape: how batches are cut.
         key: sets the plans of one run apart.
-        balance: (texts,) int, a group for each; an epoch then has equally many of every group.
+        shares: how often the groups of texts are drawn; None takes every text once.
     """
     lengths = -(-tokens.lengths // shape.length_bucket)
 
     def pick(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         chosen = examples[pick_per_picture(picture_of[examples], shape.texts_per_picture, rng)]
-        if balance is not None:
-            chosen = chosen[pick_balanced(balance[chosen], rng)]
+        if shares is not None:
+            chosen = chosen[shares.pick(chosen, rng)]
         return chosen, lengths[chosen]
 
     return EpochPlan(pick, shape.global_size, seed=(shape.seed, key), pool_batches=shape.pool_batches)
@@ -136,7 +136,7 @@ class QuestionStream:
         picture_of: (questions,) the picture of each.
         targets: their answers.
         shape: how batches are cut.
-        types: (questions,) the type of each, all of which are then asked equally often; None takes them as they come.
+        shares: how often each type of question is asked; None takes them as they come.
         named: the patches that words name, where an objective wants them.
 
     Batches: patches (B, N, P*P*3) uint8, grid (B, 2) int32, input_ids and text_mask (B, T) int32, targets
@@ -154,14 +154,13 @@ class QuestionStream:
         targets: TargetStore,
         shape: BatchShape,
         *,
-        types: Sequence[str] | None = None,
+        shares: GroupShares | None = None,
         named: NamedPatches | None = None,
     ) -> None:
         self._pictures, self._tokens, self._picture_of = pictures, tokens, picture_of
         self._targets, self._shape, self._named = targets, shape, named
-        balance = None if types is None else np.unique(np.array(types), return_inverse=True)[1]
         answerable = np.flatnonzero(targets.is_answerable)
-        self._plan = plan_texts(tokens, answerable, picture_of, shape, key=1, balance=balance)
+        self._plan = plan_texts(tokens, answerable, picture_of, shape, key=1, shares=shares)
 
     @property
     def batches_per_epoch(self) -> int:

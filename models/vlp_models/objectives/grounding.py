@@ -23,6 +23,7 @@ class GroundingHead(nn.Module):
         super().__init__()
         self.words = nn.Linear(width, width)
         self.patches = nn.Linear(width, width)
+        self.centres = nn.Linear(width, 2)
         self._width = width
 
     def forward(self, words: Tensor, patches: Tensor, is_patch: Tensor) -> Tensor:
@@ -42,6 +43,10 @@ class GroundingHead(nn.Module):
         scores = torch.einsum("wd,wnd->wn", queries, keys).float() * self._width**-0.5
         return scores.masked_fill(~is_patch, float("-inf"))
 
+    def locate(self, words: Tensor) -> Tensor:
+        """Where each word's region has its middle: (W, D) to (W, 2) float32, shares of width and height."""
+        return self.centres(F.layer_norm(words, (self._width,))).float()
+
 
 def grounding_loss(scores: Tensor, shares: Tensor, texts: Tensor, batch_size: int) -> Tensor:
     """Mean cross entropy of the words of each text, then mean over all texts of the batch.
@@ -56,3 +61,15 @@ def grounding_loss(scores: Tensor, shares: Tensor, texts: Tensor, batch_size: in
     per_word = -(log_shares * shares).sum(dim=-1)
     words = torch.bincount(texts, minlength=batch_size)[texts]
     return (per_word / words).sum() / batch_size
+
+
+def centre_loss(found: Tensor, centres: Tensor) -> Tensor:
+    """Mean distance along both sides, over the words whose region is known; 0 where there is none.
+
+    Args:
+        found: (W, 2) float of `GroundingHead.locate`.
+        centres: (W, 2) float, NaN where unknown.
+    """
+    is_known = ~centres.isnan()
+    distances = (found - centres.nan_to_num()).abs() * is_known
+    return distances.sum() / is_known.sum().clamp(min=1)

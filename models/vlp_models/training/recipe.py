@@ -41,6 +41,7 @@ class DataRecipe:
         texts_per_picture: questions (and captions) drawn of each picture in an epoch; 0 takes all.
         balance_types: every type of question is asked equally often in an epoch, as an average over types weighs them;
             some questions then come several times, and others not in every epoch.
+        favoured_types: types that are asked `favour` times as often as the others.
         answered_questions: pre-training also reads "question answer" as a caption.
         pool_batches: batches that are sorted by text length together.
         length_bucket: text lengths that differ by less than so many tokens count as equal in that.
@@ -56,6 +57,8 @@ class DataRecipe:
     limit: int = 0
     texts_per_picture: int = 0
     balance_types: bool = False
+    favoured_types: tuple[str, ...] = ()
+    favour: float = 2.0
     answered_questions: bool = False
     pool_batches: int = 50
     length_bucket: int = 4
@@ -68,6 +71,8 @@ class DataRecipe:
             (self.cache != "disk" or bool(self.cache_dir), 'cache_dir: needed for cache = "disk"'),
             _at_least("limit", self.limit, 0),
             _at_least("texts_per_picture", self.texts_per_picture, 0),
+            (self.favour > 0, f"favour: got {self.favour}, expected more than 0"),
+            (not self.favoured_types or self.balance_types, "favoured_types: needs balance_types"),
             _at_least("pool_batches", self.pool_batches, 1),
             _at_least("length_bucket", self.length_bucket, 1),
             _at_least("decode_threads", self.decode_threads, 1),
@@ -244,14 +249,17 @@ class GroundingRecipe:
     Attributes:
         layer: the block after which it is asked for, counted from 1. Blocks above it may build on what it found.
         places: words for a place, such as "top left", point at the regions that lie there.
+        centres: weight of a second loss: a word that names one region says where its middle is, by a linear map, so
+            that places can be compared above.
     """
 
     weight: float = 1.0
     layer: int = 1
     places: bool = False
+    centres: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(_at_least("layer", self.layer, 1))
+        _check(_at_least("layer", self.layer, 1), _at_least("centres", self.centres, 0))
 
 
 @dataclass(frozen=True)

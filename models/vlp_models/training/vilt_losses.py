@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vlp_spec.errors import ConfigError
+from vlp_spec.errors import ConfigError, InternalError
 
 from vlp_models.data.masking import IGNORED
 from vlp_models.data.matching import KNOWN_FALSE
 from vlp_models.families.vilt import ViltModel
-from vlp_models.objectives.grounding import GroundingHead, grounding_loss
+from vlp_models.objectives.grounding import GroundingHead, centre_loss, grounding_loss
 from vlp_models.objectives.image_text_matching import image_text_matching_loss
 from vlp_models.objectives.region_words import region_words_loss
 from vlp_models.objectives.replaced_words import replaced_words_loss
@@ -19,7 +19,7 @@ from vlp_models.objectives.visual_question_answering import answer_loss
 from vlp_models.objectives.word_patch_alignment import align_words_to_patches, word_patch_alignment_loss
 from vlp_models.training.losses import Batch, ObjectiveLosses, share_of, total_loss, words_among_best
 from vlp_models.training.optimizer import HEAD_PREFIXES
-from vlp_models.training.recipe import ObjectivesRecipe, VqaRecipe
+from vlp_models.training.recipe import GroundingRecipe, ObjectivesRecipe, VqaRecipe
 
 
 class ViltLosses(ObjectiveLosses):
@@ -117,20 +117,29 @@ class ViltLosses(ObjectiveLosses):
         shares = targets / targets.sum(dim=1, keepdim=True)
         loss = F.cross_entropy(logits, shares) if recipe.loss == "ce" else answer_loss(logits, targets)
         losses["vqa"] = (loss, recipe.weight)
-        if self.objectives.grounding is not None and self._middle is not None:
-            found = self._grounding(arrays, self._middle, output.image_mask, metrics)
-            losses["grounding"] = (found, self.objectives.grounding.weight)
+        if self.objectives.grounding is not None:
+            self._ground(arrays, output.image_mask, self.objectives.grounding, losses, metrics)
         if recipe.answer_words and self.label_words is not None:
             words = self.model.mlm_score(output.raw_cls_feats).float() @ self.label_words.T
             losses["answer_words"] = (F.cross_entropy(words, shares), recipe.answer_words)
 
-    def _grounding(
-        self, arrays: Mapping[str, Tensor], hidden: Tensor, is_patch: Tensor, metrics: dict[str, Tensor]
-    ) -> Tensor:
+    def _ground(
+        self,
+        arrays: Mapping[str, Tensor],
+        is_patch: Tensor,
+        recipe: GroundingRecipe,
+        losses: dict[str, tuple[Tensor, float]],
+        metrics: dict[str, Tensor],
+    ) -> None:
+        hidden, self._middle = self._middle, None
+        if hidden is None:
+            raise InternalError(detail="grounding: no hidden states were kept")
         rows, shares = arrays["ground_rows"], arrays["ground_shares"]
         words = hidden[rows, arrays["ground_positions"]]
         patches = hidden[:, hidden.shape[1] - is_patch.shape[1] :]
         scores = self.grounding(words, patches[rows], is_patch[rows])
-        if scores.numel():
+        losses["grounding"] = (grounding_loss(scores, shares, rows, len(hidden)), recipe.weight)
+        if len(rows):
             metrics["words_grounded"] = share_of(shares.gather(1, scores.argmax(-1, keepdim=True)) > 0)
-        return grounding_loss(scores, shares, rows, len(hidden))
+        if recipe.centres:
+            losses["centres"] = (centre_loss(self.grounding.locate(words), arrays["ground_centres"]), recipe.centres)

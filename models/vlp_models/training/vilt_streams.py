@@ -8,6 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from vlp_spec.errors import ArtifactError
 
+from vlp_models.data.epochs import GroupShares
 from vlp_models.data.grounding import GroundingStore, PhraseFinder, described_regions
 from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import MaskingRule
@@ -82,8 +83,11 @@ def _question_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts, 
     named = None
     if recipe.objectives.grounding is not None:
         named = _named_patches(asked, picture_of, split, texts, places=recipe.objectives.grounding.places)
-    types = [question.type for question in asked] if recipe.data.balance_types else None
-    return QuestionStream(split.pictures, tokens, picture_of, targets, shape, types=types, named=named)
+    shares = None
+    if recipe.data.balance_types:
+        favoured = {name: recipe.data.favour for name in recipe.data.favoured_types}
+        shares = GroupShares.of([question.type for question in asked], favoured)
+    return QuestionStream(split.pictures, tokens, picture_of, targets, shape, shares=shares, named=named)
 
 
 def _named_patches(
@@ -93,7 +97,7 @@ def _named_patches(
         described_regions(own, grid, places=places)
         for own, grid in zip(_regions_of(split, "grounding"), split.pictures.grids, strict=True)
     ]
-    words = frozenset().union(*(words for own in described for words, _ in own))
+    words = frozenset().union(*(region.words for own in described for region in own))
     find = PhraseFinder(Tokenizer.from_str(texts.tokenizer_json), words, texts.max_length)
     return GroundingStore.of([question.text for question in asked], picture_of, described, find)
 
