@@ -24,7 +24,7 @@ from vlp_export.onnx_graph import export_graph, save_graph
 from vlp_export.operators import INT8_OPERATORS, check_operators
 from vlp_export.options import ExportOptions
 from vlp_export.plan import ExportPlan, GraphPlan
-from vlp_export.plans import plan_export
+from vlp_export.plans import own_task, plan_export
 from vlp_export.progress import Progress, Stage, no_progress
 from vlp_export.proof import TOLERANCES, Findings, GraphCase, check_proof, choose_canary, prove
 from vlp_export.publish import StagedDeployment, StagedGraph, publish
@@ -77,7 +77,7 @@ def export_checkpoint(
     source: str | Path,
     *,
     repository: Path,
-    task: Task = Task.VQA,
+    task: Task | None = None,
     options: ExportOptions | None = None,
     tokenizer: str | Path | None = None,
     labels: str | Path | None = None,
@@ -88,7 +88,8 @@ def export_checkpoint(
     Args:
         source: a checkpoint directory, a published file, or a hub id. Zoo names are the command's business.
         repository: made where it is not there.
-        task: what it shall do; a dual encoder's deployment offers both of its tasks, whichever is named.
+        task: what it shall do; None takes what the checkpoint was made for. A dual encoder's deployment offers both of
+            its tasks, whichever is named.
         options: name, precision, format, proof.
         tokenizer: for checkpoints that carry none.
         labels: answers, likewise.
@@ -105,8 +106,8 @@ def export_checkpoint(
     if options.format == "tensorrt":
         load_tensorrt()  # before minutes of work
     progress(Stage.LOAD)
-    checkpoint = load_checkpoint(source, tokenizer=tokenizer, labels=labels, task=str(task))
-    plan = plan_export(checkpoint, task)
+    checkpoint = load_checkpoint(source, tokenizer=tokenizer, labels=labels, task=None if task is None else str(task))
+    plan = plan_export(checkpoint, own_task(checkpoint) if task is None else task)
     name = _deployment_name(checkpoint, options)
     with staging_folder(repository) as staging:
         job = _Job(checkpoint, plan, options, name, staging, progress)

@@ -20,6 +20,28 @@ PLANS: dict[tuple[str, Task], tuple[str, str]] = {
 }
 
 
+# Class name of the checkpoint's model, head -> the task that such a checkpoint was made for.
+_OWN_TASKS: dict[tuple[str, str], Task] = {
+    ("ViltModel", "vqa"): Task.VQA,
+    ("ViltModel", "itm"): Task.MATCH,
+    ("DualEncoder", "embeddings"): Task.EMBEDDINGS,
+}
+
+
+def own_task(checkpoint: LoadedCheckpoint) -> Task:
+    """What a checkpoint was made for, by its heads.
+
+    Raises:
+        ArtifactError: none of its heads is exported.
+    """
+    family, heads = type(checkpoint.model).__name__, checkpoint.config.heads
+    for (known, head), task in _OWN_TASKS.items():
+        if known == family and head in heads:
+            return task
+    exported = ", ".join(f"{known} with {head}" for known, head in _OWN_TASKS)
+    raise ArtifactError(f"{checkpoint.source}: {family} with the heads {', '.join(heads)}; exported are {exported}")
+
+
 def plan_export(checkpoint: LoadedCheckpoint, task: Task) -> ExportPlan:
     """What to export of a checkpoint for a task.
 

@@ -8,14 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pictures_made as pictures
 import pytest
 import torch
+from dual_encoders import publish, tiny_clip
 from PIL import Image
 from server_process import ServerProcess
-from transformers import ViltForQuestionAnswering, ViltImageProcessorPil
+from transformers import CLIPImageProcessorPil, ViltForQuestionAnswering, ViltImageProcessorPil
 from transformers_models import WORDS, build_vilt, save_vilt
-from vlp_client import Client
+from vlp_client import Client, NewItem, picture
 from vlp_zoo import zoo_path
 
 LABELS = ("red", "blue", "two", "yes", "no")
@@ -80,6 +82,28 @@ def test_a_checkpoint_is_exported_once_and_answers_like_its_own_framework(tmp_pa
         assert _ask(server) == first
         assert "exporting" not in server.log
     assert _files(store) == kept
+
+
+@torch.no_grad()
+def test_a_dual_encoder_is_served_from_its_directory_and_fills_a_collection(tmp_path: Path) -> None:
+    theirs, folder = tiny_clip(), tmp_path / "tiny-clip"
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24})
+    publish(theirs, folder)
+    processor.save_pretrained(folder)
+    colours = ("red", "green", "blue")
+    images = {colour: Image.new("RGB", (40, 30), colour) for colour in colours}
+    store = str(tmp_path / "models")
+    with ServerProcess(tmp_path, str(folder), VLPSERVE_MODELS_STORE=store) as server, Client(server.url) as client:
+        vectors = np.asarray(client.embed([picture(images[colour]) for colour in colours]).vectors)
+        expected = theirs.get_image_features(**processor(list(images.values()), return_tensors="pt")).pooler_output
+        np.testing.assert_allclose(vectors, (expected / expected.norm(dim=-1, keepdim=True)).numpy(), atol=1e-4)
+        collection = client.collection("colours")
+        assert collection.create().model == "tiny-clip@1"
+        collection.add([NewItem(image=image, id=colour) for colour, image in images.items()])
+        assert [collection.search(image=images[colour], k=1).hits[0].id for colour in colours] == list(colours)
+        said = np.asarray(client.embed(["a red cat"]).vectors)[0]
+        order = [colours[index] for index in np.argsort(-(vectors @ said))]
+        assert [hit.id for hit in collection.search("a red cat").hits] == order
 
 
 def test_a_shipped_model_is_exported_as_int8_and_answers_like_itself(tmp_path: Path) -> None:

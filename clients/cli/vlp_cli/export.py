@@ -14,7 +14,7 @@ _TASKS = [str(task) for task in Task]
 @click.command()
 @click.argument("checkpoint")
 @click.option("--repository", type=click.Path(path_type=Path), required=True, help="Where the deployment goes.")
-@click.option("--task", type=click.Choice(_TASKS), default=_TASKS[0], show_default=True, help="What it shall do.")
+@click.option("--task", type=click.Choice(_TASKS), help="What it shall do; default: what it was made for.")
 @click.option("--name", help="Of the deployment; default the checkpoint's own name.")
 @click.option("--version", type=click.IntRange(min=1), help="Default: the next free one.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32 or int8; TensorRT: fp32, fp16 or bf16.")
@@ -28,7 +28,7 @@ _TASKS = [str(task) for task in Task]
 def export(  # noqa: PLR0913 - one parameter an option
     checkpoint: str,
     repository: Path,
-    task: str,
+    task: str | None,
     name: str | None,
     version: int | None,
     precision: str,
@@ -51,7 +51,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     deployment = export_checkpoint(
         shipped if is_shipped else checkpoint,
         repository=repository,
-        task=Task(task),
+        task=None if task is None else Task(task),
         options=ExportOptions(
             name=name,
             version=version,

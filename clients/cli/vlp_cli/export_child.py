@@ -44,7 +44,7 @@ def export_checkpoint(source: str, name: str, repository: Path) -> None:
         )
     click.echo(f"exporting {source} to {repository} (once; kept as {name!r})", err=True)
     repository.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", _MODULE, "export", source, "--task", "vqa", "--repository", str(repository)]
+    command = [sys.executable, "-m", _MODULE, "export", source, "--repository", str(repository)]
     # Its output goes where ours for people goes: standard output holds the line with the address, and nothing else.
     with _termination_as_exit():
         done = subprocess.run([*command, "--name", name], stdout=sys.stderr, check=False, preexec_fn=_dies_with_us())
