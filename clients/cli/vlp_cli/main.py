@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "generate": LazyCommand("vlp_cli.generate:generate", "Write the documents made from the code.", hidden=True),
     "index": LazyCommand("vlp_cli.index:index", "Add a folder, shards or a list of pictures to a collection."),
     "models": LazyCommand("vlp_cli.models:models", "List the models that can be served here, or that a server serves."),
+    "recall": LazyCommand("vlp_cli.recall:recall", "Measure an encoder's search on a data set.", "cpu,train"),
     "scenes": LazyCommand("vlp_cli.scenes:scenes", "Write the built-in data set of scenes.", "train"),
     "search": LazyCommand("vlp_cli.search:search", "Find pictures of a collection."),
     "serve": LazyCommand("vlp_cli.serve:serve", "Serve models over HTTP."),

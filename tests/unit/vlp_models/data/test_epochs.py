@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from vlp_models.data.epochs import EpochPlan, epoch_batches, pick_per_picture
+from vlp_models.data.epochs import EpochPlan, GroupShares, epoch_batches, pick_per_picture
 
 
 @given(count=st.integers(1, 60), batch_size=st.integers(1, 9), pool=st.integers(1, 4), seed=st.integers(0, 99))
@@ -53,3 +53,29 @@ def test_texts_are_drawn_of_every_picture(texts_of: list[int], count: int, seed:
     assert per_picture.tolist() == [min(count, texts) for texts in texts_of]
     assert len(set(chosen.tolist())) == len(chosen)
     assert pick_per_picture(picture_of, 0, np.random.default_rng(seed)).tolist() == list(range(len(picture_of)))
+
+
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    favour=st.sampled_from([0.5, 1.0, 3.0]),
+    seed=st.integers(0, 99),
+)
+def test_groups_are_drawn_as_often_as_they_are_wanted(counts: list[int], favour: float, seed: int) -> None:
+    names = [f"type {group}" for group, count in enumerate(counts) for _ in range(count)]
+    shares = GroupShares.of(names, {"type 0": favour})
+    texts = np.arange(len(names))
+    drawn = texts[shares.pick(texts, np.random.default_rng(seed))]
+    assert len(drawn) == len(shares.pick(texts, np.random.default_rng(seed + 1)))
+    weights = np.array([favour, *[1.0] * (len(counts) - 1)])
+    for group, share in enumerate(weights / weights.sum()):
+        own = [text for text in drawn if names[text] == f"type {group}"]
+        assert len(own) == int(np.ceil(len(names) * share))
+        times = np.bincount(own, minlength=len(names))[[text for text in texts if names[text] == f"type {group}"]]
+        assert times.max() - times.min() <= 1  # none comes twice before each has come once
+
+
+def test_only_the_groups_that_are_there_are_drawn_from() -> None:
+    shares = GroupShares.of(["a", "b", "a", "c"], {"c": 9.0})
+    some = np.array([0, 2, 1])
+    drawn = some[shares.pick(some, np.random.default_rng(0))]
+    assert sorted(set(drawn.tolist())) in ([0, 1], [1, 2], [0, 1, 2])

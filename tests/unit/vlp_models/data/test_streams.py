@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from vlp_models.data.epochs import GroupShares
 from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import IGNORED, MaskingRule
 from vlp_models.data.pictures import PictureStore
@@ -135,3 +136,22 @@ def test_the_batches_of_a_step_share_the_mean_over_their_words(order: tuple[int,
         total = sum(words[:3] if number < 3 else words[3:])
         assert batch["mlm_scale"] == pytest.approx(3 / total)
         np.testing.assert_array_equal(batch["mlm_targets"], alone.batch(number)["mlm_targets"])
+
+
+class _Named:
+    """Says which texts it was asked about."""
+
+    def gather(self, texts: np.ndarray, num_slots: int) -> dict[str, np.ndarray]:
+        return {"named": texts, "slots": np.array(num_slots)}
+
+
+def test_questions_come_with_what_their_words_name_and_as_often_as_wanted() -> None:
+    targets = TargetStore.of([{"a": 1.0}] * TEXTS, ["a"])
+    types = ["rare" if index < 2 else "common" for index in range(TEXTS)]
+    shares = GroupShares.of(types, {})
+    stream = QuestionStream(_pictures(), _tokens(), PICTURE_OF, targets, BatchShape(4), shares=shares, named=_Named())
+    asked = np.concatenate([stream.batch(number)["named"] for number in range(stream.batches_per_epoch)])
+    assert (asked < 2).mean() == pytest.approx(0.5, abs=0.1)
+    batch = stream.batch(0)
+    assert np.array_equal(batch["input_ids"].max(axis=1) - 20, batch["named"])
+    assert batch["slots"] == batch["patches"].shape[1]

@@ -77,3 +77,16 @@ def test_a_source_that_lacks_a_part_is_refused() -> None:
 
     with pytest.raises(ArtifactError, match=r"does not have pooler\.dense\.bias"):
         adapt_vilt(Torn(_model().config), _recipe(), num_labels=5)
+
+
+def test_positions_that_were_lost_are_given_anew_and_nothing_else() -> None:
+    source = _model("model.image_size=24")
+    with torch.no_grad():
+        source.transformer.pos_embed.zero_()
+    kept = adapt_vilt(source, _recipe("model.init=x"), num_labels=5).state_dict()
+    given = adapt_vilt(source, _recipe("model.init=x", "model.reset_positions=true"), num_labels=5).state_dict()
+    changed = [name for name, value in kept.items() if not torch.equal(value, given[name])]
+    assert changed == ["transformer.pos_embed"]
+    assert given["transformer.pos_embed"][0, 1:].abs().max() > 0.9
+    with pytest.raises(ConfigError, match="reset_positions: needs init"):
+        _recipe("model.reset_positions=true")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from vlp_models.families.vilt import ViltModel
 from vlp_models.families.vilt_config import ViltConfig
+from vlp_models.objectives.grounding import grounding_loss
 from vlp_models.objectives.masked_language import masked_language_loss
 from vlp_models.objectives.word_patch_alignment import align_words_to_patches
 from vlp_models.training.recipe import (
+    GroundingRecipe,
     ItmRecipe,
     MlmRecipe,
     ObjectivesRecipe,
@@ -18,6 +22,7 @@ from vlp_models.training.recipe import (
     WpaRecipe,
 )
 from vlp_models.training.vilt_losses import ViltLosses
+from vlp_spec.errors import ConfigError
 
 CONFIG = ViltConfig(8, 1, 2, 2, 4, 20, 8, ("vqa", "itm", "mlm"), num_labels=3, dropout=0.0)
 
@@ -146,3 +151,43 @@ def test_false_words_are_told_from_true_ones(model: ViltModel) -> None:
     assert figures["false_words_found"] == float(doubts[1, 1] > 0)
     assert losses.own_state().keys() == {"word_truth.weight", "word_truth.bias"}
     assert {"word_truth.weight", "pooler.dense.weight"} <= losses.trainable().keys()
+
+
+def _grounded() -> dict[str, Tensor]:
+    shares = torch.zeros(3, 7)
+    shares[0, 2], shares[1, 0], shares[2, [1, 4]] = 1.0, 1.0, 0.5
+    return _batch()["questions"] | {
+        "ground_rows": torch.tensor([0, 1, 2]),
+        "ground_positions": torch.tensor([2, 1, 1]),
+        "ground_shares": shares,
+        "ground_centres": torch.tensor([[0.5, 0.25], [torch.nan, torch.nan], [torch.nan, torch.nan]]),
+    }
+
+
+def test_words_are_grounded_in_the_middle_of_the_model() -> None:
+    torch.manual_seed(0)
+    deep = ViltModel(replace(CONFIG, num_layers=3))
+    deep.init_weights()
+    recipe = ObjectivesRecipe(vqa=VqaRecipe(), grounding=GroundingRecipe(2.0, layer=2, centres=3.0))
+    losses = ViltLosses(deep.eval(), recipe)
+    arrays = _grounded()
+    found = losses({"questions": arrays})
+    hidden: list[Tensor] = []
+    deep.transformer.blocks[1].register_forward_hook(lambda block, inputs, output: hidden.append(output))
+    mask = deep.encode(*(arrays[name] for name in ("patches", "grid", "input_ids", "text_mask"))).image_mask
+    words = hidden[0][[0, 1, 2], [2, 1, 1]]
+    scores = losses.grounding(words, hidden[0][:3, 4:], mask[:3])
+    expected = grounding_loss(scores, arrays["ground_shares"], arrays["ground_rows"], 4)
+    torch.testing.assert_close(found["grounding"], expected.detach())
+    centres = (losses.grounding.locate(words)[0] - torch.tensor([0.5, 0.25])).abs().mean()
+    torch.testing.assert_close(found["centres"], centres.detach())
+    torch.testing.assert_close(found["loss"].detach(), found["vqa"] + 2 * found["grounding"] + 3 * found["centres"])
+    found["loss"].backward()
+    assert deep.transformer.blocks[1].mlp.fc2.weight.grad is not None
+
+
+def test_grounding_asks_for_a_layer_that_is_there(model: ViltModel) -> None:
+    with pytest.raises(ConfigError, match=r"objectives\.grounding\.layer: got 2, the model has 1 blocks"):
+        ViltLosses(model, ObjectivesRecipe(vqa=VqaRecipe(), grounding=GroundingRecipe(layer=2)))
+    with pytest.raises(ConfigError, match="grounding: needs vqa"):
+        ObjectivesRecipe(mlm=MlmRecipe(), grounding=GroundingRecipe())

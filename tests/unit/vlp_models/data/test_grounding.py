@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from vlp_models.data.grounding import NOWHERE, DescribedRegion, GroundingStore, PhraseFinder, described_regions
+from vlp_models.data.records import Region
+from vlp_models.data.tokenizer_building import build_tokenizer
+
+TEXTS = ("how many red boats are there?", "is the small cat at the top left a traffic light?", "two butterflies, a dog")
+OTHERS = ("a red boat", "what is at the center?")
+WORDS = frozenset({"red", "boat", "small", "cat", "top left", "center", "traffic light", "butterfly", "dog"})
+REGIONS = (
+    Region((0.0, 0.0, 0.2, 0.2), ("Red", "boat")),
+    Region((0.6, 0.6, 0.8, 0.8), ("red", "cat")),
+    Region((0.4, 0.4, 0.6, 0.6), ("blue", "boat")),
+)
+GRID = np.array([2, 5], dtype=np.int32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return build_tokenizer((*TEXTS, *OTHERS), vocab_size=300)
+
+
+def find(tokenizer: Tokenizer, text: str, max_length: int = 40) -> list[tuple[set[str], tuple[int, ...]]]:
+    found = PhraseFinder(tokenizer, WORDS, max_length)(text)
+    return [(set(meanings), positions) for meanings, positions in found]
+
+
+def test_neighbouring_words_are_one_phrase_and_cls_is_token_0(tokenizer: Tokenizer) -> None:
+    assert find(tokenizer, TEXTS[0]) == [({"red", "boat"}, (3, 4))]
+    assert find(tokenizer, "Red boats? red cat") == [({"red", "boat"}, (1, 2)), ({"red", "cat"}, (4, 5))]
+
+
+def test_names_of_several_words_and_plurals(tokenizer: Tokenizer) -> None:
+    assert find(tokenizer, TEXTS[1]) == [
+        ({"small", "cat"}, (3, 4)),
+        ({"top left"}, (7, 8)),
+        ({"traffic light"}, (10, 11)),
+    ]
+    assert find(tokenizer, TEXTS[2]) == [({"butterfly"}, (2,)), ({"dog"}, (5,))]
+    assert find(tokenizer, "to the left of everything") == []
+
+
+def test_a_word_of_several_pieces_is_all_of_them_and_what_is_cut_off_is_left_out(tokenizer: Tokenizer) -> None:
+    small = build_tokenizer(("a",), vocab_size=300)
+    assert find(small, "a cat") == [({"cat"}, (2, 3, 4))]
+    assert find(tokenizer, TEXTS[0], max_length=5) == [({"red"}, (3,))]
+
+
+def test_what_is_said_of_a_region() -> None:
+    plain = described_regions(REGIONS, GRID, places=False)
+    assert plain[0] == DescribedRegion(frozenset({"red", "boat"}), 0, pytest.approx((0.1, 0.1)))
+    placed = described_regions(REGIONS, GRID, places=True)
+    assert [one.words - plain[index].words for index, one in enumerate(placed)] == [
+        {"top left"},
+        {"bottom right"},
+        {"center"},
+    ]
+    assert [one.slot for one in placed] == [0, 8, 7]
+
+
+def store(tokenizer: Tokenizer, *texts: str) -> GroundingStore:
+    regions = [described_regions(REGIONS, GRID, places=True)]
+    finder = PhraseFinder(tokenizer, WORDS, 40)
+    return GroundingStore.of(texts, np.zeros(len(texts), int), regions, finder)
+
+
+def test_words_point_at_all_patches_that_they_name_or_nowhere(tokenizer: Tokenizer) -> None:
+    texts = ("how many boats?", "a red boat", "is there a small dog?", "what is at the center?", "how many?")
+    made = store(tokenizer, *texts)
+    assert [positions.tolist() for positions in made.positions] == [[3], [2, 3], [4, 5], [5], []]
+    slots = [[own.tolist() for own in of_text] for of_text in made.slots]
+    assert slots == [[[1, 8]], [[1], [1]], [[NOWHERE], [NOWHERE]], [[8]], []]
+    batch = made.gather(np.array([2, 4, 0, 1]), num_slots=12)
+    assert batch["ground_rows"].tolist() == [0, 0, 2, 3, 3]
+    assert batch["ground_positions"].tolist() == [4, 5, 3, 2, 3]
+    assert batch["ground_shares"].shape == (5, 13)
+    np.testing.assert_allclose(batch["ground_shares"].sum(axis=1), 1.0)
+    assert batch["ground_shares"][2, [1, 8]].tolist() == [0.5, 0.5]
+    np.testing.assert_allclose(batch["ground_centres"][3:], [[0.1, 0.1]] * 2, atol=1e-6)
+    assert np.isnan(batch["ground_centres"][:3]).all()
+
+
+def test_a_batch_without_any_name(tokenizer: Tokenizer) -> None:
+    batch = store(tokenizer, "how many?").gather(np.array([0, 0]), num_slots=4)
+    assert {name: array.shape for name, array in batch.items()} == {
+        "ground_rows": (0,),
+        "ground_positions": (0,),
+        "ground_shares": (0, 5),
+        "ground_centres": (0, 2),
+    }
