@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,26 +79,32 @@ class DescribedRegion:
         words: what is said of it, in lower case.
         slot: number of the patch in its middle, in row-major order.
         centre: its middle, as shares of the picture's width and height.
+        tokens: each of the words -> its token ids.
     """
 
     words: frozenset[str]
     slot: int
     centre: tuple[float, float]
+    tokens: Mapping[str, tuple[int, ...]]
 
 
-def described_regions(regions: Sequence[Region], grid: np.ndarray, *, places: bool) -> tuple[DescribedRegion, ...]:
+def described_regions(
+    regions: Sequence[Region], grid: np.ndarray, encode: Callable[[str], tuple[int, ...]], *, places: bool
+) -> tuple[DescribedRegion, ...]:
     """What grounding knows of the regions of a picture.
 
     Args:
         regions: of the picture.
         grid: (2,) int, rows and columns of patches.
+        encode: a word -> its token ids.
         places: whether its place on a grid of nine, such as "top left", is said of a region too.
     """
     found = []
     for region, slot in zip(regions, centre_slots(regions, grid).tolist(), strict=True):
         x0, y0, x1, y1 = region.box
-        words = (*region.words, place_phrase(region.box)) if places else region.words
-        found.append(DescribedRegion(frozenset(map(str.lower, words)), slot, ((x0 + x1) / 2, (y0 + y1) / 2)))
+        said = (*region.words, place_phrase(region.box)) if places else region.words
+        tokens = {word.lower(): encode(word) for word in said}
+        found.append(DescribedRegion(frozenset(tokens), slot, ((x0 + x1) / 2, (y0 + y1) / 2), tokens))
     return tuple(found)
 
 
@@ -117,11 +123,16 @@ class GroundingStore:
             region of the picture is what the word, with its neighbours, names.
         centres: a text -> (words, 2) float32, the middle of the one region that is named, as shares of the picture's
             width and height; NaN where none or several are.
+        offsets: a text -> (words, 2) float32, from that middle to the middle of the other one, where the text names
+            just two and both are known; else NaN.
+        unsaid: a text -> (n, 2) int64, word and token id: what else is said of the one region that a word names.
     """
 
     positions: Sequence[np.ndarray]
     slots: Sequence[tuple[np.ndarray, ...]]
     centres: Sequence[np.ndarray]
+    offsets: Sequence[np.ndarray]
+    unsaid: Sequence[np.ndarray]
 
     @classmethod
     def of(
@@ -140,22 +151,32 @@ class GroundingStore:
             find: text -> phrases, a `PhraseFinder`.
         """
         known: dict[str, tuple[Phrase, ...]] = {}
-        positions, slots, centres = [], [], []
+        positions, slots, centres, offsets, unsaid = [], [], [], [], []
         for text, picture in zip(texts, picture_of, strict=True):
             if text not in known:
                 known[text] = find(text)
             own: list[int] = []
             targets: list[np.ndarray] = []
             middles: list[tuple[float, float]] = []
+            counts: list[int] = []
+            others: list[tuple[int, int]] = []
             for meanings, tokens in known[text]:
                 fitting = [region for region in regions[picture] if meanings <= region.words]
+                if len(fitting) == 1:
+                    rest = [token for word in fitting[0].words - meanings for token in fitting[0].tokens[word]]
+                    others += [(len(own) + number, token) for number in range(len(tokens)) for token in sorted(rest)]
                 own += tokens
                 targets += [np.array(sorted({1 + region.slot for region in fitting}) or [NOWHERE])] * len(tokens)
-                middles += [fitting[0].centre if len(fitting) == 1 else (np.nan, np.nan)] * len(tokens)
+                middles.append(fitting[0].centre if len(fitting) == 1 else (np.nan, np.nan))
+                counts.append(len(tokens))
             positions.append(np.array(own, dtype=np.int64))
             slots.append(tuple(targets))
-            centres.append(np.array(middles, dtype=np.float32).reshape(-1, 2))
-        return cls(positions, slots, centres)
+            middle = np.array(middles, dtype=np.float32).reshape(-1, 2)
+            centres.append(middle.repeat(counts, axis=0))
+            offset = middle[::-1] - middle if len(middle) == 2 else np.full_like(middle, np.nan)
+            offsets.append(offset.repeat(counts, axis=0))
+            unsaid.append(np.array(others, dtype=np.int64).reshape(-1, 2))
+        return cls(positions, slots, centres, offsets, unsaid)
 
     def gather(self, texts: np.ndarray, num_slots: int) -> Arrays:
         """Every word of some texts.
@@ -167,8 +188,9 @@ class GroundingStore:
         Returns:
             ground_rows and ground_positions (W,) int64, row in the batch and token; ground_shares (W, 1 + N) float32,
             each row 1 in sum, the same for each of a word's patches; the first column stands for "nowhere";
-            ground_centres (W, 2) float32.
+            ground_centres and ground_offsets (W, 2) float32; ground_unsaid (U, 2) int64, word and token id.
         """
+        firsts = np.cumsum([0, *(len(self.positions[text]) for text in texts)])
         rows = np.repeat(np.arange(len(texts)), [len(self.positions[text]) for text in texts])
         slots = [own for text in texts for own in self.slots[text]]
         shares = np.zeros((len(slots), 1 + num_slots), dtype=np.float32)
@@ -179,4 +201,8 @@ class GroundingStore:
             "ground_positions": np.concatenate([self.positions[text] for text in texts]),
             "ground_shares": shares,
             "ground_centres": np.concatenate([self.centres[text] for text in texts]),
+            "ground_offsets": np.concatenate([self.offsets[text] for text in texts]),
+            "ground_unsaid": np.concatenate(
+                [self.unsaid[text] + (first, 0) for text, first in zip(texts, firsts, strict=False)]
+            ),
         }

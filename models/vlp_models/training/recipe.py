@@ -249,17 +249,33 @@ class GroundingRecipe:
     Attributes:
         layer: the block after which it is asked for, counted from 1. Blocks above it may build on what it found.
         places: words for a place, such as "top left", point at the regions that lie there.
-        centres: weight of a second loss: a word that names one region says where its middle is, by a linear map, so
+        centres: weight of a loss: a word that names one region says where its middle is, by a linear map, so
             that places can be compared above.
+        unsaid: weight of a loss in which a word that names one region says what else that region is, by the word
+            decoder: "boat" says its colour, "top left" what lies there. Pointing alone can be learned without looking.
+        offsets: weight of a loss: one layer above, the words of a text that names two such regions say how far
+            the other one is. A yes or no to "is this left of that?" alone takes very long to teach it.
     """
 
     weight: float = 1.0
     layer: int = 1
     places: bool = False
     centres: float = 0.0
+    unsaid: float = 0.0
+    offsets: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(_at_least("layer", self.layer, 1), _at_least("centres", self.centres, 0))
+        _check(
+            _at_least("layer", self.layer, 1),
+            _at_least("centres", self.centres, 0),
+            _at_least("unsaid", self.unsaid, 0),
+            _at_least("offsets", self.offsets, 0),
+        )
+
+    @property
+    def last_layer(self) -> int:
+        """The highest block that is asked for something."""
+        return self.layer + 1 if self.offsets else self.layer
 
 
 @dataclass(frozen=True)
@@ -353,7 +369,8 @@ class ObjectivesRecipe:
     @property
     def decodes_words(self) -> bool:
         """Whether an objective needs the word decoder, the "mlm" head."""
-        return bool(self.mlm or self.regions or (self.vqa and self.vqa.answer_words))
+        says_more = self.grounding is not None and self.grounding.unsaid > 0
+        return bool(self.mlm or self.regions or says_more or (self.vqa and self.vqa.answer_words))
 
     def __post_init__(self) -> None:
         _check(

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vlp_spec.errors import ConfigError, InternalError
+from vlp_spec.errors import ConfigError
 
 from vlp_models.data.masking import IGNORED
 from vlp_models.data.matching import KNOWN_FALSE
 from vlp_models.families.vilt import ViltModel
-from vlp_models.objectives.grounding import GroundingHead, centre_loss, grounding_loss
+from vlp_models.objectives.grounding import GroundingHead, grounding_loss, place_loss
 from vlp_models.objectives.image_text_matching import image_text_matching_loss
 from vlp_models.objectives.region_words import region_words_loss
 from vlp_models.objectives.replaced_words import replaced_words_loss
@@ -42,16 +42,21 @@ class ViltLosses(ObjectiveLosses):
         self.register_buffer("label_words", label_words, persistent=False)
         if objectives.itm is not None and objectives.itm.words:
             self.word_truth = nn.Linear(model.config.hidden_size, 1)
-        self._middle: Tensor | None = None
+        self._kept: dict[int, Tensor] = {}
         if objectives.grounding is not None:
             self.grounding = GroundingHead(model.config.hidden_size)
-            layer, layers = objectives.grounding.layer, model.config.num_layers
-            if layer > layers:
-                raise ConfigError([f"objectives.grounding.layer: got {layer}, the model has {layers} blocks"])
-            model.transformer.blocks[layer - 1].register_forward_hook(self._keep_middle)
+            self._keep_layers(objectives.grounding, model)
 
-    def _keep_middle(self, block: nn.Module, inputs: object, hidden: Tensor) -> None:
-        self._middle = hidden
+    def _keep_layers(self, recipe: GroundingRecipe, model: ViltModel) -> None:
+        """Keep what comes out of the blocks that grounding asks, whenever the model runs."""
+        if recipe.last_layer > (layers := model.config.num_layers):
+            raise ConfigError([f"objectives.grounding.layer: got {recipe.layer}, the model has {layers} blocks"])
+        for layer in range(recipe.layer, recipe.last_layer + 1):
+
+            def keep(block: nn.Module, inputs: object, hidden: Tensor, layer: int = layer) -> None:
+                self._kept[layer] = hidden
+
+            model.transformer.blocks[layer - 1].register_forward_hook(keep)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """See ObjectiveLosses; streams are those of vlp_models.data.streams and .regions."""
@@ -131,15 +136,22 @@ class ViltLosses(ObjectiveLosses):
         losses: dict[str, tuple[Tensor, float]],
         metrics: dict[str, Tensor],
     ) -> None:
-        hidden, self._middle = self._middle, None
-        if hidden is None:
-            raise InternalError(detail="grounding: no hidden states were kept")
-        rows, shares = arrays["ground_rows"], arrays["ground_shares"]
-        words = hidden[rows, arrays["ground_positions"]]
+        rows, positions, shares = (arrays[f"ground_{name}"] for name in ("rows", "positions", "shares"))
+        kept, self._kept = self._kept, {}
+        hidden = kept[recipe.layer]
+        words = hidden[rows, positions]
         patches = hidden[:, hidden.shape[1] - is_patch.shape[1] :]
         scores = self.grounding(words, patches[rows], is_patch[rows])
         losses["grounding"] = (grounding_loss(scores, shares, rows, len(hidden)), recipe.weight)
         if len(rows):
             metrics["words_grounded"] = share_of(shares.gather(1, scores.argmax(-1, keepdim=True)) > 0)
         if recipe.centres:
-            losses["centres"] = (centre_loss(self.grounding.locate(words), arrays["ground_centres"]), recipe.centres)
+            losses["centres"] = (place_loss(self.grounding.locate(words), arrays["ground_centres"]), recipe.centres)
+        if recipe.unsaid:
+            said = self.model.mlm_score(self.model.transformer.norm(words)).float()
+            unsaid = arrays["ground_unsaid"]
+            losses["unsaid"] = (region_words_loss(said, unsaid) / max(1, len(unsaid)), recipe.unsaid)
+            metrics["unsaid_recall"] = words_among_best(said, unsaid)
+        if recipe.offsets:
+            found = self.grounding.compare(kept[recipe.last_layer][rows, positions])
+            losses["offsets"] = (place_loss(found, arrays["ground_offsets"]), recipe.offsets)

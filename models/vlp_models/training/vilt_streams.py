@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -93,12 +94,18 @@ def _question_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts, 
 def _named_patches(
     asked: Sequence[Question], picture_of: np.ndarray, split: PictureSplit, texts: TrainingTexts, *, places: bool
 ) -> GroundingStore:
+    tokenizer = Tokenizer.from_str(texts.tokenizer_json)
+
+    @cache
+    def encode(word: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(word, add_special_tokens=False).ids)
+
     described = [
-        described_regions(own, grid, places=places)
+        described_regions(own, grid, encode, places=places)
         for own, grid in zip(_regions_of(split, "grounding"), split.pictures.grids, strict=True)
     ]
     words = frozenset().union(*(region.words for own in described for region in own))
-    find = PhraseFinder(Tokenizer.from_str(texts.tokenizer_json), words, texts.max_length)
+    find = PhraseFinder(tokenizer, words, texts.max_length)
     return GroundingStore.of([question.text for question in asked], picture_of, described, find)
 
 

@@ -49,10 +49,16 @@ def test_a_word_of_several_pieces_is_all_of_them_and_what_is_cut_off_is_left_out
     assert find(tokenizer, TEXTS[0], max_length=5) == [({"red"}, (3,))]
 
 
+def lengths(word: str) -> tuple[int, ...]:
+    """In place of token ids."""
+    return (len(word),)
+
+
 def test_what_is_said_of_a_region() -> None:
-    plain = described_regions(REGIONS, GRID, places=False)
-    assert plain[0] == DescribedRegion(frozenset({"red", "boat"}), 0, pytest.approx((0.1, 0.1)))
-    placed = described_regions(REGIONS, GRID, places=True)
+    plain = described_regions(REGIONS, GRID, lengths, places=False)
+    said = {"red": (3,), "boat": (4,)}
+    assert plain[0] == DescribedRegion(frozenset(said), 0, pytest.approx((0.1, 0.1)), said)
+    placed = described_regions(REGIONS, GRID, lengths, places=True)
     assert [one.words - plain[index].words for index, one in enumerate(placed)] == [
         {"top left"},
         {"bottom right"},
@@ -62,7 +68,7 @@ def test_what_is_said_of_a_region() -> None:
 
 
 def store(tokenizer: Tokenizer, *texts: str) -> GroundingStore:
-    regions = [described_regions(REGIONS, GRID, places=True)]
+    regions = [described_regions(REGIONS, GRID, lengths, places=True)]
     finder = PhraseFinder(tokenizer, WORDS, 40)
     return GroundingStore.of(texts, np.zeros(len(texts), int), regions, finder)
 
@@ -83,6 +89,20 @@ def test_words_point_at_all_patches_that_they_name_or_nowhere(tokenizer: Tokeniz
     assert np.isnan(batch["ground_centres"][:3]).all()
 
 
+def test_words_say_what_else_their_one_region_is(tokenizer: Tokenizer) -> None:
+    made = store(tokenizer, "how many boats?", "a red boat", "what is at the center?", "is there a dog?")
+    # "red boat" is at the "top left"; at the "center" is the "blue" "boat"; of two boats and of no dog nothing is said.
+    assert [unsaid.tolist() for unsaid in made.unsaid] == [[], [[0, 8], [1, 8]], [[0, 4], [0, 4]], []]
+    assert made.gather(np.array([1, 0, 2]), 12)["ground_unsaid"].tolist() == [[0, 8], [1, 8], [3, 4], [3, 4]]
+
+
+def test_two_that_are_found_know_how_far_the_other_is(tokenizer: Tokenizer) -> None:
+    made = store(tokenizer, "is the red boat at the cat?", "a red boat", "a boat at the cat", "a cat, a dog")
+    assert made.positions[0].tolist() == [3, 4, 7]
+    np.testing.assert_allclose(made.offsets[0], [[0.6, 0.6], [0.6, 0.6], [-0.6, -0.6]], atol=1e-6)
+    assert all(np.isnan(offsets).all() for offsets in made.offsets[1:])
+
+
 def test_a_batch_without_any_name(tokenizer: Tokenizer) -> None:
     batch = store(tokenizer, "how many?").gather(np.array([0, 0]), num_slots=4)
     assert {name: array.shape for name, array in batch.items()} == {
@@ -90,4 +110,6 @@ def test_a_batch_without_any_name(tokenizer: Tokenizer) -> None:
         "ground_positions": (0,),
         "ground_shares": (0, 5),
         "ground_centres": (0, 2),
+        "ground_offsets": (0, 2),
+        "ground_unsaid": (0, 2),
     }

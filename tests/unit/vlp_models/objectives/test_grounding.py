@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from vlp_models.objectives.grounding import GroundingHead, centre_loss, grounding_loss
+from vlp_models.objectives.grounding import GroundingHead, grounding_loss, place_loss
 
 
 def test_scores_are_scaled_products_and_padding_is_impossible() -> None:
@@ -41,8 +41,8 @@ def test_padding_and_texts_without_words_give_finite_gradients() -> None:
 def test_centres_count_where_they_are_known() -> None:
     centres = torch.tensor([[0.2, 0.4], [math.nan, math.nan]])
     found = torch.tensor([[0.5, 0.5], [9.0, 9.0]], requires_grad=True)
-    loss = centre_loss(found, centres)
+    loss = place_loss(found, centres)
     loss.backward()
     assert loss.item() == pytest.approx((0.3 + 0.1) / 2)
     assert found.grad[1].tolist() == [0.0, 0.0]
-    assert centre_loss(found, torch.full((2, 2), math.nan)).item() == 0
+    assert place_loss(found, torch.full((2, 2), math.nan)).item() == 0
