@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 from vlp_models.checkpoints import load_checkpoint, save_checkpoint
+from vlp_spec.found_deployment import deployment_versions, find_deployment
+from vlp_spec.repository import RepositoryLayout
 from vlp_zoo.paths import zoo_path
 
 
@@ -28,8 +30,11 @@ def ship(source: str, name: str) -> None:
         storage="float16",
     )
     repository = zoo_path() / "repository"
+    layout = RepositoryLayout(repository)
+    for version in deployment_versions(repository, name):
+        for graph in find_deployment(repository, f"{name}@{version}").deployment.graphs:
+            shutil.rmtree(layout.graph_dir(graph.name))
     shutil.rmtree(repository / "deployments" / name, ignore_errors=True)
-    shutil.rmtree(repository / "model_repository" / f"{name}-fp32", ignore_errors=True)
     command = [sys.executable, "-m", "vlp_cli", "export", str(folder), "--repository", str(repository)]
     subprocess.run([*command, "--name", name], check=True)
     (repository / ".lock").unlink()
