@@ -22,3 +22,12 @@ def test_the_table_shows_value_and_source() -> None:
     rows = {name: value for name, value, _ in config_rows(resolved)}
     assert rows["url_fetch.ports"] == [80, 81]
     assert rows["models.store"] == "/home/a/.local/share/vlpserve/repository"
+
+
+def test_a_secret_is_shown_to_nobody() -> None:
+    resolved = resolve_config({"store.milvus_token": "root:secret"}, {})
+    table = config_table(resolved)
+    assert "secret" not in table
+    (line,) = [line for line in table.splitlines() if line.startswith("store.milvus_token ")]
+    assert line.split()[1:] == ["***", "flag"]
+    assert "secret" not in repr(resolved.config)
