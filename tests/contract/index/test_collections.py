@@ -134,14 +134,14 @@ def test_all_is_there_after_reopening(reopen):
     assert store.get_item("pictures", "item-4").metadata == {"n": 4, "parity": "even"}
 
 
-def test_what_a_collection_is_can_be_read_without_counting(store: VectorStore) -> None:
+def test_what_a_collection_is_can_be_read_without_counting(store):
     store.create(spec_of())
     assert store.spec("pictures") == store.get("pictures").spec == spec_of()
     with pytest.raises(CollectionNotFoundError):
         store.spec("missing")
 
 
-def test_upkeep_of_an_empty_store_changes_nothing(store: VectorStore) -> None:
+def test_upkeep_of_an_empty_store_changes_nothing(store):
     store.create(spec_of())
     store.warm()
     assert store.sweep_pictures(0.0) == 0
