@@ -13,6 +13,9 @@ from vlp_models.data.regions import centre_slots, place_phrase
 from vlp_models.data.streams import Arrays
 
 NOWHERE = 0
+SIDES = ("left", "right", "above", "below")
+# Share of the picture's side from which on one thing lies clearly beside another, or above it.
+_CLEAR = 0.12
 Phrase = tuple[frozenset[str], tuple[int, ...]]
 
 
@@ -71,6 +74,19 @@ class PhraseFinder:
         return None
 
 
+def _shifted(pairs: Sequence[np.ndarray], texts: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """The pairs of some texts, with words counted over all of them."""
+    return np.concatenate([pairs[text] + (first, 0) for text, first in zip(texts, firsts, strict=False)])
+
+
+def _sides(middles: np.ndarray, side_words: Sequence[int]) -> list[int]:
+    """Those of the SIDES on which the first middle clearly lies of the second, as token ids."""
+    left, right, above, below = side_words or (-1, -1, -1, -1)
+    across, down = middles[0] - middles[1]
+    told = [(left, across < -_CLEAR), (right, across > _CLEAR), (above, down < -_CLEAR), (below, down > _CLEAR)]
+    return [word for word, holds in told if holds and word >= 0]
+
+
 @dataclass(frozen=True, slots=True)
 class DescribedRegion:
     """A region of a picture.
@@ -123,15 +139,15 @@ class GroundingStore:
             region of the picture is what the word, with its neighbours, names.
         centres: a text -> (words, 2) float32, the middle of the one region that is named, as shares of the picture's
             width and height; NaN where none or several are.
-        offsets: a text -> (words, 2) float32, from that middle to the middle of the other one, where the text names
-            just two and both are known; else NaN.
+        relations: a text -> (n, 2) int64, word and token id: how the first region that the text names lies to the
+            second one, where it names just two and both are known.
         unsaid: a text -> (n, 2) int64, word and token id: what else is said of the one region that a word names.
     """
 
     positions: Sequence[np.ndarray]
     slots: Sequence[tuple[np.ndarray, ...]]
     centres: Sequence[np.ndarray]
-    offsets: Sequence[np.ndarray]
+    relations: Sequence[np.ndarray]
     unsaid: Sequence[np.ndarray]
 
     @classmethod
@@ -141,6 +157,7 @@ class GroundingStore:
         picture_of: np.ndarray,
         regions: Sequence[Sequence[DescribedRegion]],
         find: Callable[[str], tuple[Phrase, ...]],
+        side_words: Sequence[int] = (),
     ) -> GroundingStore:
         """Match them.
 
@@ -149,9 +166,10 @@ class GroundingStore:
             picture_of: (texts,) int, the picture of each.
             regions: of each picture.
             find: text -> phrases, a `PhraseFinder`.
+            side_words: token ids of SIDES; none where the vocabulary lacks one of them.
         """
         known: dict[str, tuple[Phrase, ...]] = {}
-        positions, slots, centres, offsets, unsaid = [], [], [], [], []
+        positions, slots, centres, relations, unsaid = [], [], [], [], []
         for text, picture in zip(texts, picture_of, strict=True):
             if text not in known:
                 known[text] = find(text)
@@ -173,10 +191,11 @@ class GroundingStore:
             slots.append(tuple(targets))
             middle = np.array(middles, dtype=np.float32).reshape(-1, 2)
             centres.append(middle.repeat(counts, axis=0))
-            offset = middle[::-1] - middle if len(middle) == 2 else np.full_like(middle, np.nan)
-            offsets.append(offset.repeat(counts, axis=0))
+            sides = _sides(middle, side_words) if len(middle) == 2 else []
+            told = [(word, side) for word in range(len(own)) for side in sides]
+            relations.append(np.array(told, dtype=np.int64).reshape(-1, 2))
             unsaid.append(np.array(others, dtype=np.int64).reshape(-1, 2))
-        return cls(positions, slots, centres, offsets, unsaid)
+        return cls(positions, slots, centres, relations, unsaid)
 
     def gather(self, texts: np.ndarray, num_slots: int) -> Arrays:
         """Every word of some texts.
@@ -188,7 +207,7 @@ class GroundingStore:
         Returns:
             ground_rows and ground_positions (W,) int64, row in the batch and token; ground_shares (W, 1 + N) float32,
             each row 1 in sum, the same for each of a word's patches; the first column stands for "nowhere";
-            ground_centres and ground_offsets (W, 2) float32; ground_unsaid (U, 2) int64, word and token id.
+            ground_centres (W, 2) float32; ground_unsaid and ground_relations (U, 2) int64, word and token id.
         """
         firsts = np.cumsum([0, *(len(self.positions[text]) for text in texts)])
         rows = np.repeat(np.arange(len(texts)), [len(self.positions[text]) for text in texts])
@@ -201,8 +220,6 @@ class GroundingStore:
             "ground_positions": np.concatenate([self.positions[text] for text in texts]),
             "ground_shares": shares,
             "ground_centres": np.concatenate([self.centres[text] for text in texts]),
-            "ground_offsets": np.concatenate([self.offsets[text] for text in texts]),
-            "ground_unsaid": np.concatenate(
-                [self.unsaid[text] + (first, 0) for text, first in zip(texts, firsts, strict=False)]
-            ),
+            "ground_unsaid": _shifted(self.unsaid, texts, firsts),
+            "ground_relations": _shifted(self.relations, texts, firsts),
         }

@@ -24,7 +24,6 @@ class GroundingHead(nn.Module):
         self.words = nn.Linear(width, width)
         self.patches = nn.Linear(width, width)
         self.centres = nn.Linear(width, 2)
-        self.offsets = nn.Linear(width, 2)
         self._width = width
 
     def forward(self, words: Tensor, patches: Tensor, is_patch: Tensor) -> Tensor:
@@ -48,10 +47,6 @@ class GroundingHead(nn.Module):
         """Where each word's region has its middle: (W, D) to (W, 2) float32, shares of width and height."""
         return self.centres(F.layer_norm(words, (self._width,))).float()
 
-    def compare(self, words: Tensor) -> Tensor:
-        """How far each word's region is from the other one that its text names: (W, D) to (W, 2) float32, likewise."""
-        return self.offsets(F.layer_norm(words, (self._width,))).float()
-
 
 def grounding_loss(scores: Tensor, shares: Tensor, texts: Tensor, batch_size: int) -> Tensor:
     """Mean cross entropy of the words of each text, then mean over all texts of the batch.
@@ -72,7 +67,7 @@ def place_loss(found: Tensor, places: Tensor) -> Tensor:
     """Mean distance along both sides, over the words whose place is known; 0 where there is none.
 
     Args:
-        found: (W, 2) float of `GroundingHead.locate` or `compare`.
+        found: (W, 2) float of `GroundingHead.locate`.
         places: (W, 2) float, NaN where unknown.
     """
     is_known = ~places.isnan()

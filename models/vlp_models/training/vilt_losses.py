@@ -148,10 +148,13 @@ class ViltLosses(ObjectiveLosses):
         if recipe.centres:
             losses["centres"] = (place_loss(self.grounding.locate(words), arrays["ground_centres"]), recipe.centres)
         if recipe.unsaid:
-            said = self.model.mlm_score(self.model.transformer.norm(words)).float()
-            unsaid = arrays["ground_unsaid"]
-            losses["unsaid"] = (region_words_loss(said, unsaid) / max(1, len(unsaid)), recipe.unsaid)
-            metrics["unsaid_recall"] = words_among_best(said, unsaid)
-        if recipe.offsets:
-            found = self.grounding.compare(kept[recipe.last_layer][rows, positions])
-            losses["offsets"] = (place_loss(found, arrays["ground_offsets"]), recipe.offsets)
+            losses["unsaid"] = self._say(words, arrays["ground_unsaid"], metrics, "unsaid_recall"), recipe.unsaid
+        if recipe.relations:
+            above, told = kept[recipe.last_layer][rows, positions], arrays["ground_relations"]
+            losses["relations"] = self._say(above, told, metrics, "relation_recall"), recipe.relations
+
+    def _say(self, words: Tensor, said: Tensor, metrics: dict[str, Tensor], name: str) -> Tensor:
+        """Mean loss of what hidden states (W, D) say by the word decoder; `said` is (S, 2), word and token id."""
+        logits = self.model.mlm_score(self.model.transformer.norm(words)).float()
+        metrics[name] = words_among_best(logits, said)
+        return region_words_loss(logits, said) / max(1, len(said))

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.data.epochs import GroupShares
-from vlp_models.data.grounding import GroundingStore, PhraseFinder, described_regions
+from vlp_models.data.grounding import SIDES, GroundingStore, PhraseFinder, described_regions
 from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import MaskingRule
 from vlp_models.data.matching import FalseTexts
@@ -106,7 +106,9 @@ def _named_patches(
     ]
     words = frozenset().union(*(region.words for own in described for region in own))
     find = PhraseFinder(tokenizer, words, texts.max_length)
-    return GroundingStore.of([question.text for question in asked], picture_of, described, find)
+    sides = [tokenizer.token_to_id(word) for word in SIDES]
+    side_words = [] if None in sides else sides
+    return GroundingStore.of([question.text for question in asked], picture_of, described, find, side_words)
 
 
 def _regions_of(split: PictureSplit, objective: str) -> list[tuple[Region, ...]]:

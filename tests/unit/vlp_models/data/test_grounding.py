@@ -15,6 +15,7 @@ REGIONS = (
     Region((0.6, 0.6, 0.8, 0.8), ("red", "cat")),
     Region((0.4, 0.4, 0.6, 0.6), ("blue", "boat")),
 )
+SIDE_WORDS = (51, 52, 53, 54)
 GRID = np.array([2, 5], dtype=np.int32)
 
 
@@ -70,7 +71,7 @@ def test_what_is_said_of_a_region() -> None:
 def store(tokenizer: Tokenizer, *texts: str) -> GroundingStore:
     regions = [described_regions(REGIONS, GRID, lengths, places=True)]
     finder = PhraseFinder(tokenizer, WORDS, 40)
-    return GroundingStore.of(texts, np.zeros(len(texts), int), regions, finder)
+    return GroundingStore.of(texts, np.zeros(len(texts), int), regions, finder, SIDE_WORDS)
 
 
 def test_words_point_at_all_patches_that_they_name_or_nowhere(tokenizer: Tokenizer) -> None:
@@ -96,11 +97,23 @@ def test_words_say_what_else_their_one_region_is(tokenizer: Tokenizer) -> None:
     assert made.gather(np.array([1, 0, 2]), 12)["ground_unsaid"].tolist() == [[0, 8], [1, 8], [3, 4], [3, 4]]
 
 
-def test_two_that_are_found_know_how_far_the_other_is(tokenizer: Tokenizer) -> None:
-    made = store(tokenizer, "is the red boat at the cat?", "a red boat", "a boat at the cat", "a cat, a dog")
+def test_two_that_are_found_know_on_which_side_the_first_lies(tokenizer: Tokenizer) -> None:
+    made = store(tokenizer, "is the red boat at the cat?", "is the cat a red boat?", "a red boat", "a boat at the cat")
+    left, right, above, below = SIDE_WORDS
     assert made.positions[0].tolist() == [3, 4, 7]
-    np.testing.assert_allclose(made.offsets[0], [[0.6, 0.6], [0.6, 0.6], [-0.6, -0.6]], atol=1e-6)
-    assert all(np.isnan(offsets).all() for offsets in made.offsets[1:])
+    assert made.relations[0].tolist() == [[word, side] for word in range(3) for side in (left, above)]
+    assert made.relations[1].tolist() == [[word, side] for word in range(3) for side in (right, below)]
+    assert [relations.tolist() for relations in made.relations[2:]] == [[], []]
+    assert made.gather(np.array([2, 1]), 12)["ground_relations"][0].tolist() == [2, right]
+
+
+def test_what_lies_nearly_level_is_on_no_side(tokenizer: Tokenizer) -> None:
+    level = (Region((0.0, 0.1, 0.2, 0.3), ("cat",)), Region((0.5, 0.15, 0.7, 0.35), ("dog",)))
+    regions = [described_regions(level, GRID, lengths, places=False)]
+    finder = PhraseFinder(tokenizer, WORDS, 40)
+    made = GroundingStore.of(["a cat, a dog"], np.zeros(1, int), regions, finder, SIDE_WORDS)
+    assert set(made.relations[0][:, 1].tolist()) == {SIDE_WORDS[0]}
+    assert GroundingStore.of(["a cat, a dog"], np.zeros(1, int), regions, finder).relations[0].shape == (0, 2)
 
 
 def test_a_batch_without_any_name(tokenizer: Tokenizer) -> None:
@@ -110,6 +123,6 @@ def test_a_batch_without_any_name(tokenizer: Tokenizer) -> None:
         "ground_positions": (0,),
         "ground_shares": (0, 5),
         "ground_centres": (0, 2),
-        "ground_offsets": (0, 2),
+        "ground_relations": (0, 2),
         "ground_unsaid": (0, 2),
     }
