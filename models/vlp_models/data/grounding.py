@@ -95,7 +95,8 @@ class DescribedRegion:
         words: what is said of it, in lower case.
         slot: number of the patch in its middle, in row-major order.
         centre: its middle, as shares of the picture's width and height.
-        tokens: each of the words -> its token ids.
+        tokens: each of its own words -> its token ids. Words for places are not among them: "left" is also what a
+            thing is of another, and one word must not have to mean both.
     """
 
     words: frozenset[str]
@@ -118,9 +119,9 @@ def described_regions(
     found = []
     for region, slot in zip(regions, centre_slots(regions, grid).tolist(), strict=True):
         x0, y0, x1, y1 = region.box
-        said = (*region.words, place_phrase(region.box)) if places else region.words
-        tokens = {word.lower(): encode(word) for word in said}
-        found.append(DescribedRegion(frozenset(tokens), slot, ((x0 + x1) / 2, (y0 + y1) / 2), tokens))
+        tokens = {word.lower(): encode(word) for word in region.words}
+        words = frozenset(tokens) | ({place_phrase(region.box)} if places else set())
+        found.append(DescribedRegion(words, slot, ((x0 + x1) / 2, (y0 + y1) / 2), tokens))
     return tuple(found)
 
 
@@ -181,7 +182,7 @@ class GroundingStore:
             for meanings, tokens in known[text]:
                 fitting = [region for region in regions[picture] if meanings <= region.words]
                 if len(fitting) == 1:
-                    rest = [token for word in fitting[0].words - meanings for token in fitting[0].tokens[word]]
+                    rest = [token for word in fitting[0].tokens.keys() - meanings for token in fitting[0].tokens[word]]
                     others += [(len(own) + number, token) for number in range(len(tokens)) for token in sorted(rest)]
                 own += tokens
                 targets += [np.array(sorted({1 + region.slot for region in fitting}) or [NOWHERE])] * len(tokens)

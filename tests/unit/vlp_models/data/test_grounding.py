@@ -92,9 +92,9 @@ def test_words_point_at_all_patches_that_they_name_or_nowhere(tokenizer: Tokeniz
 
 def test_words_say_what_else_their_one_region_is(tokenizer: Tokenizer) -> None:
     made = store(tokenizer, "how many boats?", "a red boat", "what is at the center?", "is there a dog?")
-    # "red boat" is at the "top left"; at the "center" is the "blue" "boat"; of two boats and of no dog nothing is said.
-    assert [unsaid.tolist() for unsaid in made.unsaid] == [[], [[0, 8], [1, 8]], [[0, 4], [0, 4]], []]
-    assert made.gather(np.array([1, 0, 2]), 12)["ground_unsaid"].tolist() == [[0, 8], [1, 8], [3, 4], [3, 4]]
+    # Of the red boat all is said but its place; at the center is the "blue" "boat"; of two or none nothing is said.
+    assert [unsaid.tolist() for unsaid in made.unsaid] == [[], [], [[0, 4], [0, 4]], []]
+    assert made.gather(np.array([1, 0, 2]), 12)["ground_unsaid"].tolist() == [[3, 4], [3, 4]]
 
 
 def test_two_that_are_found_know_on_which_side_the_first_lies(tokenizer: Tokenizer) -> None:
