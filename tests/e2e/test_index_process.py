@@ -49,7 +49,7 @@ def embedded(server: ServerProcess) -> int:
 
 def test_a_bulk_run_that_is_killed_goes_on_and_embeds_nothing_twice(folder: Path, tmp_path: Path) -> None:
     with ServerProcess(tmp_path, *MODELS) as server, Client(server.url) as client:
-        command = vlpserve("index", "pets", folder, "--url", server.url, "--batch", 4, "--parallel", 1)
+        command = vlpserve("index", "pets", folder, "--url", server.url, "--batch", 8, "--parallel", 4)
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 60
         while embedded(server) < PICTURES // 4:
@@ -58,7 +58,7 @@ def test_a_bulk_run_that_is_killed_goes_on_and_embeds_nothing_twice(folder: Path
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        # The call that was under way is seen through by the server.
+        # The calls that were under way are seen through by the server.
         time.sleep(0.5)
         half = client.collection("pets").info().items
         assert PICTURES // 4 <= half < PICTURES
@@ -138,14 +138,15 @@ def check(client: Client, folder: Path, acknowledged: set[str], *, is_first: boo
     if is_first:
         pets.create()
         return
-    for name in acknowledged:
-        item = pets.get(name)
-        assert item.metadata == {"name": name}
+    there = pets.lookup(sorted(path.name for path in folder.iterdir()))
+    assert acknowledged <= there.keys()
+    # Beyond those, at most the one that each writer was waiting for; and no half item, acknowledged or not.
+    assert len(there) == pets.info().items <= len(acknowledged) + KILLS * WRITERS
+    for name in there:
+        assert pets.get(name).metadata == {"name": name}
         assert pets.image(name) == (folder / name).read_bytes()
-    # Beyond those, at most the one that each writer was waiting for; and no half item: each finds itself.
-    assert len(acknowledged) <= pets.info().items <= len(acknowledged) + KILLS * WRITERS
-    for name in sorted(acknowledged)[::25]:
-        assert pets.search(image=folder / name, k=1, exact=True).hits[0].id == name
+        if name not in acknowledged or name.endswith("0.png"):
+            assert pets.search(image=folder / name, k=1, exact=True).hits[0].id == name
 
 
 def test_backup_restore_and_embedding_anew(folder: Path, tmp_path: Path) -> None:

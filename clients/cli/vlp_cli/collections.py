@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from vlp_client import Client, VlpClientError
@@ -12,6 +13,9 @@ from vlp_cli.ask import DEFAULT_URL
 from vlp_cli.main import RequestFailure
 from vlp_cli.settings_flags import as_flags
 from vlp_cli.table import format_table
+
+if TYPE_CHECKING:
+    from vlp_server.config import ServerConfig
 
 _FILE = click.Path(path_type=Path)
 _HEAD = ("collection", "items", "model", "metric", "pictures")
@@ -89,12 +93,15 @@ def reembed(name: str, model: str, file: Path | None, assignments: tuple[str, ..
     it is through, the collection has its old vectors.
     """
     from vlp_server.config import resolve_config
-    from vlp_server.index.local import LocalStore
+    from vlp_server.index.local import DATABASE, LocalStore
+    from vlp_spec.errors import ConfigError
 
     from vlp_cli.reembedding import embed_anew
 
     config = resolve_config(as_flags({"models.serve": model}, assignments), None, file).config
-    root, _ = _place(file, assignments)
+    root = _local_place(config)
+    if not (root / DATABASE).is_file():
+        raise ConfigError([f"collections.place: there is no store in {root}"])
     store = LocalStore(root, config.store)
     try:
         with click.progressbar(length=store.get(name).items, label=name) as bar:
@@ -107,11 +114,16 @@ def reembed(name: str, model: str, file: Path | None, assignments: tuple[str, ..
 def _place(file: Path | None, assignments: tuple[str, ...]) -> tuple[Path, str]:
     """The folder of the local store, and where its pictures are."""
     from vlp_server.config import resolve_config
+
+    config = resolve_config(as_flags({}, assignments), None, file).config
+    return _local_place(config), config.store.pictures_url
+
+
+def _local_place(config: ServerConfig) -> Path:
     from vlp_server.index.opening import is_milvus
     from vlp_spec.errors import ConfigError
 
-    config = resolve_config(as_flags({}, assignments), None, file).config
     place = config.collections.place
     if not place or is_milvus(place):
         raise ConfigError([f"collections.place: {place!r} is no local store; Milvus has tools of its own for this"])
-    return Path(place), config.store.pictures_url
+    return Path(place)

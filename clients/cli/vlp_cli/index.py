@@ -9,7 +9,7 @@ from vlp_client import Client, Collection, ServerError, VlpClientError
 
 from vlp_cli.ask import DEFAULT_URL
 from vlp_cli.index_run import BatchBounds, ErrorFile, index_pictures
-from vlp_cli.index_sources import open_source
+from vlp_cli.index_sources import id_of_path, open_source
 from vlp_cli.main import RequestFailure
 
 
@@ -45,7 +45,7 @@ def index(  # noqa: PLR0913 - one parameter an option
     there already with the same picture is passed over, so a run that was cut off is simply started again.
     """
     found = open_source(source)
-    failures = ErrorFile(errors or Path(f"{collection}.errors.jsonl"))
+    failures = ErrorFile(errors or Path(f"{id_of_path(collection)}.errors.jsonl"))
     try:
         with Client(url, timeout_s=timeout_s) as client:
             target = client.collection(collection)
@@ -61,7 +61,8 @@ def index(  # noqa: PLR0913 - one parameter an option
                 )
     except VlpClientError as error:
         raise RequestFailure(f"{error}; what was added stays, start the same command again to go on") from error
-    click.echo(f"{counts.added} added, {counts.present} were there already, {counts.failed} failed")
+    replaced = f"{counts.replaced} replaced, " if counts.replaced else ""
+    click.echo(f"{counts.added} added, {replaced}{counts.present} were there already, {counts.failed} failed")
     if counts.failed:
         raise RequestFailure(f"{counts.failed} pictures were not added; see {failures.path}")
 

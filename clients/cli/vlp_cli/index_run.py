@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class Counts:
     """What became of the pictures so far."""
 
     added: int = 0
+    replaced: int = 0
     present: int = 0
     failed: int = 0
 
@@ -48,21 +50,20 @@ class Failure:
 
 
 class ErrorFile:
-    """Failures as JSONL; the file is made with the first of them."""
+    """Failures as JSONL. One of an earlier run goes away; the file is made with the first failure."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._made = False
+        self.path.unlink(missing_ok=True)
 
     def write(self, failures: Sequence[Failure]) -> None:
         """Append, so that an end at any moment loses none."""
         if not failures:
             return
-        with self.path.open("a" if self._made else "w", encoding="utf-8") as lines:
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as lines:
             for one in failures:
                 record = {"source": one.place, "id": one.item_id, "kind": one.kind, "message": one.message}
                 lines.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._made = True
 
 
 def index_pictures(
@@ -88,28 +89,34 @@ def index_pictures(
         VlpClientError: the server is gone, or refuses calls as such; what was added stays, and the next run goes on.
     """
     counts = Counts()
+    leaving = threading.Event()
+    running: set[Future[tuple[Counts, list[Failure]]]] = set()
+
+    def collect(done: set[Future[tuple[Counts, list[Failure]]]]) -> None:
+        for future in done:
+            part, failures = future.result()
+            errors.write(failures)
+            counts.added += part.added
+            counts.replaced += part.replaced
+            counts.present += part.present
+            counts.failed += part.failed
+            watch(part.added + part.replaced + part.present + part.failed)
+
     with ThreadPoolExecutor(bounds.parallel) as threads:
-        running: set[Future[tuple[Counts, list[Failure]]]] = set()
-
-        def collect(done: set[Future[tuple[Counts, list[Failure]]]]) -> None:
-            for future in done:
-                part, failures = future.result()
-                errors.write(failures)
-                counts.added += part.added
-                counts.present += part.present
-                counts.failed += part.failed
-                watch(part.added + part.present + part.failed)
-
         try:
             for batch in _batches(pictures, bounds):
                 if len(running) >= bounds.parallel:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     collect(done)
-                running.add(threads.submit(_add, collection, batch, again))
+                running.add(threads.submit(_Addition(collection, leaving).run, batch, again))
             collect(wait(running).done)
         except BaseException:
+            # Nobody goes on waiting; what was done is told.
+            leaving.set()
+            threads.shutdown(wait=True, cancel_futures=True)
             for future in running:
-                future.cancel()
+                if not future.cancelled() and future.exception() is None:
+                    errors.write(future.result()[1])
             raise
     return counts
 
@@ -128,80 +135,102 @@ def _batches(pictures: Iterator[FoundPicture], bounds: BatchBounds) -> Iterator[
         yield batch
 
 
-def _add(collection: Collection, batch: Sequence[FoundPicture], again: bool) -> tuple[Counts, list[Failure]]:
-    failures = [Failure(one.place, one.item_id, "unreadable", one.fault) for one in batch if one.fault is not None]
-    sound = [one for one in batch if one.fault is None]
-    wanted = sound if again else _missing(collection, sound)
-    present = len(sound) - len(wanted)
-    added = 0
-    waited_s, wait_s = 0.0, _FIRST_WAIT_S
-    while wanted:
-        sent = _send(collection, wanted, is_last=waited_s > _MAX_WAIT_S)
-        added += sent.added
-        failures += sent.failures
-        wanted = list(sent.held_up)
-        if wanted:
-            wait_s = max(wait_s, sent.retry_after_s)
-            time.sleep(wait_s)
-            waited_s, wait_s = waited_s + wait_s, min(2 * wait_s, _LONGEST_WAIT_S)
-    return Counts(added, present, len(failures)), failures
+class _Addition:
+    """Adds one batch.
+
+    Args:
+        collection: is there.
+        leaving: set when the run ends before its time.
+    """
+
+    def __init__(self, collection: Collection, leaving: threading.Event) -> None:
+        self._collection, self._leaving = collection, leaving
+        self._waited_s, self._wait_s = 0.0, _FIRST_WAIT_S
+        self._counts = Counts()
+        self._failures: list[Failure] = []
+
+    def run(self, batch: Sequence[FoundPicture], again: bool) -> tuple[Counts, list[Failure]]:
+        """Send what is to be sent, and wait for a server that is full."""
+        for one in batch:
+            if one.fault is not None:
+                self._fail(one, "unreadable", one.fault)
+        sound = [one for one in batch if one.fault is None]
+        wanted = sound if again else self._missing(sound)
+        self._counts.present = len(sound) - len(wanted)
+        groups = deque([wanted] if wanted else [])
+        while groups:
+            self._send(groups.popleft(), groups)
+        self._counts.failed = len(self._failures)
+        return self._counts, self._failures
+
+    def _send(self, group: Sequence[FoundPicture], groups: deque[Sequence[FoundPicture]]) -> None:
+        """One call; what has to be sent again, later or in smaller groups, goes to `groups`."""
+        try:
+            results = self._collection.add([_new_item(one) for one in group]).results
+        except CapacityError as error:
+            self._wait(error)
+            groups.append(group)
+            return
+        except ServerError as error:
+            if error.kind != "too_large":
+                raise
+            self._split(group, error.message, groups)
+            return
+        later: list[FoundPicture] = []
+        for one, result in zip(group, results, strict=True):
+            if result.status == "created":
+                self._counts.added += 1
+            elif result.status == "updated":
+                self._counts.replaced += 1
+            elif result.retry_after_s is not None and self._waited_s <= _MAX_WAIT_S:
+                later.append(one)
+            elif result.kind == "too_large" and len(group) > 1:
+                # Pictures behind URLs count together; alone it may well be taken.
+                groups.append([one])
+            else:
+                self._fail(one, result.kind or "unknown", result.message or "")
+        if later:
+            self._wait(None)
+            groups.append(later)
+
+    def _split(self, group: Sequence[FoundPicture], message: str, groups: deque[Sequence[FoundPicture]]) -> None:
+        if len(group) == 1:
+            self._fail(group[0], "too_large", message)
+            return
+        middle = len(group) // 2
+        groups += [group[:middle], group[middle:]]
+
+    def _fail(self, picture: FoundPicture, kind: str, message: str) -> None:
+        self._failures.append(Failure(picture.place, picture.item_id, kind, message))
+
+    def _wait(self, error: CapacityError | None) -> None:
+        """Wait for a server that is full, longer every time.
+
+        Raises:
+            CapacityError: it has been full for too long, or the run ends.
+        """
+        wait_s = max(self._wait_s, (error.retry_after_s if error is not None else None) or 0.0)
+        ends = self._leaving.wait(wait_s)
+        if error is not None and (ends or self._waited_s > _MAX_WAIT_S):
+            raise error
+        self._waited_s, self._wait_s = self._waited_s + wait_s, min(2 * self._wait_s, _LONGEST_WAIT_S)
+
+    def _missing(self, pictures: Sequence[FoundPicture]) -> Sequence[FoundPicture]:
+        """Those that are not there yet, or with another picture. What a URL names is taken for the same."""
+        while pictures:
+            try:
+                known = self._collection.lookup([one.item_id for one in pictures])
+            except CapacityError as error:
+                self._wait(error)
+                continue
+            return [one for one in pictures if one.item_id not in known or known[one.item_id] != _digest(one, known)]
+        return pictures
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """What became of one call: pictures that are to be sent again after a while are held up."""
-
-    added: int = 0
-    failures: Sequence[Failure] = ()
-    held_up: Sequence[FoundPicture] = ()
-    retry_after_s: float = 0.0
-
-
-def _send(collection: Collection, wanted: Sequence[FoundPicture], *, is_last: bool) -> _Sent:
-    """One call; with `is_last` nothing is held up any more."""
-    try:
-        results = collection.add([_new_item(one) for one in wanted]).results
-    except CapacityError as error:
-        if is_last:
-            raise
-        return _Sent(held_up=wanted, retry_after_s=error.retry_after_s or 0.0)
-    except ServerError as error:
-        if error.kind != "too_large" or len(wanted) > 1:
-            raise
-        return _Sent(failures=[Failure(wanted[0].place, wanted[0].item_id, error.kind, error.message)])
-    held_up, failures = [], []
-    for one, result in zip(wanted, results, strict=True):
-        if result.status == "failed" and result.retry_after_s is not None and not is_last:
-            held_up.append(one)
-        elif result.status == "failed":
-            failures.append(Failure(one.place, one.item_id, result.kind or "unknown", result.message or ""))
-    return _Sent(len(results) - len(held_up) - len(failures), failures, held_up)
-
-
-def _missing(collection: Collection, pictures: Sequence[FoundPicture]) -> list[FoundPicture]:
-    """Those that are not there yet, or with another picture. What a URL names is taken for the same."""
-    if not pictures:
-        return []
-    known = _patiently(lambda: collection.lookup([one.item_id for one in pictures]))
-    return [one for one in pictures if one.item_id not in known or known[one.item_id] != _digest(one, known)]
-
-
-def _digest(picture: FoundPicture, known: dict[str, str | None]) -> str | None:
+def _digest(picture: FoundPicture, known: Mapping[str, str | None]) -> str | None:
     if picture.content is None:
         return known[picture.item_id]
     return hashlib.sha256(picture.content).hexdigest()
-
-
-def _patiently(call: Callable[[], dict[str, str | None]]) -> dict[str, str | None]:
-    until, wait_s = time.monotonic() + _MAX_WAIT_S, _FIRST_WAIT_S
-    while True:
-        try:
-            return call()
-        except CapacityError as error:
-            if time.monotonic() > until:
-                raise
-            time.sleep(max(wait_s, error.retry_after_s or 0.0))
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
 def _new_item(picture: FoundPicture) -> NewItem:

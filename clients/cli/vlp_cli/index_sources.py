@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,6 +16,8 @@ from vlp_spec.errors import ConfigError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_USED_SUFFIXES = IMAGE_SUFFIXES | {".json", ".txt"}
+_DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 _URL = re.compile(r"https?://", re.IGNORECASE)
 # One picture is read at a time, and a shard may hold anything.
 _MAX_FILE_BYTES = 256 * 1024 * 1024
@@ -43,7 +47,7 @@ class Source:
     """All pictures of one argument, in an order that does not change.
 
     Attributes:
-        count: how many there are.
+        count: how many there are, as far as can be told beforehand.
     """
 
     path: Path
@@ -76,14 +80,12 @@ def open_source(path: Path) -> Source:
         elif path.suffix == ".jsonl":
             with path.open("rb") as lines:
                 count = sum(1 for line in lines if line.strip())
-        elif is_shard(path):
+        elif path.is_file() and is_shard(path):
             count = _count_shard(path)
         else:
             raise ConfigError([f"{path}: expected a folder, a shard (*.tar), or a list (*.jsonl)"])
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror or error}"]) from error
-    except tarfile.TarError as error:
-        raise ConfigError([f"{path}: not a tar file ({error})"]) from error
     return Source(path, count)
 
 
@@ -93,8 +95,8 @@ def is_shard(path: Path) -> bool:
 
 
 def id_of_path(path: str) -> str:
-    """An item's id, in which there are no slashes, from a path with slashes."""
-    return path.replace("\\", ":").replace("/", ":")
+    """An item's id, in which there are no slashes, from a path with slashes; other paths have other ids."""
+    return path.replace("%", "%25").replace(":", "%3A").replace("\\", "%5C").replace("/", ":")
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -110,11 +112,20 @@ def _image_files(folder: Path) -> Iterator[Path]:
 def _read_folder(folder: Path) -> Iterator[FoundPicture]:
     for path in _image_files(folder):
         inside = path.relative_to(folder).as_posix()
+        if not _is_text(inside):
+            yield FoundPicture(ascii(str(path)), "", fault="its name is not UTF-8")
+            continue
         yield _file(path, str(path), id_of_path(inside), {"path": inside})
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _file(path: Path, place: str, item_id: str, metadata: dict[str, Any]) -> FoundPicture:
     try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            return FoundPicture(place, item_id, fault="larger than any picture")
         return FoundPicture(place, item_id, path.read_bytes(), metadata=metadata)
     except OSError as error:
         return FoundPicture(place, item_id, fault=f"cannot be read: {error.strerror or error}")
@@ -130,67 +141,92 @@ def _read_list(path: Path) -> Iterator[FoundPicture]:
 
 def _listed(root: Path, place: str, line: bytes) -> FoundPicture:
     try:
-        record = json.loads(line)
-    except ValueError as error:
-        return FoundPicture(place, "", fault=f"not JSON: {error}")
-    if not isinstance(record, dict):
-        return FoundPicture(place, "", fault="expected a JSON object")
-    image, item_id, metadata = record.get("image"), record.get("id"), record.get("metadata", {})
-    if not isinstance(image, str) or not image:
-        return FoundPicture(place, str(item_id or ""), fault="image: expected a path or an http(s) URL")
-    item_id = id_of_path(image) if item_id is None else str(item_id)
-    if not isinstance(metadata, dict):
-        return FoundPicture(place, item_id, fault="metadata: expected an object")
-    if _URL.match(image):
-        return FoundPicture(place, item_id, url=image, metadata=metadata)
-    target = (root / image).resolve()
+        record = _json_object(line)
+        image, item_id, metadata = record.get("image"), record.get("id"), record.get("metadata", {})
+        if not isinstance(image, str) or not image:
+            return FoundPicture(place, str(item_id or ""), fault="image: expected a path or an http(s) URL")
+        item_id = id_of_path(image) if item_id is None else str(item_id)
+        if not isinstance(metadata, dict):
+            return FoundPicture(place, item_id, fault="metadata: expected an object")
+        if _URL.match(image):
+            return FoundPicture(place, item_id, url=image, metadata=metadata)
+        target = (root / image).resolve()
+    except ValueError as error:  # also of a path with a NUL in it
+        return FoundPicture(place, "", fault=str(error))
     if not target.is_relative_to(root):
         return FoundPicture(place, item_id, fault="image: leads out of the list's own folder")
     return _file(target, place, item_id, metadata)
 
 
+def _json_object(text: bytes) -> dict[str, Any]:
+    """A JSON object that can be sent on: no NaN, no half of a surrogate pair.
+
+    Raises:
+        ValueError: it is none; says why.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("expected a JSON object")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _count_shard(path: Path) -> int:
-    with tarfile.open(path) as shard:
-        return sum(1 for member in shard if member.isfile() and _suffix(member.name) in IMAGE_SUFFIXES)
+    """Pictures of a shard; 0 of one that cannot be read through, which is told when its turn comes."""
+    try:
+        with tarfile.open(path) as shard:
+            return sum(1 for member in shard if member.isfile() and _suffix(member.name) in IMAGE_SUFFIXES)
+    except _DAMAGED:
+        return 0
 
 
 def _read_shard(path: Path) -> Iterator[FoundPicture]:
     """Samples of a shard: neighbouring files whose names are the same up to the first dot of the last part."""
     key, files = "", dict[str, bytes]()
-    with tarfile.open(path) as shard:
-        for member in shard:
-            if not member.isfile():
-                continue
-            own = _key(member.name)
-            if own != key:
-                if files:
+    try:
+        with tarfile.open(path) as shard:
+            for member in shard:
+                suffix = _suffix(member.name)
+                if not member.isfile() or suffix not in _USED_SUFFIXES:
+                    continue
+                own = _key(member.name)
+                if own != key:
                     yield from _sample(path, key, files)
-                key, files = own, {}
-            if member.size > _MAX_FILE_BYTES:
-                yield FoundPicture(f"{path}:{member.name}", id_of_path(own), fault="larger than any picture")
-                continue
-            content = shard.extractfile(member)
-            if content is not None:
-                files[_suffix(member.name)] = content.read()
-        if files:
+                    key, files = own, {}
+                if member.size > _MAX_FILE_BYTES:
+                    yield FoundPicture(f"{path}:{member.name}", id_of_path(own), fault="larger than any picture")
+                    continue
+                content = shard.extractfile(member)
+                if content is not None:
+                    files[suffix] = content.read()
             yield from _sample(path, key, files)
+    except _DAMAGED as error:
+        yield FoundPicture(str(path), "", fault=f"the shard cannot be read on: {error}")
 
 
 def _sample(path: Path, key: str, files: dict[str, bytes]) -> Iterator[FoundPicture]:
     suffix = next((name for name in files if name in IMAGE_SUFFIXES), None)
     if suffix is None:
         return  # a sample without a picture: img2dataset writes those of failed downloads so
-    metadata: dict[str, Any] = {}
+    place, metadata = f"{path}:{key}", dict[str, Any]()
     try:
         if ".json" in files:
-            found = json.loads(files[".json"])
-            metadata = found if isinstance(found, dict) else {}
+            metadata = _json_object(files[".json"])
     except ValueError as error:
-        yield FoundPicture(f"{path}:{key}", id_of_path(key), fault=f"{key}.json: not JSON: {error}")
+        yield FoundPicture(place, id_of_path(key), fault=f"{key}.json: {error}")
         return
     if ".txt" in files and "caption" not in metadata:
         metadata["caption"] = files[".txt"].decode("utf-8", "replace")
-    yield FoundPicture(f"{path}:{key}", id_of_path(str(metadata.get("key") or key)), files[suffix], metadata=metadata)
+    # img2dataset's keys are unique over all shards; others may begin anew in each.
+    item_id = str(metadata["key"]) if "key" in metadata else f"{path.name.partition('.')[0]}/{key}"
+    yield FoundPicture(place, id_of_path(item_id), files[suffix], metadata=metadata)
 
 
 def _key(name: str) -> str:

@@ -64,7 +64,11 @@ def recall(  # noqa: PLR0913 - one parameter an option
     captions, _ = captions_of_records(records)
     graphs = EncoderGraphs(place, encoder)
     with tqdm(total=len(images) + len(captions), unit="item", disable=as_json) as bar:
-        scores = graphs.embed_texts(captions, bar.update) @ graphs.embed_images(images, bar.update).T
+
+        def watch(done: int) -> None:
+            bar.update(done)
+
+        scores = graphs.embed_texts(captions, watch) @ graphs.embed_images(images, watch).T
     truth = truth_of(records, captions)
     figures = {
         "words -> pictures": recall_figures(scores, truth),

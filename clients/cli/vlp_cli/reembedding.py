@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
+import numpy as np
 from vlp_server.config import ServerConfig, core_settings
 from vlp_server.core.service import Service
 from vlp_server.index.local import LocalStore
-from vlp_server.index.reembedding import Reembedding
-from vlp_spec.errors import ArtifactError
+from vlp_server.index.reembedding import PendingItem, Reembedding
+from vlp_server.index.store import Vector
+from vlp_spec.errors import ArtifactError, InvalidArgumentError, RequestError
 from vlp_spec.tasks import Lane
 
 from vlp_cli.model_sources import find_models
@@ -47,9 +50,17 @@ async def embed_anew(store: LocalStore, name: str, config: ServerConfig, watch: 
         watch(work.progress().done)
         for items in work.pending():
             deadline = time.monotonic() + _ITEM_TIMEOUT_S
-            reply = await service.embed([item.picture for item in items], deadline=deadline, lane=Lane.BULK)
-            watch(work.write([(item.row, vector) for item, vector in zip(items, reply.vectors, strict=True)]))
+            vectors = await asyncio.gather(*(_embed(service, item, deadline) for item in items))
+            watch(work.write([(item.row, vector) for item, vector in zip(items, vectors, strict=True)]))
         work.commit()
         return work.progress().items
     finally:
         await service.close()
+
+
+async def _embed(service: Service, item: PendingItem, deadline: float) -> Vector:
+    try:
+        reply = await service.embed([item.picture], deadline=deadline, lane=Lane.BULK)
+    except RequestError as error:
+        raise InvalidArgumentError(f"item {item.id!r}: {error.message}; delete it, or add it anew") from error
+    return np.asarray(reply.vectors[0], dtype=np.float32)

@@ -46,12 +46,16 @@ class Rerank:
 
 
 class Collection:
-    """Made by `Client.collection`. All methods raise VlpClientError; see `vlp_client.errors`."""
+    """Made by `Client.collection`. All methods raise VlpClientError; see `vlp_client.errors`.
+
+    Raises:
+        ValueError: from the constructor, or from a method that is given an id: "", "." or "..".
+    """
 
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection = connection
         self.name = name
-        self._path = f"/v1/collections/{quote(name, safe='')}"
+        self._path = f"/v1/collections/{_path_part(name)}"
 
     def create(
         self,
@@ -167,7 +171,18 @@ class Collection:
         )
 
     def _item_path(self, item_id: str) -> str:
-        return f"{self._path}/items/{quote(item_id, safe='')}"
+        return f"{self._path}/items/{_path_part(item_id)}"
+
+
+def _path_part(name: str) -> str:
+    """A name as one part of a path.
+
+    Raises:
+        ValueError: it would lead to another place: dots are not escaped, and mean the part above.
+    """
+    if name in ("", ".", ".."):
+        raise ValueError(f"{name!r} is no name that a collection or an item can have")
+    return quote(name, safe="")
 
 
 def _item(item: NewItem) -> dict[str, Any]:

@@ -106,8 +106,8 @@ def _named_patches(
     ]
     words = frozenset().union(*(region.words for own in described for region in own))
     find = PhraseFinder(tokenizer, words, texts.max_length)
-    sides = [tokenizer.token_to_id(word) for word in SIDES]
-    side_words = [] if None in sides else sides
+    sides = [number for word in SIDES if (number := tokenizer.token_to_id(word)) is not None]
+    side_words = sides if len(sides) == len(SIDES) else []
     return GroundingStore.of([question.text for question in asked], picture_of, described, find, side_words)
 
 

@@ -109,6 +109,7 @@ class LimitsConfig:
         texts: texts that are matched with a picture in a call.
         text_chars: characters of one text that is matched, embedded or searched by.
         inputs: texts and pictures that are embedded in a call.
+        hits: hits of a search.
         multipart_parts: parts of a multipart body, fields and files together.
     """
 
@@ -122,6 +123,7 @@ class LimitsConfig:
     texts: int = 64
     text_chars: int = 4096
     inputs: int = 2048
+    hits: int = 1000
     multipart_parts: int = 1100
 
     def __post_init__(self) -> None:
@@ -137,6 +139,7 @@ class LimitsConfig:
                 between("texts", self.texts, 1, 10_000),
                 between("text_chars", self.text_chars, 1, 1_000_000),
                 between("inputs", self.inputs, 1, 100_000),
+                between("hits", self.hits, 1, 16_384),
                 between("multipart_parts", self.multipart_parts, 2, 1_000_000),
             ]
         )

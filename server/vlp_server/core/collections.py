@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 from vlp_pipeline.pipeline import EmbeddingPipeline, MatchPipeline
 from vlp_spec.errors import (
     EncoderMismatchError,
+    InferenceError,
     InvalidArgumentError,
+    InvalidImageError,
     ItemNotFoundError,
     ModelNotFoundError,
     NoPicturesError,
@@ -38,8 +39,8 @@ from vlp_server.core.collection_records import (
     SearchReply,
 )
 from vlp_server.core.directory import ModelDirectory
-from vlp_server.core.embed_flow import EmbedFlow
-from vlp_server.core.fan_out import all_or_first_error
+from vlp_server.core.embed_flow import PARALLEL_ITEMS, EmbedFlow
+from vlp_server.core.fan_out import all_or_first_error, each_outcome
 from vlp_server.core.picture_flow import MatchPairs, PictureFlow
 from vlp_server.core.records import ModelState, Timings, longest
 from vlp_server.core.request_life import Request, RequestLife, Terms, check_task
@@ -62,8 +63,11 @@ from vlp_server.index.store import (
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+CheckPicture = Callable[[bytes, Urgency], Awaitable[None]]
+"""Refuses a picture that cannot be decoded."""
+_CLOSE_S = 30.0
 _MS = 1000.0
-# Looked at again at a time by one search; more would push other callers' items back.
+# Looked at again at a time; more would hold too many pictures, and push other callers' items back.
 _RERANKED_AT_ONCE = 16
 
 
@@ -75,6 +79,7 @@ class Flows:
     life: RequestLife
     embedding: EmbedFlow
     pictures: PictureFlow
+    check_picture: CheckPicture
     max_image_bytes: int
 
 
@@ -101,7 +106,11 @@ class Collections:
         self._clock = clock
         self._readers = ThreadTeam("store-reader", settings.reader_threads)
         self._writers = ThreadTeam("store-writer", settings.writer_threads)
+        self._housekeeper = ThreadTeam("store-upkeep", 1)
         self._upkeep: asyncio.Task[None] | None = None
+        self._additions: set[asyncio.Task[AddReply]] = set()
+        # Pictures in memory for a second look, of all searches together.
+        self._reranking = asyncio.Semaphore(_RERANKED_AT_ONCE)
         self._closed = False
 
     def start(self) -> None:
@@ -110,16 +119,25 @@ class Collections:
             self._upkeep = asyncio.create_task(self._keep_up())
 
     async def close(self) -> None:
-        """Finish what was begun and close the store. May be called twice."""
+        """Finish what was begun and close the store; a disk that hangs is left after a while. May be called twice."""
         if self._closed:
             return
         self._closed = True
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)
-        self._readers.close()
-        self._writers.close()
-        await asyncio.to_thread(self._store.close)
+        for addition in self._additions:
+            addition.cancel()
+        await asyncio.gather(*self._additions, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                for team in (self._readers, self._writers, self._housekeeper):
+                    await team.finish()
+                await self._housekeeper.run(self._store.close)
+        except TimeoutError:
+            logger.error("the store did not close within %g s; what it acknowledged is on disk", _CLOSE_S)
+        for team in (self._readers, self._writers, self._housekeeper):
+            team.close()
 
     async def create(self, wish: CollectionWish, *, deadline: float | None = None) -> CollectionInfo:
         """Make a collection for a served encoder; the same wish again changes nothing.
@@ -140,7 +158,7 @@ class Collections:
                 store_images=wish.store_images,
                 index=wish.index,
             )
-            return _Made(await self._write(lambda: self._store.create(spec)))
+            return _Made(await self._writers.run(lambda: self._store.create(spec)))
 
         def find() -> ServedModel:
             return self._flows.directory.find(wish.model, Task.EMBEDDINGS)
@@ -148,61 +166,74 @@ class Collections:
         request = Request("create_collection", Task.EMBEDDINGS, find, Terms(deadline=deadline))
         return (await self._flows.life.run(request, make)).info
 
-    async def all(self) -> Sequence[CollectionInfo]:
+    async def all(self, *, deadline: float | None = None) -> Sequence[CollectionInfo]:
         """All collections, by name."""
-        return await self._read(self._store.list)
+        return await self._alone("list_collections", self._readers, self._store.list, deadline)
 
-    async def get(self, name: str) -> CollectionInfo:
+    async def get(self, name: str, *, deadline: float | None = None) -> CollectionInfo:
         """A collection as it is now. Raises CollectionNotFoundError."""
-        return await self._read(lambda: self._store.get(name))
+        return await self._alone("get_collection", self._readers, lambda: self._store.get(name), deadline)
 
-    async def drop(self, name: str) -> None:
+    async def drop(self, name: str, *, deadline: float | None = None) -> None:
         """Forget a collection with its items. Raises CollectionNotFoundError."""
-        await self._write(lambda: self._store.drop(name))
+        await self._alone("drop_collection", self._writers, lambda: self._store.drop(name), deadline)
 
     async def add(
         self, name: str, items: Sequence[CollectionItem], *, deadline: float | None = None, lane: Lane = Lane.BULK
     ) -> AddReply:
         """Embed and keep items, each with its own result; what is said to be kept is durable.
 
-        An item that fails, or is not embedded by the deadline, hurts no other. Once items are on their way to the disk
-        they are seen through, whatever becomes of the caller.
+        An item that fails, or is not embedded by the deadline, hurts no other. What was begun is seen through to the
+        deadline, whatever becomes of the caller, so that no picture is embedded for nothing.
 
         Raises:
             CollectionNotFoundError, EncoderMismatchError, StorageFullError: nothing was kept.
             TooLargeError: more items than one call may bring.
             VlpError: the encoder is not there or not ready, and an item needs it.
         """
-        spec = await self._read(lambda: self._store.spec(name))
+        spec = await self._spec(name, deadline)
+        addition = asyncio.create_task(self._add(spec, items, deadline, lane))
+        self._additions.add(addition)
+        addition.add_done_callback(self._forget_addition)
+        return await asyncio.shield(addition)
+
+    async def _add(
+        self, spec: CollectionSpec, items: Sequence[CollectionItem], deadline: float | None, lane: Lane
+    ) -> AddReply:
+        size = sum(len(item.picture) for item in items if item.picture is not None)
+        terms = Terms(size_bytes=size, deadline=deadline, lane=lane, bounded=False)
         if not any(item.picture is not None and item.vector is None for item in items):
 
-            async def keep(_: Urgency) -> AddReply:
-                return await self._keep(spec, items, [item.vector for item in items], Timings())
+            async def check_and_keep(urgency: Urgency) -> AddReply:
+                return await self._keep(spec, items, await self._given_vectors(items, urgency), Timings())
 
-            return await self._flows.life.run_without_model(keep, deadline=deadline, bounded=False)
+            return await self._flows.life.run_without_model("add_items", terms, check_and_keep)
 
         async def embed_and_keep(usable: UsableModel, urgency: Urgency) -> AddReply:
             vectors, timings = await self._vectors(usable, items, urgency)
             return await self._keep(spec, items, vectors, timings)
 
-        size = sum(len(item.picture) for item in items if item.picture is not None)
-        terms = Terms(size_bytes=size, deadline=deadline, lane=lane, bounded=False)
         request = Request("add_items", Task.EMBEDDINGS, lambda: self._encoder(spec), terms)
         return await self._flows.life.run(request, embed_and_keep)
 
-    async def known(self, name: str, ids: Sequence[str]) -> dict[str, str | None]:
+    def _forget_addition(self, addition: asyncio.Task[AddReply]) -> None:
+        self._additions.discard(addition)
+        if not addition.cancelled():
+            addition.exception()  # seen, even when the caller has left
+
+    async def known(self, name: str, ids: Sequence[str], *, deadline: float | None = None) -> dict[str, str | None]:
         """Those of the ids that are there, with the digests of their pictures."""
-        return await self._read(lambda: self._store.known(name, ids))
+        return await self._alone("lookup_items", self._readers, lambda: self._store.known(name, ids), deadline)
 
-    async def get_item(self, name: str, item_id: str) -> StoredItem:
+    async def get_item(self, name: str, item_id: str, *, deadline: float | None = None) -> StoredItem:
         """An item. Raises CollectionNotFoundError or ItemNotFoundError."""
-        return await self._read(lambda: self._store.get_item(name, item_id))
+        return await self._alone("get_item", self._readers, lambda: self._store.get_item(name, item_id), deadline)
 
-    async def delete_item(self, name: str, item_id: str) -> bool:
+    async def delete_item(self, name: str, item_id: str, *, deadline: float | None = None) -> bool:
         """Forget an item; False when there was none."""
-        return await self._write(lambda: self._store.delete_item(name, item_id))
+        return await self._alone("delete_item", self._writers, lambda: self._store.delete_item(name, item_id), deadline)
 
-    async def read_picture(self, name: str, item_id: str) -> tuple[bytes, str]:
+    async def read_picture(self, name: str, item_id: str, *, deadline: float | None = None) -> tuple[bytes, str]:
         """An item's picture and its sha256.
 
         Raises:
@@ -216,7 +247,7 @@ class Collections:
                 raise ItemNotFoundError(f"item {item_id[:64]!r} of collection {name!r} has no picture")
             return self._store.read_picture(name, item.picture_digest), item.picture_digest
 
-        return await self._read(read)
+        return await self._alone("read_picture", self._readers, read, deadline)
 
     async def search(self, name: str, ask: CollectionSearch, *, deadline: float | None = None) -> SearchReply:
         """Find the nearest items, and look at the first ones again where that is wished.
@@ -229,7 +260,7 @@ class Collections:
             VlpError: the encoder or the re-ranker is not there or not ready; see `Service.embed`.
         """
         _check_search(ask, self._settings)
-        spec = await self._read(lambda: self._store.spec(name))
+        spec = await self._spec(name, deadline)
         if ask.rerank is not None and not spec.store_images:
             raise NoPicturesError(
                 f"collection {name!r} keeps no pictures, which re-ranking looks at; create one with store_images"
@@ -240,7 +271,7 @@ class Collections:
             async def find_nearest(urgency: Urgency) -> SearchReply:
                 return await self._find(spec, ask, vector, Timings(), urgency)
 
-            return await self._flows.life.run_without_model(find_nearest, deadline=deadline)
+            return await self._flows.life.run_without_model("search", Terms(deadline=deadline), find_nearest)
 
         async def embed_and_find(usable: UsableModel, urgency: Urgency) -> SearchReply:
             pipeline = cast(EmbeddingPipeline, usable.loaded.pipeline)
@@ -268,7 +299,7 @@ class Collections:
             encoder_digest=spec.encoder_digest,
         )
         started = self._clock()
-        hits = await self._read(lambda: self._store.search(spec.name, query))
+        hits = await self._readers.run(lambda: self._store.search(spec.name, query))
         timings = replace(timings, store_ms=(self._clock() - started) * _MS)
         found = [FoundItem(hit) for hit in hits]
         if ask.rerank is None or reranker is None or ask.text is None:
@@ -282,16 +313,21 @@ class Collections:
     async def _rerank(
         self, name: str, hits: Sequence[Hit], text: str, reranker: UsableModel, urgency: Urgency
     ) -> list[FoundItem]:
-        """The hits by how well text and picture fit; those without a picture stay behind, in their order."""
+        """The hits by how well text and picture fit; those that cannot be looked at stay behind, in their order."""
         pairs, query = MatchPairs(cast(MatchPipeline, reranker.loaded.pipeline)), MatchQuery(text)
 
         async def look(hit: Hit) -> FoundItem:
-            picture = await self._picture_of(name, hit)
-            if picture is None:
-                return FoundItem(hit)
-            results: list[MatchResult]
-            results, _ = await self._flows.pictures.answer(reranker, pairs, picture, [query], urgency)
-            return FoundItem(hit, results[0].score)
+            async with self._reranking:
+                picture = await self._picture_of(name, hit)
+                if picture is None:
+                    return FoundItem(hit)
+                results: list[MatchResult]
+                try:
+                    results, _ = await self._flows.pictures.answer(reranker, pairs, picture, [query], urgency)
+                except (InvalidImageError, TooLargeError, InferenceError) as error:  # of this picture alone
+                    logger.info("item %r of %r could not be looked at again: %s", hit.id, name, error)
+                    return FoundItem(hit)
+                return FoundItem(hit, results[0].score)
 
         seen = await all_or_first_error(hits, look, _RERANKED_AT_ONCE)
         return sorted(seen, key=lambda item: -1.0 if item.rerank_score is None else item.rerank_score, reverse=True)
@@ -301,7 +337,7 @@ class Collections:
             return None
         digest = hit.picture_digest
         try:
-            return await self._read(lambda: self._store.read_picture(name, digest))
+            return await self._readers.run(lambda: self._store.read_picture(name, digest))
         except ItemNotFoundError:  # deleted since the search
             return None
 
@@ -314,21 +350,29 @@ class Collections:
         self, usable: UsableModel, items: Sequence[CollectionItem], urgency: Urgency
     ) -> tuple[list[Vector | VlpError | None], Timings]:
         """Each item's vector: its own, or its picture's, or why there is none."""
-        faults = [self._picture_fault(item.picture) for item in items]
-        wanted = [
-            index
-            for index, item in enumerate(items)
-            if item.vector is None and item.picture is not None and faults[index] is None
-        ]
+        vectors = await self._given_vectors(items, urgency)
+        wanted = [index for index, item in enumerate(items) if item.picture is not None and vectors[index] is None]
         pictures = [cast(bytes, items[index].picture) for index in wanted]
         pipeline = cast(EmbeddingPipeline, usable.loaded.pipeline)
         outcomes = await self._flows.embedding.embed_each(usable, pipeline, pictures, urgency)
-        vectors: list[Vector | VlpError | None] = [
-            fault or item.vector for item, fault in zip(items, faults, strict=True)
-        ]
         for index, outcome in zip(wanted, outcomes, strict=True):
             vectors[index] = outcome if isinstance(outcome, VlpError) else outcome.value.vector
         return vectors, longest([outcome.timings for outcome in outcomes if not isinstance(outcome, VlpError)])
+
+    async def _given_vectors(self, items: Sequence[CollectionItem], urgency: Urgency) -> list[Vector | VlpError | None]:
+        """The vectors that items bring, or what is wrong with their pictures; None where a picture is to be embedded.
+
+        A picture beside a vector is decoded too: it would be looked at again by every search that is re-ranked.
+        """
+
+        async def given(item: CollectionItem) -> Vector | VlpError | None:
+            if fault := self._picture_fault(item.picture):
+                return fault
+            if item.vector is not None and item.picture is not None:
+                await self._flows.check_picture(item.picture, urgency)
+            return item.vector
+
+        return await each_outcome(items, given, PARALLEL_ITEMS)
 
     async def _keep(
         self,
@@ -357,7 +401,9 @@ class Collections:
             )
         started = self._clock()
         if new:
-            kept = await self._write(lambda: self._store.upsert(spec.name, new, encoder_digest=spec.encoder_digest))
+            kept = await self._writers.run(
+                lambda: self._store.upsert(spec.name, new, encoder_digest=spec.encoder_digest)
+            )
             for index, result in zip(ready, kept, strict=True):
                 results[index] = result
         timings = replace(timings, store_ms=(self._clock() - started) * _MS)
@@ -368,17 +414,17 @@ class Collections:
         directory = self._flows.directory
         if (same := directory.with_encoder(spec.encoder_digest)) is not None:
             return same
+        if any(model.state is ModelState.LOADING for model in directory):  # it may be one of these
+            raise UnavailableError("models are loading; ask again", retry_after_s=2.0)
         try:
             named = directory.find(spec.model.partition("@")[0])
         except ModelNotFoundError:
-            if any(model.state is ModelState.LOADING for model in directory):
-                raise UnavailableError("models are loading; ask again", retry_after_s=2.0) from None
             raise EncoderMismatchError(
                 f"collection {spec.name!r} has vectors of {spec.model}, which this server does not serve; serve it, or "
                 "embed the collection anew with another model"
             ) from None
         if named.loaded is None:
-            return named  # loading or failed: its state says what is the matter
+            return named  # it failed: its state says what is the matter
         raise EncoderMismatchError(
             f"collection {spec.name!r} has vectors of the encoder {spec.encoder_digest[:12]} ({spec.model}); the "
             f"{named.label} that is served now is the encoder {named.loaded.encoder_digest[:12]}"
@@ -390,20 +436,27 @@ class Collections:
             return None
         return TooLargeError(f"image: {len(picture)} bytes, this server reads at most {limit}; send fewer")
 
-    async def _read(self, call: Callable[[], T]) -> T:
-        return await self._readers.run(call)
+    async def _spec(self, name: str, deadline: float | None) -> CollectionSpec:
+        return await self._alone("get_collection", self._readers, lambda: self._store.spec(name), deadline)
 
-    async def _write(self, call: Callable[[], T]) -> T:
-        return await self._writers.run(call)
+    async def _alone(self, operation: str, team: ThreadTeam, call: Callable[[], T], deadline: float | None) -> T:
+        """A call to the store that needs no model, let in and counted like every request."""
+
+        async def work(_: Urgency) -> _Done[T]:
+            return _Done(await team.run(call))
+
+        return (await self._flows.life.run_without_model(operation, Terms(deadline=deadline), work)).value
 
     async def _keep_up(self) -> None:
-        with suppress(VlpError):
-            await self._readers.run(self._store.warm)
+        try:
+            await self._housekeeper.run(self._store.warm)
+        except Exception:
+            logger.exception("the indexes could not be read ahead; searches will read them")
         while True:
             try:
-                removed = await self._writers.run(self._store.sweep_pictures)
-            except VlpError as error:
-                logger.warning("pictures could not be swept: %s", error)
+                removed = await self._housekeeper.run(self._store.sweep_pictures)
+            except Exception:
+                logger.exception("pictures could not be swept; they will be the next time")
             else:
                 if removed:
                     logger.info("removed %d pictures that no item refers to", removed)
@@ -418,11 +471,21 @@ class _Made:
     timings: Timings = Timings()
 
 
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[T]):
+    """What a call to the store gave, as the reply of a request."""
+
+    value: T
+    timings: Timings = Timings()
+
+
 def _check_search(ask: CollectionSearch, settings: CollectionSettings) -> None:
     given = [name for name in ("text", "picture", "vector") if getattr(ask, name) is not None]
     if len(given) != 1:
         what = " and ".join(given) if given else "nothing"
         raise InvalidArgumentError(f"got {what}; search by one of text, image and vector", field="text")
+    if ask.k < 1:
+        raise InvalidArgumentError(f"k: got {ask.k}, expected 1 or more", field="k")
     if ask.text is not None and not ask.text.strip():
         raise InvalidArgumentError("text: empty; say what to search for", field="text")
     if ask.rerank is None:

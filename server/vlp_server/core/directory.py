@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from vlp_spec.errors import ConfigError, ModelNotFoundError
 from vlp_spec.tasks import Task
 
+from vlp_server.core.records import ModelState
 from vlp_server.core.served_model import ServedModel
 
 _SHOWN_NAMES = 20
@@ -47,8 +48,13 @@ class ModelDirectory:
         return next((model for model in ordered if model.may_do(task)), self.default)
 
     def with_encoder(self, digest: str) -> ServedModel | None:
-        """The loaded model with this encoder digest, None when there is none."""
-        return next((m for m in self._models if m.loaded is not None and m.loaded.encoder_digest == digest), None)
+        """The loaded model that makes vectors with this encoder digest, one that is ready before others; else None."""
+        same = [
+            model
+            for model in self._models
+            if model.loaded is not None and model.loaded.encoder_digest == digest and model.may_do(Task.EMBEDDINGS)
+        ]
+        return max(same, key=lambda model: model.state is ModelState.READY, default=None)
 
     def find(self, wanted: str | None, task: Task | None = None) -> ServedModel:
         """The model that a request names, and where it names none the default one of its task.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -73,6 +74,14 @@ class Request:
     check: Callable[[], None] = lambda: None
 
 
+@dataclass(slots=True)
+class _Counted:
+    """What the figures want to know of a request; filled in as it becomes known."""
+
+    label: str = UNKNOWN_MODEL
+    timings: Timings | None = None
+
+
 class RequestLife:
     """Takes requests through it. Belongs to the event loop."""
 
@@ -91,15 +100,33 @@ class RequestLife:
             VlpError: any RequestError, CapacityError, InferenceError or InternalError of vlp_spec.errors.
             asyncio.CancelledError: the awaiting task was cancelled; its items have left the queues.
         """
-        started = self._clock()
-        label, outcome = UNKNOWN_MODEL, str(ErrorKind.CANCELLED)
-        try:
+        async with self._counted(request.operation) as counted:
             served = request.find()
-            label = served.label
+            counted.label = served.label
             reply = await self._admitted(request, served, work)
-            outcome = SUCCESS
-            self._metrics.observe_timings(label, request.operation, reply.timings, self._clock() - started)
+            counted.timings = reply.timings
             return reply
+
+    async def run_without_model(
+        self, operation: str, terms: Terms, work: Callable[[Urgency], Coroutine[Any, Any, R]]
+    ) -> R:
+        """Admit work that needs no model, do it in time, and count it; arguments as in `Request`, errors as `run`."""
+        async with self._counted(operation) as counted:
+            reply = await self._in_time(terms, _RETRY_S, work)
+            counted.timings = reply.timings
+            return reply
+
+    @asynccontextmanager
+    async def _counted(self, operation: str) -> AsyncIterator[_Counted]:
+        """Count a request with its outcome; what is no VlpError becomes an InternalError."""
+        started = self._clock()
+        counted = _Counted()
+        outcome = str(ErrorKind.CANCELLED)
+        try:
+            yield counted
+            outcome = SUCCESS
+            if counted.timings is not None:
+                self._metrics.observe_timings(counted.label, operation, counted.timings, self._clock() - started)
         except VlpError as error:
             outcome = str(error.kind)
             raise
@@ -108,13 +135,7 @@ class RequestLife:
             logger.exception("a request failed")
             raise InternalError(detail=repr(error)) from error
         finally:
-            self._metrics.count_request(label, request.operation, outcome)
-
-    async def run_without_model(
-        self, work: Callable[[Urgency], Coroutine[Any, Any, T]], *, deadline: float | None, bounded: bool = True
-    ) -> T:
-        """Admit work that needs no model, and do it in time; arguments as in `Request`, errors as `run`."""
-        return await self._in_time(Terms(deadline=deadline, bounded=bounded), _RETRY_S, work)
+            self._metrics.count_request(counted.label, operation, outcome)
 
     async def _admitted(
         self, request: Request, served: ServedModel, work: Callable[[UsableModel, Urgency], Coroutine[Any, Any, R]]

@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 from prometheus_client import CollectorRegistry
-from vlp_pipeline.images import ImageLimits
+from vlp_pipeline.images import ImageLimits, open_picture
 from vlp_pipeline.pipeline import EmbeddingPipeline, MatchPipeline, VqaPipeline
 from vlp_pipeline.text import TextLimits
 from vlp_spec.errors import InvalidArgumentError, TaskNotSupportedError, TooLargeError
@@ -88,7 +88,14 @@ class Service:
         served = [self._serve(model) for model in settings.models]
         self._directory = ModelDirectory(served, settings.default_model)
         self._watchdog = Watchdog(served, settings.watchdog)
-        flows = Flows(self._directory, self._life, self._embedding, self._pictures, settings.max_image_bytes)
+        flows = Flows(
+            self._directory,
+            self._life,
+            self._embedding,
+            self._pictures,
+            self._check_decodes,
+            settings.max_image_bytes,
+        )
         self._collections = None if store is None else Collections(store, flows, settings.collections, clock)
         self._loading: asyncio.Task[None] | None = None
         self._closed = False
@@ -309,6 +316,13 @@ class Service:
         since = self._pool.busy_since()
         return 0.0 if since is None else self._clock() - since
 
+    @property
+    def _image_limits(self) -> ImageLimits:
+        core = self.settings
+        return ImageLimits(
+            max_bytes=core.max_image_bytes, max_pixels=core.max_image_pixels, max_side=core.max_image_side
+        )
+
     def _forget_answers(self, model_digest: str) -> int:
         return self._pictures.forget_answers(model_digest) + self._embedding.forget_vectors(model_digest)
 
@@ -332,6 +346,11 @@ class Service:
             if len(picture) > limit:
                 raise TooLargeError(f"image: {len(picture)} bytes, this server reads at most {limit}; send fewer")
 
+    async def _check_decodes(self, picture: bytes, urgency: Urgency) -> None:
+        await self._pool.run(
+            lambda: open_picture(picture, self._image_limits), lane=urgency.lane, deadline=urgency.deadline
+        )
+
     def _serve(self, settings: ModelSettings) -> ServedModel:
         return ServedModel(
             settings,
@@ -344,11 +363,8 @@ class Service:
         )
 
     def _load_model(self, settings: ModelSettings) -> LoadedModel:
-        core = self.settings
-        images = ImageLimits(
-            max_bytes=core.max_image_bytes, max_pixels=core.max_image_pixels, max_side=core.max_image_side
-        )
-        return load_model(settings, images, TextLimits(max_chars=core.max_text_chars), self._make_engine)
+        texts = TextLimits(max_chars=self.settings.max_text_chars)
+        return load_model(settings, self._image_limits, texts, self._make_engine)
 
     async def _load_all(self) -> None:
         """One after another: two models loading at once would each take the memory that the other has counted on."""

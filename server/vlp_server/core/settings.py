@@ -179,7 +179,8 @@ class CollectionSettings:
         place: a folder, which then belongs to this one process; the URI of a Milvus server, such as http://host:19530,
             or a milvus-lite file *.db; none: vlpserve/collections in the user's data folder.
         reader_threads: searches and other reads of the store at a time.
-        writer_threads: calls that write at a time; the local store writes one after another in any case.
+        writer_threads: calls that write at a time. The local store makes the writes that wait together one commit, with
+            one sync, so many small calls need many of these.
         max_rerank: hits of one search that may be looked at again.
         sweep_interval_s: how often pictures are removed that no item refers to.
     """
@@ -187,7 +188,7 @@ class CollectionSettings:
     enabled: bool = True
     place: str | None = None
     reader_threads: int = 4
-    writer_threads: int = 2
+    writer_threads: int = 16
     max_rerank: int = 100
     sweep_interval_s: float = 3600.0
 

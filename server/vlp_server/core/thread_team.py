@@ -41,6 +41,12 @@ class ThreadTeam:
         job.add_done_callback(functools.partial(self._end, thread))
         return await asyncio.shield(job)
 
+    async def finish(self) -> None:
+        """Wait until no call runs or waits. New ones may come meanwhile."""
+        held = [await self._free.get() for _ in self._threads]
+        for thread in held:
+            self._free.put_nowait(thread)
+
     def close(self) -> None:
         """Let the threads end after the calls that they run. Does not wait for them."""
         for thread in self._threads:

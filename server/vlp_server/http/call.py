@@ -4,6 +4,7 @@ client going away.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,15 +72,22 @@ class Call:
 
         return await self.answer(fetch_and_work())
 
-    async def picture(self, source: bytes | PictureUrl) -> bytes:
+    async def picture(self, source: bytes | PictureUrl, share: float = 1.0) -> bytes:
         """The picture itself; to be awaited within `answer` or `wait`, which see to the client's going away.
+
+        Args:
+            source: as it was sent, or where it is to be fetched from.
+            share: of the time that is left until the deadline, for fetching.
 
         Raises:
             RequestError, CapacityError: as `fetch_source` says.
         """
         if isinstance(source, bytes):
             return source
-        return await fetch_source(source, self.fetch, self.take_fetched, self.deadline)
+        until = self.deadline
+        if until is not None:
+            until -= (1.0 - share) * max(0.0, until - time.monotonic())
+        return await fetch_source(source, self.fetch, self.take_fetched, until)
 
     async def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """As `answer`, for work that has neither model nor timings."""

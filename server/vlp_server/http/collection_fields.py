@@ -15,7 +15,8 @@ from vlp_spec.errors import InvalidArgumentError, VlpError
 
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
-from vlp_server.http.fields import CallFields, StrictFields, check_count, check_model, check_text, json_of_text
+from vlp_server.http.fields import CallFields, StrictFields, check_count, check_model, check_text
+from vlp_server.http.json_body import parse_object
 from vlp_server.http.picture_request import CallShape
 from vlp_server.http.pictures import PictureUrl, check_not_empty, read_source
 from vlp_server.http.vector_fields import VectorValue, read_vector
@@ -60,7 +61,7 @@ class CollectionJson(StrictFields):
             InvalidArgumentError: a setting out of its range.
         """
         check_model(self.model)
-        index = IndexSettings() if self.index is None else IndexSettings(**self.index.model_dump())
+        index = IndexSettings() if self.index is None else IndexSettings(**self.index.model_dump(exclude_unset=True))
         return CollectionWish(
             name=name, model=self.model, metric=self.metric, store_images=self.store_images, index=index
         )
@@ -155,7 +156,7 @@ def items_of_form(
         new_id: for those without one.
 
     Raises:
-        InvalidArgumentError: no file, another number of ids or metadata, an unknown field, metadata that is no object.
+        InvalidArgumentError: no file, another number of ids or metadata, an unknown field.
         TooLargeError: more than `limit` files.
     """
     _check_items(len(pictures), limit)
@@ -171,22 +172,15 @@ def items_of_form(
                 field=name,
             )
     ids = columns["id"] or [new_id(index) for index in range(len(pictures))]
-    metadata = [_metadata(text) for text in columns["metadata"]] or [{} for _ in pictures]
+    metadata = columns["metadata"] or ["{}"] * len(pictures)
     return [_sent_file(*one) for one in zip(pictures, ids, metadata, strict=True)]
 
 
-def _sent_file(picture: bytes, item_id: str, metadata: Mapping[str, Any]) -> SentItem:
+def _sent_file(picture: bytes, item_id: str, metadata: str) -> SentItem:
     try:
-        return SentItem(item_id, check_not_empty(picture), metadata=metadata)
+        return SentItem(item_id, check_not_empty(picture), metadata=parse_object("metadata", metadata))
     except VlpError as fault:
         return SentItem(item_id, fault=fault)
-
-
-def _metadata(text: str) -> dict[str, Any]:
-    value = json_of_text("metadata", text, "object")
-    if not isinstance(value, dict):
-        raise InvalidArgumentError("metadata: expected a JSON object", field="metadata")
-    return value
 
 
 def _check_items(count: int, limit: int) -> None:
@@ -205,8 +199,10 @@ class RerankFields(StrictFields):
 class SearchFields(CallFields):
     """The fields of POST /v1/collections/{name}/search beside the picture.
 
-    One of `text`, `image` and `vector`; the collection names the model.
+    One of `text`, `image` and `vector`.
     """
+
+    model: Annotated[None, Field(description="The collection's own encoder answers.", exclude=True)] = None
 
     text: Annotated[str | None, Field(description="Find pictures that these words describe.")] = None
     vector: Annotated[VectorValue | None, Field()] = None
@@ -236,11 +232,11 @@ def search_of(fields: SearchFields, limits: LimitsConfig) -> CollectionSearch:
     """The search that checked fields ask for; its picture is sent beside them.
 
     Raises:
-        InvalidArgumentError: a model, a filter that is none, a vector that is none.
-        TooLargeError: a longer text than the limits allow.
+        InvalidArgumentError: a filter that is none, a vector that is none.
+        TooLargeError: a longer text, or more hits, than the limits allow.
     """
-    if fields.model is not None:
-        raise InvalidArgumentError("model: the collection's own encoder answers; leave it out", field="model")
+    if fields.k > limits.hits:
+        raise InvalidArgumentError(f"k: got {fields.k}, expected 1 to {limits.hits}", field="k")
     if fields.text is not None:
         check_text("text", fields.text, limits.text_chars)
     rerank = fields.rerank

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +45,13 @@ from vlp_server.http.schemas import (
 )
 from vlp_server.index.store import CollectionInfo, ItemResult, StoredItem
 
+# Hits of an answer from which on it is written in a thread.
+_INLINE_HITS = 200
+# A caller's deadline is not all for fetching: what did arrive has to be embedded and kept, too.
+_FETCH_SHARE = 0.6
 _READ = problem_responses(400, 404, 429, 500, 503, 504)
+_PARTS_OF_AN_ITEM = 3  # picture, id, metadata
+_DELETE = problem_responses(400, 404, 429, 500, 503, 504, 507)
 _WRITE = problem_responses(400, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504, 507)
 
 
@@ -72,6 +79,8 @@ def collections_router(door: Door) -> APIRouter:
                 )
 
             reply = await call.answer(find())
+            if len(reply.hits) > _INLINE_HITS:
+                return await asyncio.to_thread(lambda: JSONResponse(_hits(reply)))
         return JSONResponse(_hits(reply))
 
     return router
@@ -81,7 +90,7 @@ def _add_collection_routes(router: APIRouter, door: Door) -> None:
     @router.get("", operation_id="list_collections", summary="List the collections", responses=_READ)
     async def list_collections(request: Request) -> CollectionList:
         with let_in(door, request) as call:
-            infos = await call.wait(door.service.collections.all())
+            infos = await call.wait(door.service.collections.all(deadline=call.deadline))
         return CollectionList(collections=[_collection(info) for info in infos])
 
     @router.put(
@@ -100,12 +109,12 @@ def _add_collection_routes(router: APIRouter, door: Door) -> None:
     @router.get("/{name}", operation_id="collection", summary="A collection as it is now", responses=_READ)
     async def collection(name: str, request: Request) -> Collection:
         with let_in(door, request) as call:
-            return _collection(await call.wait(door.service.collections.get(name)))
+            return _collection(await call.wait(door.service.collections.get(name, deadline=call.deadline)))
 
-    @router.delete("/{name}", operation_id="drop_collection", summary="Forget a collection", responses=_READ)
+    @router.delete("/{name}", operation_id="drop_collection", summary="Forget a collection", responses=_DELETE)
     async def drop_collection(name: str, request: Request) -> Deleted:
         with let_in(door, request) as call:
-            await call.wait(door.service.collections.drop(name))
+            await call.wait(door.service.collections.drop(name, deadline=call.deadline))
         return Deleted(id=name)
 
 
@@ -134,13 +143,13 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
         with let_in(door, request) as call:
             fields = await read_json(request, call.body, LookupJson)
             check_count("ids", len(fields.ids), door.config.store.max_items_per_call)
-            known = await call.wait(door.service.collections.known(name, fields.ids))
+            known = await call.wait(door.service.collections.known(name, fields.ids, deadline=call.deadline))
         return KnownItems(known=known)
 
     @router.get("/{name}/items/{item_id}", operation_id="item", summary="An item", responses=_READ)
     async def item(name: str, item_id: str, request: Request) -> Item:
         with let_in(door, request) as call:
-            return _item(await call.wait(door.service.collections.get_item(name, item_id)))
+            return _item(await call.wait(door.service.collections.get_item(name, item_id, deadline=call.deadline)))
 
     @router.get(
         "/{name}/items/{item_id}/image",
@@ -154,14 +163,16 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
     )
     async def item_image(name: str, item_id: str, request: Request) -> Response:
         with let_in(door, request) as call:
-            data, digest = await call.wait(door.service.collections.read_picture(name, item_id))
+            reading = door.service.collections.read_picture(name, item_id, deadline=call.deadline)
+            data, digest = await call.wait(reading)
         # The type is not told: what strangers sent must not be shown as a page of this server's.
         return Response(data, media_type="application/octet-stream", headers={"ETag": f'"{digest}"'})
 
-    @router.delete("/{name}/items/{item_id}", operation_id="delete_item", summary="Forget an item", responses=_READ)
+    @router.delete("/{name}/items/{item_id}", operation_id="delete_item", summary="Forget an item", responses=_DELETE)
     async def delete_item(name: str, item_id: str, request: Request) -> Deleted:
         with let_in(door, request) as call:
-            if not await call.wait(door.service.collections.delete_item(name, item_id)):
+            deleting = door.service.collections.delete_item(name, item_id, deadline=call.deadline)
+            if not await call.wait(deleting):
                 raise ItemNotFoundError(f"collection {name!r} has no item {item_id[:64]!r}")
         return Deleted(id=item_id)
 
@@ -178,7 +189,7 @@ async def _read_items(door: Door, call: Call, name: str) -> list[SentItem]:
         parts = await read_multipart(
             request.headers["content-type"],
             call.body.chunks(),
-            max_parts=door.config.limits.multipart_parts,
+            max_parts=_PARTS_OF_AN_ITEM * limit,
             max_field_bytes=MAX_FIELD_BYTES,
         )
         pairs = [(part.name, part.text()) for part in parts if part.name != "image"]
@@ -197,7 +208,7 @@ async def _add(door: Door, call: Call, name: str, sent: Sequence[SentItem]) -> A
     async def fetch(item: SentItem) -> CollectionItem:
         if item.fault is not None:
             raise item.fault
-        return item.item(None if item.picture is None else await call.picture(item.picture))
+        return item.item(None if item.picture is None else await call.picture(item.picture, _FETCH_SHARE))
 
     outcomes = await each_outcome(sent, fetch, PARALLEL_FETCHES)
     ready = [outcome for outcome in outcomes if isinstance(outcome, CollectionItem)]

@@ -6,7 +6,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -82,7 +82,7 @@ def fields_from_pairs(kind: type[C], pairs: Iterable[tuple[str, str]]) -> C:
     values: dict[str, Any] = {}
     for name, texts in gathered.items():
         form = _form_of(kind, name)
-        if form is list:
+        if form is list and not (len(texts) == 1 and _may_be_text(kind, name, texts[0])):
             values[name] = _list_of(name, texts)
         elif name in kind.PLURALS and len(texts) > 1:
             values[kind.PLURALS[name]] = texts
@@ -153,8 +153,7 @@ def _form_of(kind: type[BaseModel], name: str) -> Any:
     field = kind.model_fields.get(name)
     if field is None:
         return str
-    options = typing.get_args(field.annotation) if _is_union(field.annotation) else (field.annotation,)
-    forms = [typing.get_origin(option) or option for option in options]
+    forms = [typing.get_origin(option) or option for option in _options(field.annotation)]
     for form in (list, int, bool, dict):
         if form in forms:
             return form
@@ -162,8 +161,21 @@ def _form_of(kind: type[BaseModel], name: str) -> Any:
     return dict if objects else str
 
 
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+def _may_be_text(kind: type[BaseModel], name: str, text: str) -> bool:
+    """Whether a field that holds a list or a text is given as a text."""
+    return str in _options(kind.model_fields[name].annotation) and not text.lstrip().startswith("[")
+
+
+def _options(annotation: Any) -> Iterator[Any]:
+    """The types of a union, whatever is nested and annotated in it."""
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        yield from _options(typing.get_args(annotation)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for option in typing.get_args(annotation):
+            yield from _options(option)
+    else:
+        yield annotation
 
 
 def _value_of(form: Any, name: str, text: str) -> Any:
@@ -173,7 +185,7 @@ def _value_of(form: Any, name: str, text: str) -> Any:
     if form is bool:
         return _BOOLS.get(text.lower(), text)
     if form is dict:
-        return json_of_text(name, text, "object")
+        return _json_of(name, text, "object")
     return text
 
 
@@ -181,11 +193,10 @@ def _list_of(name: str, texts: list[str]) -> list[Any]:
     """A repeated field, or one field that holds a JSON list."""
     if len(texts) > 1 or not texts[0].lstrip().startswith("["):
         return list(texts)
-    return list(json_of_text(name, texts[0], "list"))
+    return list(_json_of(name, texts[0], "list"))
 
 
-def json_of_text(name: str, text: str, what: str) -> Any:
-    """JSON in a field of a form or a query. Raises InvalidArgumentError where it is none."""
+def _json_of(name: str, text: str, what: str) -> Any:
     try:
         return json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):

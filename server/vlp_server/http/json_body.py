@@ -66,14 +66,27 @@ async def parse_body(body: bytes, kind: type[B]) -> B:
     return _parse(body, kind)
 
 
-def _parse(body: bytes, kind: type[B]) -> B:
+def parse_object(name: str, text: bytes | str) -> dict[str, Any]:
+    """A JSON object.
+
+    Args:
+        name: of what it is, for messages: "body", or a field.
+
+    Raises:
+        InvalidArgumentError: not JSON, no object, a key twice, or NaN.
+    """
+    field = None if name == "body" else name
     try:
-        values = json.loads(body, object_pairs_hook=_distinct, parse_constant=refuse_constant)
+        values = json.loads(text, object_pairs_hook=_distinct, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidArgumentError(f"body: not JSON ({error})") from None
+        raise InvalidArgumentError(f"{name}: not JSON ({error})", field=field) from None
     if not isinstance(values, dict):
-        raise InvalidArgumentError(f"body: got a JSON {type(values).__name__}, expected an object")
-    return check_fields(kind, values)
+        raise InvalidArgumentError(f"{name}: got a JSON {type(values).__name__}, expected an object", field=field)
+    return values
+
+
+def _parse(body: bytes, kind: type[B]) -> B:
+    return check_fields(kind, parse_object("body", body))
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from vlp_spec.errors import InvalidArgumentError
 from vlp_server.index.store import Vector
 
 MAX_DIMENSION = 32_768
+_MAX_CHARS = 4 * MAX_DIMENSION * 4 // 3 + 4
 
 VectorValue = Annotated[
     list[float] | str,
@@ -26,6 +27,8 @@ def read_vector(value: list[float] | str, field: str) -> Vector:
     Raises:
         InvalidArgumentError: neither numbers nor base64 of whole float32, or too long for any collection.
     """
+    if len(value) > (MAX_DIMENSION if isinstance(value, list) else _MAX_CHARS):
+        raise InvalidArgumentError(f"{field}: more than {MAX_DIMENSION} numbers", field=field)
     if isinstance(value, str):
         try:
             data = base64.b64decode(value, validate=True)
@@ -39,6 +42,4 @@ def read_vector(value: list[float] | str, field: str) -> Vector:
     else:
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused as such
             vector = np.array(value, dtype=np.float64).astype(np.float32)
-    if vector.size > MAX_DIMENSION:
-        raise InvalidArgumentError(f"{field}: {vector.size} numbers, at most {MAX_DIMENSION} are read", field=field)
     return vector

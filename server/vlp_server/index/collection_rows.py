@@ -83,6 +83,8 @@ def check_same(present: CollectionSpec, wanted: CollectionSpec) -> None:
         CollectionExistsError: something else differs.
     """
     check_encoder(present, wanted.encoder_digest)
+    # The same encoder may be served under another name or version by now.
+    wanted = replace(wanted, model=present.model)
     if present != wanted:
         differing = [name for name, value in asdict(present).items() if asdict(wanted)[name] != value]
         raise CollectionExistsError(f"collection {present.name!r} is there with another {', '.join(differing)}")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
-from vlp_spec.errors import ConfigError, ItemNotFoundError, UnavailableError, VlpError
+from vlp_spec.errors import ConfigError, InvalidArgumentError, ItemNotFoundError, UnavailableError, VlpError
 
 from vlp_server.index.collection_rows import (
     check_encoder,
@@ -97,7 +97,11 @@ class MilvusStore:
         """Make a collection; nothing happens where the same is there already."""
         check_spec(spec)
         if spec.store_images and self.pictures is None:
-            raise ConfigError(["store.pictures_url: empty; with Milvus, pictures need a folder or an fsspec URL"])
+            raise InvalidArgumentError(
+                "store_images: this server has no place for pictures beside Milvus (its operator may set "
+                "store.pictures_url); create the collection without them",
+                field="store_images",
+            )
         name = milvus_name(spec.name)
         with self._lock, self._faults():
             if not self._client.has_collection(name):

@@ -87,6 +87,13 @@ def test_faults_of_items_come_back_and_faults_of_calls_are_raised(client: Client
     assert (exists.value.kind, exists.value.status) == ("collection_exists", 409)
     with pytest.raises(RequestError):
         client.collection("a/b").create()
+    for name in ("", ".", ".."):
+        with pytest.raises(ValueError, match="is no name"):
+            client.collection(name)
+        for call in (pets.get, pets.delete, pets.image):
+            with pytest.raises(ValueError, match="is no name"):
+                call(name)
+    assert pets.info().items == len(COLOURS)
 
 
 def test_vectors_of_texts_and_pictures(client: Client) -> None:

@@ -133,6 +133,15 @@ async def test_three_ways_to_search_by_a_picture(store_door: httpx.AsyncClient) 
     assert ids((await door.post(path, files={"image": colour("blue")}, data=filtered)).json()) == ["red"]
 
 
+async def test_a_vector_in_a_form_is_a_list_or_base64(store_door: httpx.AsyncClient) -> None:
+    await add(store_door, json_items())
+    path, numbers = "/v1/collections/pets/search", [1.0] * 16
+    for vector in (json.dumps(numbers), base64_of(np.array(numbers, "<f4").tobytes())):
+        form = {"vector": (None, vector), "k": (None, "2")}
+        answer = await store_door.post(path, files=form)
+        assert ids(answer.json()) == ids(await search(store_door, vector=numbers, k=2)), answer.text
+
+
 async def test_search_by_text_filter_vector_and_again_with_a_reranker(store_door: httpx.AsyncClient) -> None:
     door = store_door
     await add(door, json_items())
@@ -216,9 +225,12 @@ async def test_calls_that_add_nothing(store_door: httpx.AsyncClient, body: Any, 
 async def test_forms_whose_columns_do_not_fit(store_door: httpx.AsyncClient) -> None:
     path = "/v1/collections/pets/items"
     files = [("image", colour(name)) for name in ("red", "blue")]
-    for form in ({"id": ["one"]}, {"metadata": ["{}", "{}", "{}"]}, {"metadata": ["1", "2"]}, {"colour": "red"}):
+    for form in ({"id": ["one"]}, {"metadata": ["{}", "{}", "{}"]}, {"colour": "red"}):
         refused(await store_door.post(path, files=files, data=form), 400, "invalid_argument")
     refused(await store_door.post(path, files={"file": colour("red")}), 400, "invalid_argument")
+    columns = {"id": ["good", "bad"], "metadata": ["{}", '{"a": 1, "a": 2}']}
+    good, bad = (await store_door.post(path, files=files, data=columns)).json()["results"]
+    assert (good["status"], bad["status"], bad["error"]["kind"]) == ("created", "failed", "invalid_argument")
     text = await store_door.post(path, content=b"a", headers={"content-type": "text/plain"})
     refused(text, 415, "unsupported_media_type")
 
@@ -231,6 +243,8 @@ async def test_forms_whose_columns_do_not_fit(store_door: httpx.AsyncClient) -> 
         {"text": ""},
         {"text": "a", "k": 0},
         {"text": "a", "k": 1_000_000},
+        {"text": "a", "k": 0, "rerank": {}},
+        {"text": "a", "k": -5, "rerank": {}},
         {"text": "a", "k": "3"},
         {"text": "a", "model": "dummy-encoder"},
         {"text": "a", "filter": {}},

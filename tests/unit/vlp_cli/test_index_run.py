@@ -37,9 +37,11 @@ class Server:
             told = self.answer(len(self.calls), body["items"])
             if told is not None:
                 return told
+            known = set(self.items)
             for item in body["items"]:
                 self.items[item["id"]] = digest(item["id"].encode())
-        return results([{"id": item["id"], "status": "created"} for item in body["items"]])
+        states = {item["id"]: "updated" if item["id"] in known else "created" for item in body["items"]}
+        return results([{"id": name, "status": status} for name, status in states.items()])
 
 
 def results(items: list[dict[str, Any]]) -> httpx.Response:
@@ -73,7 +75,7 @@ def run(server: Server, found: Iterator[FoundPicture], folder: Path, again: bool
             again=again,
             watch=seen.append,
         )
-    assert sum(seen) == counts.added + counts.present + counts.failed
+    assert sum(seen) == counts.added + counts.replaced + counts.present + counts.failed
     return counts
 
 
@@ -87,9 +89,9 @@ def test_what_is_there_with_the_same_picture_is_passed_over(server: Server, tmp_
     run(server, pictures(6), tmp_path)
     server.calls.clear()
     server.items["p2"] = digest(b"another picture")
-    assert run(server, pictures(8), tmp_path) == Counts(added=3, present=5)
+    assert run(server, pictures(8), tmp_path) == Counts(added=2, replaced=1, present=5)
     assert sorted(item["id"] for call in server.calls for item in call) == ["p2", "p6", "p7"]
-    assert run(server, pictures(8), tmp_path, again=True) == Counts(added=8)
+    assert run(server, pictures(8), tmp_path, again=True) == Counts(replaced=8)
 
 
 def test_batches_are_bounded_in_bytes_and_nothing_is_read_far_ahead(server: Server, tmp_path: Path) -> None:
@@ -155,9 +157,34 @@ def test_a_picture_that_is_too_large_for_a_call_fails_alone(server: Server, tmp_
     refusal = httpx.Response(413, json={"kind": "too_large", "detail": "too large"})
     server.answer = lambda call, items: refusal if items[0]["id"] == "p1" else None
     assert run(server, pictures(3), tmp_path, items=1) == Counts(added=2, failed=1)
-    server.answer = lambda call, items: refusal
+    server.calls.clear()
+    server.answer = lambda call, items: refusal if len(items) > 2 else None
+    assert run(server, pictures(9), tmp_path, again=True, items=8, parallel=1) == Counts(added=7, replaced=2)
+    assert max(map(len, server.calls[-8:])) <= 4
+
+
+def test_pictures_that_are_too_large_together_are_sent_alone(server: Server, tmp_path: Path) -> None:
+    def answer(call: int, items: list[dict[str, Any]]) -> httpx.Response | None:
+        if len(items) == 1:
+            return None
+        told = [{"id": items[0]["id"], "status": "created"}]
+        return results(told + [failed(item, "too_large") for item in items[1:]])
+
+    server.answer = answer
+    assert run(server, pictures(4), tmp_path) == Counts(added=4)
+    assert sorted(map(len, server.calls)) == [1, 1, 1, 4]
+
+
+def test_another_refusal_of_a_call_ends_the_run(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda call, items: httpx.Response(409, json={"kind": "encoder_mismatch", "detail": "no"})
     with pytest.raises(RequestError):
-        run(server, pictures(9), tmp_path, again=True)
+        run(server, pictures(9), tmp_path)
+
+
+def test_failures_of_an_earlier_run_are_forgotten(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "errors.jsonl").write_text("old\n")
+    run(server, pictures(2), tmp_path)
+    assert not (tmp_path / "errors.jsonl").exists()
 
 
 def test_a_server_that_is_gone_ends_the_run_and_what_was_added_stays(server: Server, tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ import time
 import numpy as np
 import pytest
 from collection_rig import ENCODER, MATCHER, collection_service, embedded
-from service_rig import DUMMY, Rig, picture
+from service_rig import DUMMY, Rig, picture, read_metric
 from vector_items import OTHER_DIGEST, spec_of
-from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
+from vlp_server.core.collection_records import AddReply, CollectionItem, CollectionSearch, CollectionWish, Rerank
 from vlp_server.index.filters import parse_filter
 from vlp_server.index.local import LocalStore
 from vlp_server.index.settings import StoreSettings
-from vlp_server.index.store import CollectionSpec
+from vlp_server.index.store import CollectionSpec, NewItem
 from vlp_spec.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
@@ -207,6 +207,7 @@ async def test_reranking_wants_kept_pictures_a_text_and_a_matching_model(tmp_pat
         {"text": "a", "picture": picture("red")},
         {"text": "  "},
         {"text": "a", "k": 0},
+        {"text": "a", "k": -5, "rerank": Rerank()},
         {"text": "a", "k": 1_000_000},
         {"vector": np.ones(3, np.float32)},
         {"vector": np.full(16, np.inf, np.float32)},
@@ -239,6 +240,7 @@ async def test_an_encoder_under_another_name_goes_on_with_its_collection(tmp_pat
     async with collection_service(tmp_path) as service:
         await fill(service)
     async with collection_service(tmp_path, ("renamed-encoder",)) as service:
+        assert (await service.collections.create(WISH)).items == len(COLOURS)
         assert ids(await find(service, picture=picture("blue"), k=1)) == ["blue"]
 
 
@@ -249,6 +251,78 @@ async def test_nothing_is_embedded_twice_and_bulk_work_fills_no_cache(tmp_path):
         await find(service, picture=picture("red"))
         await find(service, picture=picture("red"))
         assert embedded(service) == len(COLOURS) + 1
+
+
+async def test_a_picture_beside_a_vector_is_looked_at_before_it_is_kept(tmp_path):
+    async with collection_service(tmp_path) as service:
+        await service.collections.create(WISH)
+        vector = np.ones(16, np.float32)
+        items = [
+            CollectionItem(id="good", vector=vector, picture=picture("red")),
+            CollectionItem(id="junk", vector=vector, picture=b"no picture"),
+        ]
+        good, junk = (await service.collections.add("pictures", items)).results
+        assert (good.status, fault_of(junk)) == ("created", InvalidImageError)
+        assert embedded(service) == 0
+
+
+async def test_a_picture_that_cannot_be_looked_at_again_stays_behind(tmp_path):
+    store = LocalStore(tmp_path)
+    async with collection_service(tmp_path / "other") as service:
+        encoder = service.encoder(ENCODER)
+    spec = spec_of("pictures", 16, model=encoder.model, encoder_digest=encoder.digest)
+    store.create(spec)
+    # As an older server may have kept it.
+    store.upsert("pictures", [NewItem(id="junk", vector=np.ones(16, np.float32), picture=b"no picture")])
+    store.close()
+    async with collection_service(tmp_path) as service:
+        await service.collections.add("pictures", [item("red")])
+        reply = await find(service, text="a cat", rerank=Rerank())
+        assert ids(reply) == ["red", "junk"]
+        assert reply.hits[1].rerank_score is None
+
+
+async def test_what_was_begun_is_seen_through_when_the_caller_leaves(tmp_path):
+    async with collection_service(tmp_path) as service:
+        await service.collections.create(WISH)
+        adding = asyncio.create_task(service.collections.add("pictures", [item(colour) for colour in COLOURS]))
+        while not embedded(service):
+            await asyncio.sleep(0)
+        adding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await adding
+        async with asyncio.timeout(5):
+            while (await service.collections.get("pictures")).items < len(COLOURS):
+                await asyncio.sleep(0.01)
+        assert embedded(service) == len(COLOURS)
+
+
+async def test_closing_ends_additions_and_leaves_the_store_whole(tmp_path):
+    async with collection_service(tmp_path) as service:
+        await service.collections.create(WISH)
+        adding = asyncio.create_task(service.collections.add("pictures", [item(colour) for colour in COLOURS]))
+        await asyncio.sleep(0)
+    outcome = await asyncio.gather(adding, return_exceptions=True)
+    assert isinstance(outcome[0], asyncio.CancelledError | UnavailableError | AddReply)
+    store = LocalStore(tmp_path)
+    assert store.get("pictures").items in (0, len(COLOURS))
+    store.close()
+
+
+async def test_requests_without_a_model_are_counted_and_bounded_too(tmp_path):
+    async with collection_service(tmp_path) as service:
+        await fill(service)
+        await service.collections.get("pictures")
+        with pytest.raises(DeadlineError):
+            await service.collections.all(deadline=time.monotonic() - 1)
+        counted = {
+            (operation, outcome): read_metric(
+                service.metrics, "vlpserve_requests_total", task=operation, outcome=outcome
+            )
+            for operation, outcome in (("get_collection", "ok"), ("list_collections", "deadline_exceeded"))
+        }
+        assert counted["list_collections", "deadline_exceeded"] == 1
+        assert counted["get_collection", "ok"] >= 1
 
 
 async def test_a_deadline_that_has_passed_keeps_nothing(tmp_path):
