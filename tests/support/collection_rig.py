@@ -10,7 +10,7 @@ from typing import Any
 from service_rig import read_metric
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CollectionSettings, CoreSettings, EngineSettings, ModelSettings
-from vlp_server.index.local import LocalStore
+from vlp_server.index.opening import open_store
 from vlp_server.index.settings import StoreSettings
 
 ENCODER, MATCHER = "dummy-encoder", "dummy-matcher"
@@ -34,14 +34,14 @@ async def collection_service(
 def make_service(
     folder: Path, models: tuple[str, ...] = MODELS, store: StoreSettings | None = None, **core: Any
 ) -> Service:
-    """The same, not started."""
+    """The same, not started; a folder called *.db is Milvus's file."""
     settings = CoreSettings(
         models=tuple(ModelSettings(reference=name, engine=EngineSettings(engine="dummy")) for name in models),
         preprocess_threads=1,
         collections=CollectionSettings(max_rerank=50),
         **core,
     )
-    return Service(settings, store=LocalStore(folder, store))
+    return Service(settings, store=open_store(folder, store))
 
 
 def embedded(service: Service) -> float:

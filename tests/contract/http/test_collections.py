@@ -6,6 +6,7 @@ import base64
 import json
 import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,27 @@ async def store_door(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door") as client:
             assert (await client.put("/v1/collections/pets", json={})).status_code == 200
             yield client
+
+
+@pytest.fixture(params=["local", "milvus"])
+async def any_door(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """The same over either store."""
+    settings = replace(STORE, pictures_url=str(tmp_path / "kept"))
+    place = tmp_path / ("store" if request.param == "local" else "store.db")
+    async with collection_service(place, store=settings) as service:
+        app = create_app(service, ServerConfig(store=settings))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door") as client:
+            assert (await client.put("/v1/collections/pets", json={})).status_code == 200
+            yield client
+
+
+async def test_milvus_without_a_place_for_pictures_says_so(tmp_path: Path) -> None:
+    async with collection_service(tmp_path / "store.db") as service:
+        app = create_app(service, ServerConfig())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door") as client:
+            detail = refused(await client.put("/v1/collections/pets", json={}), 400, "invalid_argument")
+            assert "store.pictures_url" in detail
+            assert (await client.put("/v1/collections/pets", json={"store_images": False})).status_code == 200
 
 
 def colour(name: str) -> bytes:
@@ -68,8 +90,8 @@ def refused(response: httpx.Response, status: int, kind: str) -> str:
     return str(problem["detail"])
 
 
-async def test_the_life_of_a_collection(store_door: httpx.AsyncClient) -> None:
-    door = store_door
+async def test_the_life_of_a_collection(any_door: httpx.AsyncClient) -> None:
+    door = any_door
     made = (await door.get("/v1/collections/pets")).json()
     assert (made["name"], made["model"], made["dimension"], made["items"]) == ("pets", "dummy-encoder@1", 16, 0)
     assert (await door.put("/v1/collections/pets", json={})).json() == made
@@ -84,8 +106,8 @@ async def test_the_life_of_a_collection(store_door: httpx.AsyncClient) -> None:
     refused(await door.delete("/v1/collections/other"), 404, "collection_not_found")
 
 
-async def test_the_life_of_an_item(store_door: httpx.AsyncClient) -> None:
-    door = store_door
+async def test_the_life_of_an_item(any_door: httpx.AsyncClient) -> None:
+    door = any_door
     assert await add(door, json_items()) == [{"id": name, "status": "created"} for name in COLOURS]
     assert (await add(door, json_items()[:1]))[0]["status"] == "updated"
     item = (await door.get("/v1/collections/pets/items/red")).json()
@@ -119,8 +141,8 @@ async def test_three_ways_to_add_a_picture(store_door: httpx.AsyncClient) -> Non
     assert (await door.get(f"{path}/{made['id']}")).json()["metadata"] == {}
 
 
-async def test_three_ways_to_search_by_a_picture(store_door: httpx.AsyncClient) -> None:
-    door, path = store_door, "/v1/collections/pets/search"
+async def test_three_ways_to_search_by_a_picture(any_door: httpx.AsyncClient) -> None:
+    door, path = any_door, "/v1/collections/pets/search"
     await add(door, json_items())
     answers = [
         await door.post(path, json={"image": base64_of(colour("blue")), "k": 2}),
@@ -142,8 +164,8 @@ async def test_a_vector_in_a_form_is_a_list_or_base64(store_door: httpx.AsyncCli
         assert ids(answer.json()) == ids(await search(store_door, vector=numbers, k=2)), answer.text
 
 
-async def test_search_by_text_filter_vector_and_again_with_a_reranker(store_door: httpx.AsyncClient) -> None:
-    door = store_door
+async def test_search_by_text_filter_vector_and_again_with_a_reranker(any_door: httpx.AsyncClient) -> None:
+    door = any_door
     await add(door, json_items())
     plain = await search(door, text="a cat")
     assert set(plain) == {"model", "encoder", "hits"}
@@ -179,7 +201,7 @@ async def test_an_idempotency_key_gives_the_same_ids_again(store_door: httpx.Asy
         refused(response, 400, "invalid_argument")
 
 
-async def test_every_item_has_its_own_fault(store_door: httpx.AsyncClient) -> None:
+async def test_every_item_has_its_own_fault(any_door: httpx.AsyncClient) -> None:
     good = {"id": "good", "image": base64_of(colour("red"))}
     items = [
         {"id": "junk", "image": base64_of(b"junk")},
@@ -191,7 +213,7 @@ async def test_every_item_has_its_own_fault(store_door: httpx.AsyncClient) -> No
         {"id": "nan", "vector": base64_of(np.full(16, math.nan, "<f4").tobytes())},
         good,
     ]
-    results = await add(store_door, items)
+    results = await add(any_door, items)
     assert [one["id"] for one in results] == [one["id"] for one in items]
     assert [one["error"]["kind"] for one in results[:-1]] == [
         "invalid_image",
@@ -203,7 +225,7 @@ async def test_every_item_has_its_own_fault(store_door: httpx.AsyncClient) -> No
         "invalid_argument",
     ]
     assert results[-1] == {"id": "good", "status": "created"}
-    results = await add(store_door, [good, good, {"id": "nothing"}, {"id": "huge", "vector": [1e300] * 16}])
+    results = await add(any_door, [good, good, {"id": "nothing"}, {"id": "huge", "vector": [1e300] * 16}])
     assert [one["status"] for one in results] == ["updated", "failed", "failed", "failed"]
     assert "finite" in results[3]["error"]["detail"]
 
