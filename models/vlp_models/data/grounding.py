@@ -13,7 +13,8 @@ from vlp_models.data.regions import centre_slots, place_phrase
 from vlp_models.data.streams import Arrays
 
 NOWHERE = 0
-SIDES = ("left", "right", "above", "below")
+_SIDES = ("left", "right", "above", "below")
+_MOST = 9
 # Share of the picture's side from which on one thing lies clearly beside another, or above it.
 _CLEAR = 0.12
 Phrase = tuple[frozenset[str], tuple[int, ...]]
@@ -79,12 +80,34 @@ def _shifted(pairs: Sequence[np.ndarray], texts: np.ndarray, firsts: np.ndarray)
     return np.concatenate([pairs[text] + (first, 0) for text, first in zip(texts, firsts, strict=False)])
 
 
-def _sides(middles: np.ndarray, side_words: Sequence[int]) -> list[int]:
-    """Those of the SIDES on which the first middle clearly lies of the second, as token ids."""
-    left, right, above, below = side_words or (-1, -1, -1, -1)
-    across, down = middles[0] - middles[1]
-    told = [(left, across < -_CLEAR), (right, across > _CLEAR), (above, down < -_CLEAR), (below, down > _CLEAR)]
-    return [word for word, holds in told if holds and word >= 0]
+@dataclass(frozen=True, slots=True)
+class ComparingWords:
+    """Token ids of words for numbers and sides; a word that the vocabulary lacks is not said.
+
+    Attributes:
+        numbers: of "0", "1" and so on, up to 9.
+        sides: of "left", "right", "above" and "below".
+    """
+
+    numbers: tuple[int | None, ...] = ()
+    sides: tuple[int | None, ...] = ()
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> ComparingWords:
+        """Look them up."""
+        numbers = tuple(tokenizer.token_to_id(str(number)) for number in range(_MOST + 1))
+        return cls(numbers, tuple(tokenizer.token_to_id(word) for word in _SIDES))
+
+    def count(self, things: Sequence[object]) -> tuple[int, ...]:
+        """The word for how many there are, if there is one."""
+        word = self.numbers[len(things)] if len(things) < len(self.numbers) else None
+        return () if word is None else (word,)
+
+    def compare(self, middles: np.ndarray) -> tuple[int, ...]:
+        """The words for the sides on which the first of two middles clearly lies of the second; NaN is on none."""
+        across, down = middles[0] - middles[1]
+        holds = (across < -_CLEAR, across > _CLEAR, down < -_CLEAR, down > _CLEAR)
+        return tuple(word for word, is_so in zip(self.sides, holds, strict=False) if is_so and word is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +163,15 @@ class GroundingStore:
             region of the picture is what the word, with its neighbours, names.
         centres: a text -> (words, 2) float32, the middle of the one region that is named, as shares of the picture's
             width and height; NaN where none or several are.
-        relations: a text -> (n, 2) int64, word and token id: how the first region that the text names lies to the
-            second one, where it names just two and both are known.
+        told: a text -> (n, 2) int64, word and token id: how many regions the word names, and how the first region that
+            the text names lies to the second one, where it names just two and both are known.
         unsaid: a text -> (n, 2) int64, word and token id: what else is said of the one region that a word names.
     """
 
     positions: Sequence[np.ndarray]
     slots: Sequence[tuple[np.ndarray, ...]]
     centres: Sequence[np.ndarray]
-    relations: Sequence[np.ndarray]
+    told: Sequence[np.ndarray]
     unsaid: Sequence[np.ndarray]
 
     @classmethod
@@ -158,7 +181,7 @@ class GroundingStore:
         picture_of: np.ndarray,
         regions: Sequence[Sequence[DescribedRegion]],
         find: Callable[[str], tuple[Phrase, ...]],
-        side_words: Sequence[int] = (),
+        vocabulary: ComparingWords,
     ) -> GroundingStore:
         """Match them.
 
@@ -167,10 +190,10 @@ class GroundingStore:
             picture_of: (texts,) int, the picture of each.
             regions: of each picture.
             find: text -> phrases, a `PhraseFinder`.
-            side_words: token ids of SIDES; none where the vocabulary lacks one of them.
+            vocabulary: words for what is compared.
         """
         known: dict[str, tuple[Phrase, ...]] = {}
-        positions, slots, centres, relations, unsaid = [], [], [], [], []
+        positions, slots, centres, told, unsaid = [], [], [], [], []
         for text, picture in zip(texts, picture_of, strict=True):
             if text not in known:
                 known[text] = find(text)
@@ -179,11 +202,15 @@ class GroundingStore:
             middles: list[tuple[float, float]] = []
             counts: list[int] = []
             others: list[tuple[int, int]] = []
+            said: list[tuple[int, int]] = []
             for meanings, tokens in known[text]:
                 fitting = [region for region in regions[picture] if meanings <= region.words]
                 if len(fitting) == 1:
                     rest = [token for word in fitting[0].tokens.keys() - meanings for token in fitting[0].tokens[word]]
                     others += [(len(own) + number, token) for number in range(len(tokens)) for token in sorted(rest)]
+                said += [
+                    (len(own) + number, word) for number in range(len(tokens)) for word in vocabulary.count(fitting)
+                ]
                 own += tokens
                 targets += [np.array(sorted({1 + region.slot for region in fitting}) or [NOWHERE])] * len(tokens)
                 middles.append(fitting[0].centre if len(fitting) == 1 else (np.nan, np.nan))
@@ -192,11 +219,11 @@ class GroundingStore:
             slots.append(tuple(targets))
             middle = np.array(middles, dtype=np.float32).reshape(-1, 2)
             centres.append(middle.repeat(counts, axis=0))
-            sides = _sides(middle, side_words) if len(middle) == 2 else []
-            told = [(word, side) for word in range(len(own)) for side in sides]
-            relations.append(np.array(told, dtype=np.int64).reshape(-1, 2))
+            sides = vocabulary.compare(middle) if len(middle) == 2 else ()
+            said += [(word, side) for word in range(len(own)) for side in sides]
+            told.append(np.array(said, dtype=np.int64).reshape(-1, 2))
             unsaid.append(np.array(others, dtype=np.int64).reshape(-1, 2))
-        return cls(positions, slots, centres, relations, unsaid)
+        return cls(positions, slots, centres, told, unsaid)
 
     def gather(self, texts: np.ndarray, num_slots: int) -> Arrays:
         """Every word of some texts.
@@ -208,7 +235,7 @@ class GroundingStore:
         Returns:
             ground_rows and ground_positions (W,) int64, row in the batch and token; ground_shares (W, 1 + N) float32,
             each row 1 in sum, the same for each of a word's patches; the first column stands for "nowhere";
-            ground_centres (W, 2) float32; ground_unsaid and ground_relations (U, 2) int64, word and token id.
+            ground_centres (W, 2) float32; ground_unsaid and ground_told (U, 2) int64, word and token id.
         """
         firsts = np.cumsum([0, *(len(self.positions[text]) for text in texts)])
         rows = np.repeat(np.arange(len(texts)), [len(self.positions[text]) for text in texts])
@@ -222,5 +249,5 @@ class GroundingStore:
             "ground_shares": shares,
             "ground_centres": np.concatenate([self.centres[text] for text in texts]),
             "ground_unsaid": _shifted(self.unsaid, texts, firsts),
-            "ground_relations": _shifted(self.relations, texts, firsts),
+            "ground_told": _shifted(self.told, texts, firsts),
         }

@@ -253,8 +253,9 @@ class GroundingRecipe:
             that places can be compared above.
         unsaid: weight of a loss in which a word that names one region says what else that region is, by the word
             decoder: "boat" says its colour, "top left" what lies there. Pointing alone can be learned without looking.
-        relations: weight of a loss: one layer above, the words of a text that names two such regions say on which side
-            the first lies of the second. A yes or no to "is this left of that?" alone takes very long to teach it.
+        told: weight of a loss: one layer above, a word says how many regions it names, and the words of a text that
+            names two regions on which side the first lies of the second. A yes or no to "is this left of that?" alone
+            takes very long to teach it.
     """
 
     weight: float = 1.0
@@ -262,20 +263,20 @@ class GroundingRecipe:
     places: bool = False
     centres: float = 0.0
     unsaid: float = 0.0
-    relations: float = 0.0
+    told: float = 0.0
 
     def __post_init__(self) -> None:
         _check(
             _at_least("layer", self.layer, 1),
             _at_least("centres", self.centres, 0),
             _at_least("unsaid", self.unsaid, 0),
-            _at_least("relations", self.relations, 0),
+            _at_least("told", self.told, 0),
         )
 
     @property
     def last_layer(self) -> int:
         """The highest block that is asked for something."""
-        return self.layer + 1 if self.relations else self.layer
+        return self.layer + 1 if self.told else self.layer
 
 
 @dataclass(frozen=True)
@@ -369,7 +370,7 @@ class ObjectivesRecipe:
     @property
     def decodes_words(self) -> bool:
         """Whether an objective needs the word decoder, the "mlm" head."""
-        says_more = self.grounding is not None and self.grounding.unsaid + self.grounding.relations > 0
+        says_more = self.grounding is not None and self.grounding.unsaid + self.grounding.told > 0
         return bool(self.mlm or self.regions or says_more or (self.vqa and self.vqa.answer_words))
 
     def __post_init__(self) -> None:

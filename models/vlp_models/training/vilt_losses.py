@@ -149,9 +149,9 @@ class ViltLosses(ObjectiveLosses):
             losses["centres"] = (place_loss(self.grounding.locate(words), arrays["ground_centres"]), recipe.centres)
         if recipe.unsaid:
             losses["unsaid"] = self._say(words, arrays["ground_unsaid"], metrics, "unsaid_recall"), recipe.unsaid
-        if recipe.relations:
-            above, told = kept[recipe.last_layer][rows, positions], arrays["ground_relations"]
-            losses["relations"] = self._say(above, told, metrics, "relation_recall"), recipe.relations
+        if recipe.told:
+            above, told = kept[recipe.last_layer][rows, positions], arrays["ground_told"]
+            losses["told"] = self._say(above, told, metrics, "told_recall"), recipe.told
 
     def _say(self, words: Tensor, said: Tensor, metrics: dict[str, Tensor], name: str) -> Tensor:
         """Mean loss of what hidden states (W, D) say by the word decoder; `said` is (S, 2), word and token id."""

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.data.epochs import GroupShares
-from vlp_models.data.grounding import SIDES, GroundingStore, PhraseFinder, described_regions
+from vlp_models.data.grounding import ComparingWords, GroundingStore, PhraseFinder, described_regions
 from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import MaskingRule
 from vlp_models.data.matching import FalseTexts
@@ -106,9 +106,8 @@ def _named_patches(
     ]
     words = frozenset().union(*(region.words for own in described for region in own))
     find = PhraseFinder(tokenizer, words, texts.max_length)
-    sides = [number for word in SIDES if (number := tokenizer.token_to_id(word)) is not None]
-    side_words = sides if len(sides) == len(SIDES) else []
-    return GroundingStore.of([question.text for question in asked], picture_of, described, find, side_words)
+    vocabulary = ComparingWords.of(tokenizer)
+    return GroundingStore.of([question.text for question in asked], picture_of, described, find, vocabulary)
 
 
 def _regions_of(split: PictureSplit, objective: str) -> list[tuple[Region, ...]]:

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
-from vlp_models.data.grounding import NOWHERE, DescribedRegion, GroundingStore, PhraseFinder, described_regions
+from vlp_models.data.grounding import (
+    NOWHERE,
+    ComparingWords,
+    DescribedRegion,
+    GroundingStore,
+    PhraseFinder,
+    described_regions,
+)
 from vlp_models.data.records import Region
 from vlp_models.data.tokenizer_building import build_tokenizer
 
@@ -15,7 +22,8 @@ REGIONS = (
     Region((0.6, 0.6, 0.8, 0.8), ("red", "cat")),
     Region((0.4, 0.4, 0.6, 0.6), ("blue", "boat")),
 )
-SIDE_WORDS = (51, 52, 53, 54)
+SIDES = (51, 52, 53, 54)
+VOCABULARY = ComparingWords((60, 61, 62), SIDES)
 GRID = np.array([2, 5], dtype=np.int32)
 
 
@@ -71,7 +79,7 @@ def test_what_is_said_of_a_region() -> None:
 def store(tokenizer: Tokenizer, *texts: str) -> GroundingStore:
     regions = [described_regions(REGIONS, GRID, lengths, places=True)]
     finder = PhraseFinder(tokenizer, WORDS, 40)
-    return GroundingStore.of(texts, np.zeros(len(texts), int), regions, finder, SIDE_WORDS)
+    return GroundingStore.of(texts, np.zeros(len(texts), int), regions, finder, VOCABULARY)
 
 
 def test_words_point_at_all_patches_that_they_name_or_nowhere(tokenizer: Tokenizer) -> None:
@@ -97,23 +105,45 @@ def test_words_say_what_else_their_one_region_is(tokenizer: Tokenizer) -> None:
     assert made.gather(np.array([1, 0, 2]), 12)["ground_unsaid"].tolist() == [[3, 4], [3, 4]]
 
 
-def test_two_that_are_found_know_on_which_side_the_first_lies(tokenizer: Tokenizer) -> None:
+def test_words_tell_how_many_they_name(tokenizer: Tokenizer) -> None:
+    made = store(tokenizer, "how many boats?", "a red boat", "is there a small dog?")
+    zero, one, two = VOCABULARY.numbers
+    told = [own.tolist() for own in made.told]
+    assert told == [[[0, two]], [[0, one], [1, one]], [[0, zero], [1, zero]]]
+    regions = [described_regions(REGIONS * 2, GRID, lengths, places=False)]
+    many = GroundingStore.of(["boats"], np.zeros(1, int), regions, PhraseFinder(tokenizer, WORDS, 40), VOCABULARY)
+    assert many.told[0].shape == (0, 2)  # for four there is no word
+
+
+def test_two_that_are_found_tell_on_which_side_the_first_lies(tokenizer: Tokenizer) -> None:
     made = store(tokenizer, "is the red boat at the cat?", "is the cat a red boat?", "a red boat", "a boat at the cat")
-    left, right, above, below = SIDE_WORDS
+    left, right, above, below = SIDES
+    sides = [[pair for pair in own.tolist() if pair[1] in SIDES] for own in made.told]
     assert made.positions[0].tolist() == [3, 4, 7]
-    assert made.relations[0].tolist() == [[word, side] for word in range(3) for side in (left, above)]
-    assert made.relations[1].tolist() == [[word, side] for word in range(3) for side in (right, below)]
-    assert [relations.tolist() for relations in made.relations[2:]] == [[], []]
-    assert made.gather(np.array([2, 1]), 12)["ground_relations"][0].tolist() == [2, right]
+    assert sides[0] == [[word, side] for word in range(3) for side in (left, above)]
+    assert sides[1] == [[word, side] for word in range(3) for side in (right, below)]
+    assert sides[2:] == [[], []]
+    assert [2, right] in made.gather(np.array([2, 1]), 12)["ground_told"].tolist()
 
 
-def test_what_lies_nearly_level_is_on_no_side(tokenizer: Tokenizer) -> None:
+def test_what_lies_nearly_level_is_on_no_side_and_words_that_lack_are_not_said(tokenizer: Tokenizer) -> None:
     level = (Region((0.0, 0.1, 0.2, 0.3), ("cat",)), Region((0.5, 0.15, 0.7, 0.35), ("dog",)))
     regions = [described_regions(level, GRID, lengths, places=False)]
     finder = PhraseFinder(tokenizer, WORDS, 40)
-    made = GroundingStore.of(["a cat, a dog"], np.zeros(1, int), regions, finder, SIDE_WORDS)
-    assert set(made.relations[0][:, 1].tolist()) == {SIDE_WORDS[0]}
-    assert GroundingStore.of(["a cat, a dog"], np.zeros(1, int), regions, finder).relations[0].shape == (0, 2)
+
+    def told(words: ComparingWords) -> set[int]:
+        made = GroundingStore.of(["a cat, a dog"], np.zeros(1, int), regions, finder, words)
+        return set(made.told[0][:, 1].tolist())
+
+    assert told(ComparingWords((), SIDES)) == {SIDES[0]}
+    assert told(ComparingWords((60, None), (None, *SIDES[1:]))) == set()
+    assert told(ComparingWords()) == set()
+
+
+def test_words_for_comparing_are_those_of_the_tokenizer(tokenizer: Tokenizer) -> None:
+    found = ComparingWords.of(tokenizer)
+    assert [tokenizer.id_to_token(number) for number in found.numbers if number is not None] == list("0123456789")
+    assert found.sides == (tokenizer.token_to_id("left"), None, None, None)
 
 
 def test_a_batch_without_any_name(tokenizer: Tokenizer) -> None:
@@ -123,6 +153,6 @@ def test_a_batch_without_any_name(tokenizer: Tokenizer) -> None:
         "ground_positions": (0,),
         "ground_shares": (0, 5),
         "ground_centres": (0, 2),
-        "ground_relations": (0, 2),
+        "ground_told": (0, 2),
         "ground_unsaid": (0, 2),
     }

@@ -161,7 +161,7 @@ def _grounded() -> dict[str, Tensor]:
         "ground_positions": torch.tensor([2, 1, 1]),
         "ground_shares": shares,
         "ground_centres": torch.tensor([[0.5, 0.25], [torch.nan, torch.nan], [torch.nan, torch.nan]]),
-        "ground_relations": torch.tensor([[0, 5], [1, 6]]),
+        "ground_told": torch.tensor([[0, 5], [1, 6]]),
         "ground_unsaid": torch.tensor([[0, 9], [2, 7], [2, 8]]),
     }
 
@@ -170,7 +170,7 @@ def test_words_are_grounded_in_the_middle_of_the_model() -> None:
     torch.manual_seed(0)
     deep = ViltModel(replace(CONFIG, num_layers=3))
     deep.init_weights()
-    wanted = GroundingRecipe(2.0, layer=2, centres=3.0, unsaid=4.0, relations=5.0)
+    wanted = GroundingRecipe(2.0, layer=2, centres=3.0, unsaid=4.0, told=5.0)
     losses = ViltLosses(deep.eval(), ObjectivesRecipe(vqa=VqaRecipe(), grounding=wanted))
     arrays = _grounded()
     found = losses({"questions": arrays})
@@ -184,12 +184,12 @@ def test_words_are_grounded_in_the_middle_of_the_model() -> None:
     expected = {
         "grounding": grounding_loss(scores, arrays["ground_shares"], arrays["ground_rows"], 4),
         "centres": (losses.grounding.locate(words)[0] - torch.tensor([0.5, 0.25])).abs().mean(),
-        "relations": -(sides[0, 5] + sides[1, 6]) / 2,
+        "told": -(sides[0, 5] + sides[1, 6]) / 2,
         "unsaid": -(said[0, 9] + said[2, 7] + said[2, 8]) / 3,
     }
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value.detach())
-    weights = {"grounding": 2, "centres": 3, "unsaid": 4, "relations": 5}
+    weights = {"grounding": 2, "centres": 3, "unsaid": 4, "told": 5}
     total = found["vqa"] + sum(weight * found[name] for name, weight in weights.items())
     torch.testing.assert_close(found["loss"].detach(), total)
     found["loss"].backward()
@@ -200,6 +200,6 @@ def test_grounding_asks_for_a_layer_that_is_there(model: ViltModel) -> None:
     with pytest.raises(ConfigError, match=r"objectives\.grounding\.layer: got 2, the model has 1 blocks"):
         ViltLosses(model, ObjectivesRecipe(vqa=VqaRecipe(), grounding=GroundingRecipe(layer=2)))
     with pytest.raises(ConfigError, match=r"objectives\.grounding\.layer: got 1, the model has 1 blocks"):
-        ViltLosses(model, ObjectivesRecipe(vqa=VqaRecipe(), grounding=GroundingRecipe(layer=1, relations=1.0)))
+        ViltLosses(model, ObjectivesRecipe(vqa=VqaRecipe(), grounding=GroundingRecipe(layer=1, told=1.0)))
     with pytest.raises(ConfigError, match="grounding: needs vqa"):
         ObjectivesRecipe(mlm=MlmRecipe(), grounding=GroundingRecipe())
