@@ -189,7 +189,7 @@ class CaptionObjectives:
     Attributes:
         masking: masked language modelling; None = not wanted.
         negatives: "random", "hard", or "" = no image-text matching.
-        itm_every: matching in every so many batches.
+        itm_every: matching in every so many steps.
         false_texts: share of the false pairs in which the text is made false and the picture stays.
     """
 
@@ -255,7 +255,8 @@ class CaptionStream:
             arrays["mlm_ids"], arrays["mlm_targets"] = masked[rows], targets[rows]
             arrays["mlm_scale"] = self._shape.mean_scale(self._count_predicted(number, targets, self._wanted.masking))
             arrays["patches"], arrays["grid"] = self._pictures.gather(pictures[rows])
-        if self._wanted.negatives and number % self._wanted.itm_every == 0:
+        step = number // self._shape.micro_batches
+        if self._wanted.negatives and step % self._wanted.itm_every == 0:
             shown, labels = draw_false_pictures(pictures, input_ids, text_mask, self._wanted.negatives, rng)
             given = self._draw_false_texts(everyone, labels, rng)
             shown = np.where(np.isin(np.arange(len(shown)), list(given)), pictures, shown)

@@ -138,6 +138,11 @@ def test_the_batches_of_a_step_share_the_mean_over_their_words(order: tuple[int,
         np.testing.assert_array_equal(batch["mlm_targets"], alone.batch(number)["mlm_targets"])
 
 
+def test_matching_comes_in_every_batch_of_every_so_many_steps() -> None:
+    stream = _captions(BatchShape(4, micro_batches=2), itm_every=3)
+    assert ["itm_labels" in stream.batch(number) for number in range(8)] == [True] * 2 + [False] * 4 + [True] * 2
+
+
 class _Named:
     """Says which texts it was asked about."""
 
