@@ -43,6 +43,7 @@ class Call:
     Attributes:
         deadline: time.monotonic() seconds, None where the caller names none.
         body: not read yet.
+        take: counts further bytes that the request holds.
         take_fetched: counts the bytes of pictures that are fetched.
         fetch: gets a picture by its URL, None where the operator has not allowed it.
     """
@@ -51,6 +52,7 @@ class Call:
     context: RequestContext
     deadline: float | None
     body: BodyStream
+    take: TakeBytes
     take_fetched: TakeBytes
     fetch: Fetch | None
 
@@ -107,4 +109,4 @@ def let_in(door: Door, request: Request) -> Iterator[Call]:
         deadline = deadline_of(request.headers, context.started, door.config.http.max_request_timeout_s)
         body = BodyStream(request.receive, request.headers, door.body_limits, take, deadline)
         take_fetched = at_most(take, max(door.body_limits.max_bytes, door.config.url_fetch.max_bytes))
-        yield Call(request, context, deadline, body, take_fetched, door.fetch)
+        yield Call(request, context, deadline, body, take, take_fetched, door.fetch)

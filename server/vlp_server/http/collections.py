@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +30,7 @@ from vlp_server.http.collection_fields import (
 )
 from vlp_server.http.door import Door
 from vlp_server.http.fields import check_count
+from vlp_server.http.held_response import HeldResponse
 from vlp_server.http.json_body import is_json, media_type_of, parse_body, read_json, refuse_query
 from vlp_server.http.multipart import read_multipart
 from vlp_server.http.openapi import items_operation, json_operation, picture_operation, problem_responses
@@ -69,7 +72,8 @@ def collections_router(door: Door) -> APIRouter:
         responses={200: {"model": SearchHits, "description": "Hits, best first"}, **_WRITE},
     )
     async def search(name: str, request: Request) -> Response:
-        with let_in(door, request) as call:
+        with ExitStack() as held:
+            call = held.enter_context(let_in(door, request))
             source, ask = await read_call(request, call.body, SEARCH_CALL, door.config.limits)
 
             async def find() -> SearchReply:
@@ -79,9 +83,10 @@ def collections_router(door: Door) -> APIRouter:
                 )
 
             reply = await call.answer(find())
-            if len(reply.hits) > _INLINE_HITS:
-                return await asyncio.to_thread(lambda: JSONResponse(_hits(reply)))
-        return JSONResponse(_hits(reply))
+            inline = len(reply.hits) <= _INLINE_HITS
+            body = _hits_body(reply) if inline else await asyncio.to_thread(_hits_body, reply)
+            call.take(len(body))
+            return HeldResponse(body, held.pop_all(), media_type="application/json")
 
     return router
 
@@ -162,11 +167,14 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
         },
     )
     async def item_image(name: str, item_id: str, request: Request) -> Response:
-        with let_in(door, request) as call:
+        with ExitStack() as held:
+            call = held.enter_context(let_in(door, request))
             reading = door.service.collections.read_picture(name, item_id, deadline=call.deadline)
             data, digest = await call.wait(reading)
-        # The type is not told: what strangers sent must not be shown as a page of this server's.
-        return Response(data, media_type="application/octet-stream", headers={"ETag": f'"{digest}"'})
+            call.take(len(data))
+            # The type is not told: what strangers sent must not be shown as a page of this server's.
+            etag = {"ETag": f'"{digest}"'}
+            return HeldResponse(data, held.pop_all(), media_type="application/octet-stream", headers=etag)
 
     @router.delete("/{name}/items/{item_id}", operation_id="delete_item", summary="Forget an item", responses=_DELETE)
     async def delete_item(name: str, item_id: str, request: Request) -> Deleted:
@@ -240,7 +248,7 @@ def _fault(error: VlpError) -> dict[str, Any]:
     return fault if problem.retry_after_s is None else fault | {"retry_after_s": problem.retry_after_s}
 
 
-def _hits(reply: SearchReply) -> dict[str, Any]:
+def _hits_body(reply: SearchReply) -> bytes:
     hits = []
     for found in reply.hits:
         hit: dict[str, Any] = {"id": found.hit.id, "score": found.hit.score, "metadata": found.hit.metadata}
@@ -248,7 +256,9 @@ def _hits(reply: SearchReply) -> dict[str, Any]:
             hit["rerank_score"] = found.rerank_score
         hits.append(hit)
     document: dict[str, Any] = {"model": reply.model, "encoder": reply.encoder, "hits": hits}
-    return document if reply.reranked_by is None else document | {"reranked_by": reply.reranked_by}
+    if reply.reranked_by is not None:
+        document["reranked_by"] = reply.reranked_by
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _collection(info: CollectionInfo) -> Collection:

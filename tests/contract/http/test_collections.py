@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import math
@@ -15,6 +16,7 @@ import numpy as np
 import pictures_made as pictures
 import pytest
 from collection_rig import collection_service
+from service_rig import read_metric
 from vlp_server.config import ServerConfig
 from vlp_server.http.app import create_app
 from vlp_server.index.settings import StoreSettings
@@ -309,3 +311,38 @@ async def test_a_collection_without_pictures_refuses_reranking(store_door: httpx
     await store_door.put("/v1/collections/bare", json={"store_images": False})
     body = {"text": "a", "rerank": {}}
     refused(await store_door.post("/v1/collections/bare/search", json=body), 409, "no_pictures")
+
+
+async def test_an_answer_is_held_until_it_is_sent(tmp_path: Path) -> None:
+    """A client that does not read its picture keeps its bytes, and nobody else's."""
+    async with collection_service(tmp_path) as service:
+        app = create_app(service, ServerConfig())
+        door = app.state.door
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door") as client:
+            await client.put("/v1/collections/pets", json={})
+            await add(client, json_items()[:1])
+        sent: list[int] = []
+        go_on = asyncio.Event()
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(read_metric(door.metrics.registry, "vlpserve_http_in_flight_bytes"))
+            await go_on.wait()
+
+        messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if not messages:
+                await asyncio.Event().wait()  # the client neither says more nor leaves
+            return messages.pop()
+
+        path = "/v1/collections/pets/items/red/image"
+        scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
+        scope |= {"query_string": b"", "http_version": "1.1", "scheme": "http", "client": None, "server": None}
+        answering = asyncio.create_task(app(scope, receive, send))
+        async with asyncio.timeout(5):
+            while not sent:
+                await asyncio.sleep(0.001)
+        assert sent == [len(colour("red"))]
+        go_on.set()
+        await answering
+        assert read_metric(door.metrics.registry, "vlpserve_http_in_flight_bytes") == 0
