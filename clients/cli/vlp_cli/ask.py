@@ -10,16 +10,16 @@ import click
 from vlp_client import Answer, Client, VlpClientError
 
 from vlp_cli.main import CommandFailure, RequestFailure
+from vlp_cli.server_url import url_option
 from vlp_cli.table import format_table
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 _BAR_CHARS = 20
 
 
 @click.command()
 @click.argument("image")
 @click.argument("questions", nargs=-1, required=True, metavar="QUESTION...")
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server.")
+@url_option
 @click.option("--top-k", default=5, show_default=True, help="Answers to each question.")
 @click.option("--answer", "answers", multiple=True, help="An answer of a closed list; repeat it.")
 @click.option("--model", help="name, name@version or name@alias.")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 from vlp_client import Client, VlpClientError
 
-from vlp_cli.ask import DEFAULT_URL
 from vlp_cli.main import RequestFailure
+from vlp_cli.server_url import url_option
 from vlp_cli.settings_flags import as_flags
 from vlp_cli.table import format_table
 
@@ -27,7 +27,7 @@ def collections() -> None:
 
 
 @collections.command("list")
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server.")
+@url_option
 def list_all(url: str) -> None:
     """List the collections of a server."""
     try:
@@ -43,7 +43,7 @@ def list_all(url: str) -> None:
 
 @collections.command()
 @click.argument("name")
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server.")
+@url_option
 @click.confirmation_option(prompt="Forget the collection with all of its items?")
 def drop(name: str, url: str) -> None:
     """Forget the collection NAME of a server."""

@@ -39,7 +39,8 @@ def export_checkpoint(source: str, name: str, repository: Path) -> None:
             [
                 f"models.serve: {source!r} is a checkpoint and must be exported first, which needs "
                 f"{', '.join(missing)}; "
-                "pip install 'vlpserve[export]', or export it on another machine and name it with --repository"
+                "install vlpserve[export] (in a clone: make setup, and serve with .venv/bin/vlpserve), or export it on "
+                "another machine and name it with --repository"
             ]
         )
     click.echo(f"exporting {source} to {repository} (once; kept as {name!r})", err=True)

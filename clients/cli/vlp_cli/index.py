@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from vlp_client import Client, Collection, ServerError, VlpClientError
+from vlp_client import CapacityError, Client, Collection, ConnectError, ServerError, TimeoutError, VlpClientError
 
-from vlp_cli.ask import DEFAULT_URL
 from vlp_cli.index_run import BatchBounds, ErrorFile, index_pictures
 from vlp_cli.index_sources import id_of_path, open_source
 from vlp_cli.main import RequestFailure
+from vlp_cli.server_url import url_option
 
 
 @click.command()
 @click.argument("collection")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server.")
+@url_option
 @click.option("--model", help="Encoder of a new collection; none: the server's default.")
 @click.option("--metric", default="cosine", show_default=True, help="Of a new collection: cosine, dot or l2.")
 @click.option("--store-images/--no-store-images", default=True, help="Whether a new collection keeps the pictures.")
@@ -59,8 +59,10 @@ def index(  # noqa: PLR0913 - one parameter an option
                     again=again,
                     watch=bar.update,
                 )
-    except VlpClientError as error:
+    except (CapacityError, ConnectError, TimeoutError) as error:
         raise RequestFailure(f"{error}; what was added stays, start the same command again to go on") from error
+    except VlpClientError as error:
+        raise RequestFailure(str(error)) from error
     replaced = f"{counts.replaced} replaced, " if counts.replaced else ""
     click.echo(f"{counts.added} added, {replaced}{counts.present} were there already, {counts.failed} failed")
     if counts.failed:

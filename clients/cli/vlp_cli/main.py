@@ -91,7 +91,9 @@ class LazyGroup(click.Group):
 
 def _missing_module(name: str, error: ModuleNotFoundError) -> CommandFailure:
     entry = COMMANDS.get(name)
-    hint = f"; pip install 'vlpserve[{entry.extra}]'" if entry is not None and entry.extra else ""
+    hint = ""
+    if entry is not None and entry.extra:
+        hint = f"; install vlpserve[{entry.extra}] (in a clone: make setup, which builds .venv with everything)"
     return CommandFailure(f"vlpserve {name}: the module {error.name!r} is not installed{hint}")
 
 

@@ -65,9 +65,14 @@ def find_models(config: ServerConfig, export: Export = export_checkpoint, zoo: P
     if config.engine.engine == DUMMY_ENGINE:
         dummies = tuple(ModelTarget(name, None) for name in names or (DUMMY_ENGINE,))
         return FoundModels(dummies, config.models.default)
-    names = names or tuple(deployment_names(zoo / "repository"))
+    own = config.models.repository
+    if own is not None and not own.is_dir():
+        raise ConfigError([f"models.repository: {own} is no folder"])
+    # A repository that is named is meant to be served; without one it is what the package ships.
+    names = names or tuple(deployment_names(zoo / "repository" if own is None else own))
     if not names:
-        raise ConfigError(["models.serve: nothing is named, and this installation ships no model"])
+        where = "this installation ships no model" if own is None else f"there is no deployment in {own}"
+        raise ConfigError([f"models.serve: nothing is named, and {where}"])
     if config.models.store is None:
         raise ConfigError(["models.store: not set; load the configuration with load_config"])
     store = config.models.store

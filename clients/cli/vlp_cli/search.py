@@ -10,8 +10,8 @@ from typing import Any
 import click
 from vlp_client import Client, Rerank, VlpClientError
 
-from vlp_cli.ask import DEFAULT_URL
 from vlp_cli.main import CommandFailure, RequestFailure
+from vlp_cli.server_url import url_option
 from vlp_cli.table import format_table
 
 _METADATA_CHARS = 60
@@ -25,7 +25,7 @@ _METADATA_CHARS = 60
 @click.option("--filter", "condition", help='Which items may be hits, as JSON: {"kind": "disc", "size": {"gte": 2}}.')
 @click.option("--rerank", type=click.IntRange(1), help="Let a matching model look at so many first hits again.")
 @click.option("--rerank-model", help="Which one; none: the server's default.")
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the server.")
+@url_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def search(  # noqa: PLR0913 - one parameter an option
     collection: str,

@@ -25,7 +25,7 @@ _FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--config", "file", type=_FILE, help="TOML file with settings.")
-@click.option("--repository", type=_FILE, help="Folder whose models can be named.")
+@click.option("--repository", type=_FILE, help="Folder with deployments.")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", help="Port to listen on; 0 takes a free one.")
 @click.option("--engine", help="What computes: onnx or dummy.")
@@ -36,10 +36,11 @@ _FILE = click.Path(path_type=Path)
 @click.option("--access-log/--no-access-log", "access", default=None, help="Log a line for every request.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
 def serve(models: tuple[str, ...], file: Path | None, assignments: tuple[str, ...], **options: object) -> None:
-    """Serve MODELs over HTTP; none: the models that the package ships.
+    """Serve MODELs over HTTP; none: all that --repository holds, or without one the models that the package ships.
 
-    A MODEL is the name of a deployment in --repository, of a shipped model, "dummy", a checkpoint directory, or a hub
-    id. The latter two are exported on first use, which needs the export extra, and kept.
+    A MODEL is the name of a deployment in --repository, of a shipped model, "dummy" (or "dummy-encoder",
+    "dummy-matcher": made-up answers, to try things out), a checkpoint directory, or a hub id. The latter two are
+    exported on first use, which needs the export extra, and kept.
     """
     named = {
         "models.serve": ",".join(models) if models else None,

@@ -16,7 +16,14 @@ from typing import Any
 
 from vlp_spec.errors import ConfigError
 
-from vlp_server.config.schema import CONFIG_FILE_VARIABLE, ENV_PREFIX, Setting, sections_of, settings_of
+from vlp_server.config.schema import (
+    CLIENT_URL_VARIABLE,
+    CONFIG_FILE_VARIABLE,
+    ENV_PREFIX,
+    Setting,
+    sections_of,
+    settings_of,
+)
 from vlp_server.config.server import ServerConfig, default_collections, default_store
 from vlp_server.config.values import parse_text, parse_toml
 
@@ -104,7 +111,7 @@ def _take_environment(gathered: _Gathered, settings: Mapping[str, Setting], vari
     for variable, text in sorted(variables.items()):
         if variable in by_variable:
             _take_text(gathered, by_variable[variable], text, f"environment {variable}")
-        elif variable.startswith(ENV_PREFIX) and variable != CONFIG_FILE_VARIABLE:
+        elif variable.startswith(ENV_PREFIX) and variable not in (CONFIG_FILE_VARIABLE, CLIENT_URL_VARIABLE):
             gathered.faults.append(f"environment: unknown variable {variable}{_near(variable, by_variable)}")
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 ENV_PREFIX = "VLPSERVE_"
 CONFIG_FILE_VARIABLE = ENV_PREFIX + "CONFIG"
+# Read by the commands that ask a server; no setting of the server's.
+CLIENT_URL_VARIABLE = ENV_PREFIX + "URL"
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,8 @@ class ModelsConfig:
     """Which models are served, and where they lie.
 
     Attributes:
-        serve: deployment names, checkpoint directories or hub ids; none: every model that the package ships.
+        serve: deployment names, checkpoint directories or hub ids; none: every deployment of `repository`, or without
+            one every model that the package ships.
         default: the model that answers a request which names none; none: the first one.
         repository: a folder with model_repository/ and deployments/, whose models can be named in `serve`.
         store: where models that are exported on first use are kept; none: vlpserve/repository in the user's data

@@ -97,10 +97,13 @@ def picture_parts(parts: Sequence[Part]) -> list[bytes]:
 
 
 def _from_parts(parts: list[Part], shape: CallShape[A], limits: LimitsConfig) -> tuple[bytes | None, A]:
+    pairs = [(part.name, part.text()) for part in parts if part.name != "image" and not part.is_file]
+    for part in parts:
+        if part.is_file and part.name != "image":
+            raise InvalidArgumentError(f"unknown file {part.name!r:.80}; the picture's field is 'image'", field="image")
     count = sum(part.name == "image" for part in parts)
     if count > 1 or (shape.needs_picture and not count):
         raise InvalidArgumentError(f"image: got {count} of them, expected one file field", field="image")
     pictures = picture_parts(parts)
-    pairs = [(part.name, part.text()) for part in parts if part.name != "image"]
     ask = shape.ask(fields_from_pairs(shape.fields, pairs), limits)
     return (check_not_empty(pictures[0]) if pictures else None), ask

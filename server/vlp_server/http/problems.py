@@ -150,7 +150,10 @@ def problem_of_status(status: int, path: str, headers: Mapping[str, str] | None 
     """The problem for a status that the web framework itself chose (no such path, wrong method...)."""
     kinds: dict[int, tuple[ErrorKind | DoorKind, str]] = {
         404: (DoorKind.NOT_FOUND, f"path {path!r}: there is nothing here; /docs lists what there is"),
-        405: (DoorKind.METHOD_NOT_ALLOWED, f"path {path!r}: another method is expected; see the Allow header"),
+        405: (
+            DoorKind.METHOD_NOT_ALLOWED,
+            f"path {path!r}: another method is expected: {(headers or {}).get('Allow', 'see /docs')}",
+        ),
         413: (ErrorKind.TOO_LARGE, "the body is over its limit"),
         415: (ErrorKind.UNSUPPORTED_MEDIA_TYPE, "a content type that this server does not read"),
         503: (ErrorKind.UNAVAILABLE, "try again later"),

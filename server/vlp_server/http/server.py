@@ -82,7 +82,7 @@ class HttpServer:
         await self._service.start()
         # Listening starts while the models load: /livez and /readyz answer, and /v1 says that it is not ready.
         serving = asyncio.ensure_future(server.serve([listener]))
-        ready = asyncio.ensure_future(self._tell_when_ready(listener, serving))
+        ready = asyncio.ensure_future(self._tell_when_ready(listener.getsockname()[:2], server))
         try:
             await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
             if ready.done() and ready.exception() is not None:
@@ -114,8 +114,8 @@ class HttpServer:
             timeout_graceful_shutdown=max(1, round(http.drain_timeout_s)),
         )
 
-    async def _tell_when_ready(self, listener: socket.socket, serving: asyncio.Future[None]) -> None:
-        """Wait until every model is ready; write the ready file and announce the address.
+    async def _tell_when_ready(self, address: tuple[str, int], server: _Uvicorn) -> None:
+        """Wait until every model is ready; write the ready file and announce the address, unless a signal came first.
 
         A model that fails among sound ones ends nothing: /readyz says no and names it, and the others answer.
 
@@ -132,12 +132,13 @@ class HttpServer:
                 raise StartupError(f"not ready: {readiness.reason}")
             if failed and not told:
                 told = True
-                logger.error("not ready, the other models answer at %s: %s", address_of(listener), "; ".join(failed))
+                logger.error("not ready, the other models answer at %s: %s", url_of(*address), "; ".join(failed))
             await asyncio.sleep(_RECOVERY_LOOK_S)
-        host, port = listener.getsockname()[:2]
+        if server.should_exit:
+            return
         if self._config.ready_file is not None:
-            write_ready_file(self._config.ready_file, host, port)
-        self._announce(address_of(listener))
+            write_ready_file(self._config.ready_file, *address)
+        self._announce(url_of(*address))
 
     def _stop(self, number: int, server: _Uvicorn, door: Door) -> None:
         """First signal: not ready, no new connections, let running requests finish. Second one: at once."""
@@ -181,9 +182,8 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket) -> str:
-    """The URL of a listening socket."""
-    host, port = listener.getsockname()[:2]
+def url_of(host: str, port: int) -> str:
+    """The URL of an address that is listened on."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
 from typing import Any
 
@@ -17,6 +18,8 @@ def load_faiss() -> Any:
     Raises:
         ConfigError: neither form of it is installed.
     """
+    # Which builds of itself it looked for and did not find is no business of an operator's.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     try:
         return importlib.import_module("faiss")
     except ImportError as error:

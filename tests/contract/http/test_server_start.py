@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -63,6 +64,24 @@ def test_ready_file_then_signal_then_drain(number: int, scripted: Any, tmp_path:
     assert service.events == ["start", "drain", "close"]
     assert not ready_file.exists()
     assert signal.getsignal(number) is before
+
+
+class LoadsWhileStopping(Lifecycle):
+    """Is ready just after the signal has come."""
+
+    async def wait_ready(self, timeout_s: float) -> Readiness:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0.3)  # the server ends meanwhile, and closes its socket
+        return Readiness(True, {})
+
+
+def test_a_signal_while_models_load_ends_the_server_in_order(scripted: Any, tmp_path: Path) -> None:
+    ready_file = tmp_path / "ready.json"
+    service = LoadsWhileStopping(scripted, Readiness(True, {}))
+    config = ServerConfig(ready_file=ready_file, http=HttpConfig(port=0, drain_timeout_s=1))
+    HttpServer(service, config, pytest.fail).run()  # type: ignore[arg-type]
+    assert service.events == ["start", "drain", "close"]
+    assert not ready_file.exists()
 
 
 def test_a_model_that_cannot_be_served_ends_the_start(scripted: Any) -> None:

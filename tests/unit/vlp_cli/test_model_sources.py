@@ -56,6 +56,18 @@ def test_without_names_the_shipped_models_are_served(find: Find, tmp_path: Path)
     assert find() == FoundModels((ModelTarget("shipped", tmp_path / "zoo" / "repository"),), None)
 
 
+def test_without_names_a_repository_is_served_whole(find: Find, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    publish(mine, "b")
+    publish(mine, "a")
+    assert find(models__repository=str(mine)).targets == (ModelTarget("a", mine), ModelTarget("b", mine))
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ConfigError, match="there is no deployment in"):
+        find(models__repository=str(tmp_path / "bare"))
+    with pytest.raises(ConfigError, match="is no folder"):
+        find("shipped", models__repository=str(tmp_path / "nowhere"))
+
+
 def test_an_installation_without_models_says_so(tmp_path: Path, exporter: Exporter) -> None:
     config = load_config({"models.store": str(tmp_path / "store")}, {})
     with pytest.raises(ConfigError, match="ships no model"):
@@ -196,7 +208,7 @@ def test_an_export_that_leaves_nothing_is_a_fault(tmp_path: Path) -> None:
 
 def test_the_export_extra_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_child.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'vlpserve\[export\]'"):
+    with pytest.raises(ConfigError, match=r"install vlpserve\[export\]"):
         export_child.export_checkpoint("someone/vilt", "vilt", tmp_path / "store")
     assert not (tmp_path / "store").exists()
 

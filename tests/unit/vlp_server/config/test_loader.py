@@ -158,3 +158,7 @@ def test_every_setting_has_a_variable_of_its_own_and_a_text() -> None:
 def test_the_process_s_environment_is_read_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLPSERVE_HTTP_PORT", "9")
     assert load_config().http.port == 9
+
+
+def test_the_client_s_own_variable_is_no_setting() -> None:
+    assert load_config({}, {"VLPSERVE_URL": "http://127.0.0.1:9000", "HOME": "/home/a"}).http.port == 8080
