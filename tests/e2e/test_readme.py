@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -25,3 +28,21 @@ def test_the_first_question_of_the_readme_gets_the_answer_that_it_names(tmp_path
         reply = httpx.post(url, files={"image": picture.read_bytes()}, data=fields, timeout=60, trust_env=False)
     assert reply.status_code == 200, reply.text
     assert reply.json()["answers"][0]["answer"] == promised[1]
+
+
+def test_the_search_of_the_readme_finds_the_picture_that_it_names(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = readme.splitlines()
+    index = shlex.split(next(line for line in lines if line.startswith("vlpserve index ")))[1:]
+    search = shlex.split(next(line for line in lines if line.startswith("curl ") and "/search" in line))
+    promised = re.search(r"first of `hits` is `([^`]+)`", readme)
+    assert promised is not None
+    with ServerProcess(tmp_path) as server:
+        command = [sys.executable, "-m", "vlp_cli", *index, "--url", server.url]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        url = httpx.URL(search[-1]).copy_with(port=server.port)
+        body = json.loads(search[search.index("-d") + 1])
+        reply = httpx.post(url, json=body, timeout=60, trust_env=False)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["hits"][0]["id"] == promised[1]
