@@ -8,7 +8,7 @@ from vlp_server.index.milvus import MilvusStore
 from vlp_server.index.milvus_schema import index_of, milvus_name, our_name, search_parameters
 from vlp_server.index.settings import IndexSettings, StoreSettings
 from vlp_server.index.store import NewItem, SearchEffort
-from vlp_spec.errors import ConfigError, StorageFullError, UnavailableError
+from vlp_spec.errors import ConfigError, InvalidArgumentError, StorageFullError, UnavailableError
 
 
 @pytest.mark.parametrize("name", ["a", "A.b-c_d", "a_2eb", "0", "vlp_", "x" * 128])
@@ -69,7 +69,7 @@ def opened(tmp_path):
 
 def test_pictures_need_a_place(tmp_path):
     store = MilvusStore(str(tmp_path / "store.db"), SMALL)
-    with pytest.raises(ConfigError, match="pictures_url"):
+    with pytest.raises(InvalidArgumentError, match="pictures_url"):
         store.create(spec_of())
     store.create(spec_of(store_images=False))
     store.close()
