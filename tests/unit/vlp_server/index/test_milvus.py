@@ -8,7 +8,7 @@ from vlp_server.index.milvus import MilvusStore
 from vlp_server.index.milvus_schema import index_of, milvus_name, our_name, search_parameters
 from vlp_server.index.settings import IndexSettings, StoreSettings
 from vlp_server.index.store import NewItem, SearchEffort
-from vlp_spec.errors import ConfigError, InvalidArgumentError, StorageFullError, UnavailableError
+from vlp_spec.errors import InvalidArgumentError, StorageFullError, UnavailableError
 
 
 @pytest.mark.parametrize("name", ["a", "A.b-c_d", "a_2eb", "0", "vlp_", "x" * 128])
