@@ -48,8 +48,8 @@ def write_checkpoint(folder: Path) -> CLIPModel:
     """Random weights at the published size, with a tokenizer of made-up words."""
     torch.manual_seed(0)
     words = {spell(number): number for number in range(2000)}
-    end = len(words)
-    tokenizer = Tokenizer(models.WordLevel(words | {"<|endoftext|>": end}, unk_token="<|endoftext|>"))
+    unknown, end = len(words), len(words) + 1
+    tokenizer = Tokenizer(models.WordLevel(words | {"<unk>": unknown, "<|endoftext|>": end}, unk_token="<unk>"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(["<|endoftext|>"])
     tokenizer.post_processor = processors.TemplateProcessing(
