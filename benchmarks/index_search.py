@@ -117,6 +117,23 @@ def ingest_faiss(kind: str, vectors: np.ndarray) -> float:
     return len(vectors) / (time.perf_counter() - started)
 
 
+def find(store: LocalStore, query: np.ndarray, condition: Filter | None = None) -> list[int]:
+    """Numbers of the K nearest items that the condition lets pass."""
+    hits = store.search(NAME, SearchQuery(vector=query, k=K, filter=condition))
+    return [int(hit.id) for hit in hits]
+
+
+def filtered(store: LocalStore, vectors: np.ndarray, queries: np.ndarray) -> dict[str, object]:
+    """The figures of searches with every filter, against the nearest of what it lets pass."""
+    figures: dict[str, object] = {}
+    for name, condition in FILTERS.items():
+        chosen = np.flatnonzero(np.arange(len(vectors)) % 100 < SHARES[name])
+        right = chosen[nearest(vectors[chosen], queries)]
+        parsed = parse_filter(condition)
+        figures[f"search, {name} selected"] = timed(lambda query, own=parsed: find(store, query, own), queries, right)
+    return figures
+
+
 def measure(items: int, kind: str, query_count: int, folder: Path) -> dict[str, object]:
     """All figures of one collection."""
     rng = np.random.default_rng(0)
@@ -149,17 +166,9 @@ def measure(items: int, kind: str, query_count: int, folder: Path) -> dict[str, 
     assert state is not None
     assert (state.kind, state.built_items) == (kind, items), state
 
-    def search(query: np.ndarray, condition: Filter | None = None) -> list[int]:
-        hits = store.search(NAME, SearchQuery(vector=query, k=K, filter=condition))
-        return [int(hit.id) for hit in hits]
-
-    figures: dict[str, object] = {"search": timed(search, queries, truth)}
+    figures: dict[str, object] = {"search": timed(lambda query: find(store, query), queries, truth)}
     memory = process.memory_info().rss - before
-    for name, condition in FILTERS.items():
-        chosen = np.flatnonzero(np.arange(items) % 100 < SHARES[name])
-        right = chosen[nearest(vectors[chosen], queries)]
-        parsed = parse_filter(condition)
-        figures[f"search, {name} selected"] = timed(lambda query, own=parsed: search(query, own), queries, right)
+    figures |= filtered(store, vectors, queries)
     store.close()
     started = time.perf_counter()
     store = LocalStore(folder / "store", StoreSettings())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from transformers import (
     SiglipImageProcessorPil,
     SiglipModel,
 )
-from transformers.utils import logging as transformers_logging
 from vlp_models.checkpoints import load_checkpoint
 from vlp_models.families.dual_encoder import DualEncoder
 from vlp_pipeline.clip_image import ClipImageProcessor, ClipImageSettings
@@ -37,14 +34,7 @@ PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "golden" / "photographs").glob
 SIZES = [(451, 300), (300, 451), (225, 224), (223, 500), (37, 31), (640, 427), (1200, 90)]
 
 
-@pytest.fixture(autouse=True)
-def _quiet_transformers() -> Iterator[None]:
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    yield
-    transformers_logging.enable_progress_bar()
-    transformers_logging.set_verbosity(level)
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
 
 
 def loaded(model: Any, folder: Path) -> DualEncoder:

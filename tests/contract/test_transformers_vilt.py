@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from transformers import (
     ViltForMaskedLM,
     ViltForQuestionAnswering,
 )
-from transformers.utils import logging as transformers_logging
 from vlp_models.checkpoints import LoadedCheckpoint, load_checkpoint
 from vlp_models.layers.patchify import patchify
 from vlp_spec.errors import ArtifactError
@@ -44,14 +42,7 @@ TINY_GRIDS = [(2, 3), (3, 3), (1, 4)]
 Publish = Callable[[PreTrainedModel], LoadedCheckpoint]
 
 
-@pytest.fixture(autouse=True)
-def _quiet_transformers() -> Iterator[None]:
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    yield
-    transformers_logging.enable_progress_bar()
-    transformers_logging.set_verbosity(level)
+pytestmark = pytest.mark.usefixtures("quiet_transformers")
 
 
 @pytest.fixture

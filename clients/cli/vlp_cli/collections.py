@@ -16,8 +16,11 @@ from vlp_cli.table import format_table
 
 if TYPE_CHECKING:
     from vlp_server.config import ServerConfig
+    from vlp_server.index.backup import BackupSummary
 
 _FILE = click.Path(path_type=Path)
+_CONFIG = click.option("--config", "file", type=_FILE, help="TOML file with settings.")
+_SET = click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
 _HEAD = ("collection", "items", "model", "metric", "pictures")
 
 
@@ -57,35 +60,35 @@ def drop(name: str, url: str) -> None:
 
 @collections.command()
 @click.argument("target", type=_FILE)
-@click.option("--config", "file", type=_FILE, help="TOML file with settings.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
+@_CONFIG
+@_SET
 def backup(target: Path, file: Path | None, assignments: tuple[str, ...]) -> None:
     """Copy the local store to TARGET, a new folder; a server may go on using the store meanwhile."""
     from vlp_server.index.backup import back_up
 
     root, pictures_url = _place(file, assignments)
     summary = back_up(root, target, pictures_url=pictures_url)
-    click.echo(f"{target}: {len(summary.collections)} collections, {summary.items} items, {summary.pictures} pictures")
+    _tell(target, summary)
 
 
 @collections.command()
 @click.argument("source", type=_FILE)
-@click.option("--config", "file", type=_FILE, help="TOML file with settings.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
+@_CONFIG
+@_SET
 def restore(source: Path, file: Path | None, assignments: tuple[str, ...]) -> None:
     """Make the local store of the backup SOURCE; there must be no store yet."""
     from vlp_server.index.backup import restore as restore_backup
 
     root, pictures_url = _place(file, assignments)
     summary = restore_backup(source, root, pictures_url=pictures_url)
-    click.echo(f"{root}: {len(summary.collections)} collections, {summary.items} items, {summary.pictures} pictures")
+    _tell(root, summary)
 
 
 @collections.command()
 @click.argument("name")
 @click.argument("model")
-@click.option("--config", "file", type=_FILE, help="TOML file with settings.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
+@_CONFIG
+@_SET
 def reembed(name: str, model: str, file: Path | None, assignments: tuple[str, ...]) -> None:
     """Give the collection NAME the vectors of MODEL, from the pictures that it keeps.
 
@@ -109,6 +112,10 @@ def reembed(name: str, model: str, file: Path | None, assignments: tuple[str, ..
     finally:
         store.close()
     click.echo(f"{name}: {done} items have vectors of {model}")
+
+
+def _tell(place: Path, summary: BackupSummary) -> None:
+    click.echo(f"{place}: {len(summary.collections)} collections, {summary.items} items, {summary.pictures} pictures")
 
 
 def _place(file: Path | None, assignments: tuple[str, ...]) -> tuple[Path, str]:

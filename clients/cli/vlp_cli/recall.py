@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,18 +49,11 @@ def recall(  # noqa: PLR0913 - one parameter an option
     from tqdm import tqdm
     from vlp_models.data.faults import FaultCounter
     from vlp_models.data.sources import open_source
-    from vlp_models.evaluation.retrieval import (
-        captions_of_records,
-        figures_of_ranking,
-        recall_figures,
-        rerank_hits,
-        truth_of,
-    )
-    from vlp_models.evaluation.retrieval_artefacts import EncoderGraphs, MatcherGraph
+    from vlp_models.evaluation.retrieval import captions_of_records, recall_figures, truth_of
+    from vlp_models.evaluation.retrieval_artefacts import EncoderGraphs
 
     place = zoo_path() / "repository" if repository is None else repository
-    faults = FaultCounter(split)
-    raw = list(itertools.islice(open_source(root, split, "auto").read(faults), pictures))
+    raw = list(itertools.islice(open_source(root, split, "auto").read(FaultCounter(split)), pictures))
     records, images = [one.record for one in raw], [one.image for one in raw]
     captions, _ = captions_of_records(records)
     graphs = EncoderGraphs(place, encoder)
@@ -76,22 +70,41 @@ def recall(  # noqa: PLR0913 - one parameter an option
     }
     if matcher is not None:
         some = slice(0, queries)
-        second = MatcherGraph(place, matcher, images)
-        with tqdm(total=len(captions[some]), unit="query", disable=as_json) as bar:
-
-            def look(query: int, found: np.ndarray) -> np.ndarray:
-                bar.update()
-                return second.scores(captions[query], found)
-
-            hits = rerank_hits(scores[some], truth[some], look, candidates)
         if queries is not None:
             figures["the same queries, one stage"] = recall_figures(scores[some], truth[some])
-        figures[f"words -> pictures, first {candidates} by {second.name}"] = figures_of_ranking(hits, truth[some])
+        name, again = _look_again(place, matcher, images, captions, scores[some], truth[some], candidates, as_json)
+        figures[f"words -> pictures, first {candidates} by {name}"] = again
     if as_json:
         click.echo(json.dumps({name: _plain(one) for name, one in figures.items()}, indent=1))
         return
     click.echo(f"{graphs.name} on {len(images)} pictures of split {split!r} with {len(captions)} captions")
     click.echo(format_table(_HEAD, [row for name, one in figures.items() for row in _rows(name, one)]))
+
+
+def _look_again(
+    place: Path,
+    matcher: str,
+    images: Sequence[bytes],
+    captions: Sequence[str],
+    scores: np.ndarray,
+    truth: np.ndarray,
+    candidates: int,
+    quiet: bool,
+) -> tuple[str, RecallFigures]:
+    """The second stage: its name@version and its figures, for as many of the captions as there are scores."""
+    from tqdm import tqdm
+    from vlp_models.evaluation.retrieval import figures_of_ranking, rerank_hits
+    from vlp_models.evaluation.retrieval_artefacts import MatcherGraph
+
+    second = MatcherGraph(place, matcher, images)
+    with tqdm(total=len(scores), unit="query", disable=quiet) as bar:
+
+        def look(query: int, found: np.ndarray) -> np.ndarray:
+            bar.update()
+            return second.scores(captions[query], found)
+
+        hits = rerank_hits(scores, truth, look, candidates)
+    return second.name, figures_of_ranking(hits, truth)
 
 
 def _rows(name: str, figures: RecallFigures) -> list[tuple[str, ...]]:

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from vlp_spec.errors import ConfigError
-
 from vlp_models.data.masking import REPLACEMENTS
 from vlp_models.data.negatives import NEGATIVES
 from vlp_models.data.sources import FORMATS
+from vlp_models.training.recipe_checks import at_least, check, one_of
 from vlp_models.training.schedule import SCHEDULES
 
 DUAL_FAMILIES = ("clip", "siglip")
 FAMILIES = ("vilt", *DUAL_FAMILIES)
-
-
-def _check(*conditions: tuple[bool, str]) -> None:
-    if faults := [message for holds, message in conditions if not holds]:
-        raise ConfigError(faults)
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> tuple[bool, str]:
-    return value in known, f"{name}: got {value!r}, expected one of {', '.join(known)}"
-
-
-def _at_least(name: str, value: float, least: float) -> tuple[bool, str]:
-    return value >= least, f"{name}: got {value}, expected at least {least}"
 
 
 @dataclass(frozen=True)
@@ -65,17 +51,17 @@ class DataRecipe:
     decode_threads: int = 2
 
     def __post_init__(self) -> None:
-        _check(
-            _one_of("format", self.format, FORMATS),
-            _one_of("cache", self.cache, ("memory", "disk")),
+        check(
+            one_of("format", self.format, FORMATS),
+            one_of("cache", self.cache, ("memory", "disk")),
             (self.cache != "disk" or bool(self.cache_dir), 'cache_dir: needed for cache = "disk"'),
-            _at_least("limit", self.limit, 0),
-            _at_least("texts_per_picture", self.texts_per_picture, 0),
+            at_least("limit", self.limit, 0),
+            at_least("texts_per_picture", self.texts_per_picture, 0),
             (self.favour > 0, f"favour: got {self.favour}, expected more than 0"),
             (not self.favoured_types or self.balance_types, "favoured_types: needs balance_types"),
-            _at_least("pool_batches", self.pool_batches, 1),
-            _at_least("length_bucket", self.length_bucket, 1),
-            _at_least("decode_threads", self.decode_threads, 1),
+            at_least("pool_batches", self.pool_batches, 1),
+            at_least("length_bucket", self.length_bucket, 1),
+            at_least("decode_threads", self.decode_threads, 1),
         )
 
 
@@ -94,9 +80,9 @@ class ImageRecipe:
     blind: bool = False
 
     def __post_init__(self) -> None:
-        _check(
-            _at_least("shorter_edge", self.shorter_edge, self.size_divisor),
-            _at_least("longer_edge", self.longer_edge, self.shorter_edge),
+        check(
+            at_least("shorter_edge", self.shorter_edge, self.size_divisor),
+            at_least("longer_edge", self.longer_edge, self.shorter_edge),
             (
                 self.patch_size > 0 and self.size_divisor % self.patch_size == 0,
                 f"size_divisor: got {self.size_divisor}, expected a multiple of patch_size {self.patch_size}",
@@ -114,7 +100,7 @@ class TextRecipe:
     max_length: int = 40
 
     def __post_init__(self) -> None:
-        _check(_at_least("vocab_size", self.vocab_size, 100), _at_least("max_length", self.max_length, 3))
+        check(at_least("vocab_size", self.vocab_size, 100), at_least("max_length", self.max_length, 3))
 
 
 @dataclass(frozen=True)
@@ -136,8 +122,8 @@ class TowersRecipe:
     dimension: int = 512
 
     def __post_init__(self) -> None:
-        _check(
-            _at_least("patch_size", self.patch_size, 1),
+        check(
+            at_least("patch_size", self.patch_size, 1),
             (
                 self.image_size >= self.patch_size > 0 and self.image_size % self.patch_size == 0,
                 f"image_size: got {self.image_size}, expected a multiple of patch_size {self.patch_size}",
@@ -170,10 +156,10 @@ class ModelRecipe:
 
     def __post_init__(self) -> None:
         needs_towers = self.family in DUAL_FAMILIES
-        _check(
-            _one_of("family", self.family, FAMILIES),
+        check(
+            one_of("family", self.family, FAMILIES),
             (needs_towers == (self.towers is not None), f"towers: belongs to {' and '.join(DUAL_FAMILIES)}, and there"),
-            _at_least("grow_layers", self.grow_layers, 0),
+            at_least("grow_layers", self.grow_layers, 0),
             (not self.grow_layers or bool(self.init), "grow_layers: needs init, the model that grows"),
             (not self.reset_positions or bool(self.init), "reset_positions: needs init, whose positions they replace"),
             (not self.grow_layers or not needs_towers, "grow_layers: belongs to vilt"),
@@ -191,8 +177,8 @@ class MlmRecipe:
     replacement: str = "bert"
 
     def __post_init__(self) -> None:
-        _check(
-            _one_of("replacement", self.replacement, REPLACEMENTS),
+        check(
+            one_of("replacement", self.replacement, REPLACEMENTS),
             (0 < self.probability < 1, f"probability: got {self.probability}, expected between 0 and 1"),
         )
 
@@ -216,11 +202,11 @@ class ItmRecipe:
     words: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(
-            _one_of("negatives", self.negatives, NEGATIVES),
-            _at_least("every", self.every, 1),
+        check(
+            one_of("negatives", self.negatives, NEGATIVES),
+            at_least("every", self.every, 1),
             (0 <= self.false_texts <= 1, f"false_texts: got {self.false_texts}, expected a share from 0 to 1"),
-            _at_least("words", self.words, 0),
+            at_least("words", self.words, 0),
         )
 
 
@@ -266,11 +252,11 @@ class GroundingRecipe:
     told: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(
-            _at_least("layer", self.layer, 1),
-            _at_least("centres", self.centres, 0),
-            _at_least("unsaid", self.unsaid, 0),
-            _at_least("told", self.told, 0),
+        check(
+            at_least("layer", self.layer, 1),
+            at_least("centres", self.centres, 0),
+            at_least("unsaid", self.unsaid, 0),
+            at_least("told", self.told, 0),
         )
 
     @property
@@ -300,10 +286,10 @@ class VqaRecipe:
     answer_words: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(
-            _one_of("loss", self.loss, ("bce", "ce")),
-            _at_least("min_count", self.min_count, 1),
-            _at_least("answer_words", self.answer_words, 0),
+        check(
+            one_of("loss", self.loss, ("bce", "ce")),
+            at_least("min_count", self.min_count, 1),
+            at_least("answer_words", self.answer_words, 0),
         )
 
 
@@ -326,9 +312,9 @@ class ItcRecipe:
     alpha: float = 0.4
 
     def __post_init__(self) -> None:
-        _check(
-            _one_of("loss", self.loss, ("softmax", "sigmoid")),
-            _at_least("queue", self.queue, 0),
+        check(
+            one_of("loss", self.loss, ("softmax", "sigmoid")),
+            at_least("queue", self.queue, 0),
             (not self.queue or self.loss == "softmax", "queue: belongs to the softmax loss"),
             (0 <= self.momentum < 1, f"momentum: got {self.momentum}, expected from 0 to below 1"),
             (0 <= self.alpha <= 1, f"alpha: got {self.alpha}, expected a share from 0 to 1"),
@@ -346,7 +332,7 @@ class PhrasesRecipe:
     per_picture: int = 2
 
     def __post_init__(self) -> None:
-        _check(_at_least("per_picture", self.per_picture, 1))
+        check(at_least("per_picture", self.per_picture, 1))
 
 
 @dataclass(frozen=True)
@@ -374,7 +360,7 @@ class ObjectivesRecipe:
         return bool(self.mlm or self.regions or says_more or (self.vqa and self.vqa.answer_words))
 
     def __post_init__(self) -> None:
-        _check(
+        check(
             (bool(self.named), "expected at least one of mlm, itm, vqa, regions, itc, phrases"),
             (self.wpa is None or self.itm is not None, "wpa: needs itm, on whose pairs it is computed"),
             (self.grounding is None or self.vqa is not None, "grounding: needs vqa, on whose questions it is computed"),
@@ -413,8 +399,8 @@ class OptimisationRecipe:
     ema_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(
-            _one_of("schedule", self.schedule, SCHEDULES),
+        check(
+            one_of("schedule", self.schedule, SCHEDULES),
             (self.lr > 0, f"lr: got {self.lr}, expected above 0"),
             (0 <= self.warmup < 1, f"warmup: got {self.warmup}, expected a share from 0 to below 1"),
             (0 < self.decay <= 1, f"decay: got {self.decay}, expected a share above 0, 1 at most"),
@@ -424,8 +410,8 @@ class OptimisationRecipe:
                 (self.max_steps > 0) != (self.max_minutes > 0),
                 f"max_steps {self.max_steps}, max_minutes {self.max_minutes}: expected exactly one above 0",
             ),
-            _at_least("batch_size", self.batch_size, 1),
-            _at_least("grad_accumulation", self.grad_accumulation, 1),
+            at_least("batch_size", self.batch_size, 1),
+            at_least("grad_accumulation", self.grad_accumulation, 1),
         )
 
 
@@ -438,7 +424,7 @@ class ComputeRecipe:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        _check(_one_of("precision", self.precision, ("fp32", "bf16")), _at_least("num_threads", self.num_threads, 0))
+        check(one_of("precision", self.precision, ("fp32", "bf16")), at_least("num_threads", self.num_threads, 0))
 
 
 @dataclass(frozen=True)
@@ -449,7 +435,7 @@ class CheckpointRecipe:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        _check(_at_least("every", self.every, 0), _at_least("keep", self.keep, 1))
+        check(at_least("every", self.every, 0), at_least("keep", self.keep, 1))
 
 
 @dataclass(frozen=True)
@@ -460,7 +446,7 @@ class EvaluationRecipe:
     limit: int = 500
 
     def __post_init__(self) -> None:
-        _check(_at_least("every", self.every, 0), _at_least("limit", self.limit, 1))
+        check(at_least("every", self.every, 0), at_least("limit", self.limit, 1))
 
 
 @dataclass(frozen=True)
@@ -492,9 +478,9 @@ class Recipe:
         known = _OBJECTIVES["dual" if family in DUAL_FAMILIES else family]
         itc = self.objectives.itc
         wanted_loss = "sigmoid" if family == "siglip" else "softmax"
-        _check(
-            _at_least("seed", self.seed, 0),
-            _at_least("log_every", self.log_every, 1),
+        check(
+            at_least("seed", self.seed, 0),
+            at_least("log_every", self.log_every, 1),
             (named <= set(known), f"objectives: {family} has {', '.join(known)}; got {', '.join(sorted(named))}"),
             (
                 family not in DUAL_FAMILIES or itc is None or itc.loss == wanted_loss,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -95,11 +95,7 @@ def _named_patches(
     asked: Sequence[Question], picture_of: np.ndarray, split: PictureSplit, texts: TrainingTexts, *, places: bool
 ) -> GroundingStore:
     tokenizer = Tokenizer.from_str(texts.tokenizer_json)
-
-    @cache
-    def encode(word: str) -> tuple[int, ...]:
-        return tuple(tokenizer.encode(word, add_special_tokens=False).ids)
-
+    encode = _word_encoder(tokenizer)
     described = [
         described_regions(own, grid, encode, places=places)
         for own, grid in zip(_regions_of(split, "grounding"), split.pictures.grids, strict=True)
@@ -108,6 +104,16 @@ def _named_patches(
     find = PhraseFinder(tokenizer, words, texts.max_length)
     vocabulary = ComparingWords.of(tokenizer)
     return GroundingStore.of([question.text for question in asked], picture_of, described, find, vocabulary)
+
+
+def _word_encoder(tokenizer: Tokenizer) -> Callable[[str], tuple[int, ...]]:
+    """Words -> token ids without special ones, each distinct text tokenised once."""
+
+    @cache
+    def encode(words: str) -> tuple[int, ...]:
+        return tuple(tokenizer.encode(words, add_special_tokens=False).ids)
+
+    return encode
 
 
 def _regions_of(split: PictureSplit, objective: str) -> list[tuple[Region, ...]]:
@@ -134,16 +140,14 @@ def region_store(split: PictureSplit, texts: TrainingTexts, grids: np.ndarray, *
     Raises:
         ArtifactError: no picture has a region.
     """
-    tokenizer = Tokenizer.from_str(texts.tokenizer_json)
     regions = _regions_of(split, "regions")
-    known: dict[tuple[str, ...], np.ndarray] = {}
+    encode = _word_encoder(Tokenizer.from_str(texts.tokenizer_json))
 
-    def encode(words: tuple[str, ...]) -> np.ndarray:
-        if words not in known:
-            known[words] = np.array(tokenizer.encode(" ".join(words), add_special_tokens=False).ids, dtype=np.int64)
-        return known[words]
+    def ids_of(region: Region) -> np.ndarray:
+        said = region.words + (place_words(region.box) if places else ())
+        return np.array(encode(" ".join(said)), dtype=np.int64)
 
-    words = [[encode(region.words + (place_words(region.box) if places else ())) for region in own] for own in regions]
+    words = [[ids_of(region) for region in own] for own in regions]
     return RegionStore.of(regions, words, grids)
 
 

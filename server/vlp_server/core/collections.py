@@ -41,7 +41,7 @@ from vlp_server.core.collection_records import (
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.embed_flow import PARALLEL_ITEMS, EmbedFlow
 from vlp_server.core.fan_out import all_or_first_error, each_outcome
-from vlp_server.core.picture_flow import MatchPairs, PictureFlow
+from vlp_server.core.picture_flow import MatchPairs, PictureFlow, picture_fault
 from vlp_server.core.records import ModelState, Timings, longest
 from vlp_server.core.request_life import Request, RequestLife, Terms, check_task
 from vlp_server.core.served_model import ServedModel
@@ -431,10 +431,7 @@ class Collections:
         )
 
     def _picture_fault(self, picture: bytes | None) -> TooLargeError | None:
-        limit = self._flows.max_image_bytes
-        if picture is None or len(picture) <= limit:
-            return None
-        return TooLargeError(f"image: {len(picture)} bytes, this server reads at most {limit}; send fewer")
+        return None if picture is None else picture_fault(picture, self._flows.max_image_bytes)
 
     async def _spec(self, name: str, deadline: float | None) -> CollectionSpec:
         return await self._alone("get_collection", self._readers, lambda: self._store.spec(name), deadline)

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 from vlp_pipeline.pipeline import Item, MatchPipeline, PreparedImage
+from vlp_spec.errors import TooLargeError
 from vlp_spec.tasks import MatchQuery, MatchResult, VqaQuery, VqaResult
 
 from vlp_server.core.content_digest import content_digest
@@ -30,6 +31,13 @@ Query_contra = TypeVar("Query_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 _ANSWER_BYTES = 120
 _MS = 1000.0
+
+
+def picture_fault(picture: bytes, max_bytes: int) -> TooLargeError | None:
+    """Why an encoded picture is not taken; None where its size is within the limit."""
+    if len(picture) <= max_bytes:
+        return None
+    return TooLargeError(f"image: {len(picture)} bytes, this server reads at most {max_bytes}; send fewer")
 
 
 class PairPipeline(Protocol[Query_contra, Result_co]):

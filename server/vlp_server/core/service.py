@@ -26,7 +26,7 @@ from vlp_server.core.embed_flow import EmbedFlow, Source
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.loading import EngineFactory, LoadedModel, load_model
 from vlp_server.core.metrics import Metrics
-from vlp_server.core.picture_flow import MatchPairs, PictureFlow
+from vlp_server.core.picture_flow import MatchPairs, PictureFlow, picture_fault
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import (
     ClassifyReply,
@@ -341,10 +341,9 @@ class Service:
         self._check_pictures([image])
 
     def _check_pictures(self, pictures: Sequence[bytes]) -> None:
-        limit = self.settings.max_image_bytes
         for picture in pictures:
-            if len(picture) > limit:
-                raise TooLargeError(f"image: {len(picture)} bytes, this server reads at most {limit}; send fewer")
+            if fault := picture_fault(picture, self.settings.max_image_bytes):
+                raise fault
 
     async def _check_decodes(self, picture: bytes, urgency: Urgency) -> None:
         await self._pool.run(

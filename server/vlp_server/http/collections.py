@@ -34,7 +34,7 @@ from vlp_server.http.held_response import HeldResponse
 from vlp_server.http.json_body import is_json, media_type_of, parse_body, read_json, refuse_query
 from vlp_server.http.multipart import read_multipart
 from vlp_server.http.openapi import items_operation, json_operation, picture_operation, problem_responses
-from vlp_server.http.picture_request import MAX_FIELD_BYTES, picture_parts, read_call
+from vlp_server.http.picture_request import MAX_FIELD_BYTES, read_call, split_parts
 from vlp_server.http.problems import problem_of
 from vlp_server.http.schemas import (
     AddedItems,
@@ -200,8 +200,7 @@ async def _read_items(door: Door, call: Call, name: str) -> list[SentItem]:
             max_parts=_PARTS_OF_AN_ITEM * limit,
             max_field_bytes=MAX_FIELD_BYTES,
         )
-        pairs = [(part.name, part.text()) for part in parts if part.name != "image"]
-        return items_of_form(picture_parts(parts), pairs, limit, new_id)
+        return items_of_form(*split_parts(parts), limit, new_id)
     if media_type.startswith("image/"):
         return items_of_form([await call.body.read()], request.query_params.multi_items(), limit, new_id)
     raise UnsupportedMediaError(

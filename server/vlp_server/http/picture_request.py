@@ -84,26 +84,24 @@ async def read_call(
     )
 
 
-def picture_parts(parts: Sequence[Part]) -> list[bytes]:
-    """The pictures of a form, in their order.
+def split_parts(parts: Sequence[Part]) -> tuple[list[bytes], list[tuple[str, str]]]:
+    """The pictures of a form, in their order, and its other fields.
 
     Raises:
-        InvalidArgumentError: one was sent as text.
+        InvalidArgumentError: a picture was sent as text, another field as a file, or a text is not UTF-8.
     """
-    pictures = [part for part in parts if part.name == "image"]
-    if not all(part.is_file for part in pictures):
-        raise InvalidArgumentError("image: got text, expected a file; with curl: -F image=@FILE", field="image")
-    return [part.content for part in pictures]
-
-
-def _from_parts(parts: list[Part], shape: CallShape[A], limits: LimitsConfig) -> tuple[bytes | None, A]:
-    pairs = [(part.name, part.text()) for part in parts if part.name != "image" and not part.is_file]
     for part in parts:
         if part.is_file and part.name != "image":
             raise InvalidArgumentError(f"unknown file {part.name!r:.80}; the picture's field is 'image'", field="image")
-    count = sum(part.name == "image" for part in parts)
-    if count > 1 or (shape.needs_picture and not count):
-        raise InvalidArgumentError(f"image: got {count} of them, expected one file field", field="image")
-    pictures = picture_parts(parts)
+        if part.name == "image" and not part.is_file:
+            raise InvalidArgumentError("image: got text, expected a file; with curl: -F image=@FILE", field="image")
+    pairs = [(part.name, part.text()) for part in parts if not part.is_file]
+    return [part.content for part in parts if part.is_file], pairs
+
+
+def _from_parts(parts: list[Part], shape: CallShape[A], limits: LimitsConfig) -> tuple[bytes | None, A]:
+    pictures, pairs = split_parts(parts)
+    if len(pictures) > 1 or (shape.needs_picture and not pictures):
+        raise InvalidArgumentError(f"image: got {len(pictures)} of them, expected one file field", field="image")
     ask = shape.ask(fields_from_pairs(shape.fields, pairs), limits)
     return (check_not_empty(pictures[0]) if pictures else None), ask
