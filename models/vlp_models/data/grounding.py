@@ -75,11 +75,6 @@ class PhraseFinder:
         return None
 
 
-def _shifted(pairs: Sequence[np.ndarray], texts: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-    """The pairs of some texts, with words counted over all of them."""
-    return np.concatenate([pairs[text] + (first, 0) for text, first in zip(texts, firsts, strict=False)])
-
-
 @dataclass(frozen=True, slots=True)
 class ComparingWords:
     """Token ids of words for numbers and sides; a word that the vocabulary lacks is not said.
@@ -153,26 +148,68 @@ def _plurals(word: str) -> tuple[str, ...]:
     return (f"{word}s", f"{word}es", f"{word[:-1]}ies", f"{word[:-1]}ves", f"{word[:-2]}ves")
 
 
-@dataclass(frozen=True)
-class GroundingStore:
-    """Words of texts with the patches that they name.
+@dataclass(frozen=True, slots=True)
+class GroundedText:
+    """The words of one text that name something, and what they name.
 
     Attributes:
-        positions: a text -> (words,) int64, token positions; a text may have none.
-        slots: a text -> for each of them (n,) int64, n at least 1: 1 + patch number in row-major order, or 0 where no
-            region of the picture is what the word, with its neighbours, names.
-        centres: a text -> (words, 2) float32, the middle of the one region that is named, as shares of the picture's
-            width and height; NaN where none or several are.
-        told: a text -> (n, 2) int64, word and token id: how many regions the word names, and how the first region that
-            the text names lies to the second one, where it names just two and both are known.
-        unsaid: a text -> (n, 2) int64, word and token id: what else is said of the one region that a word names.
+        positions: (words,) int64, token positions; a text may have no such word.
+        slots: for each of them (n,) int64, n at least 1: 1 + patch number in row-major order, or 0 where no region of
+            the picture is what the word, with its neighbours, names.
+        centres: (words, 2) float32, the middle of the one region that is named, as shares of the picture's width and
+            height; NaN where none or several are.
+        told: (n, 2) int64, word and token id: how many regions the word names, and how the first region that the text
+            names lies to the second one, where it names just two and both are known.
+        unsaid: (n, 2) int64, word and token id: what else is said of the one region that a word names.
     """
 
-    positions: Sequence[np.ndarray]
-    slots: Sequence[tuple[np.ndarray, ...]]
-    centres: Sequence[np.ndarray]
-    told: Sequence[np.ndarray]
-    unsaid: Sequence[np.ndarray]
+    positions: np.ndarray
+    slots: tuple[np.ndarray, ...]
+    centres: np.ndarray
+    told: np.ndarray
+    unsaid: np.ndarray
+
+    @classmethod
+    def of(
+        cls, phrases: Sequence[Phrase], regions: Sequence[DescribedRegion], vocabulary: ComparingWords
+    ) -> GroundedText:
+        """Match the phrases of a text and the regions of its picture."""
+        named = [[region for region in regions if meanings <= region.words] for meanings, _ in phrases]
+        middles = [own[0].centre if len(own) == 1 else (np.nan, np.nan) for own in named]
+        middle = np.array(middles, dtype=np.float32).reshape(-1, 2)
+        phrase_of = np.repeat(np.arange(len(phrases)), [len(tokens) for _, tokens in phrases]).tolist()
+        targets = [np.array(sorted({1 + region.slot for region in own}) or [NOWHERE]) for own in named]
+        counts = [vocabulary.count(own) for own in named]
+        rests = [_rest(meanings, own) for (meanings, _), own in zip(phrases, named, strict=True)]
+        sides = vocabulary.compare(middle) if len(middle) == 2 else ()
+        return cls(
+            positions=np.array([token for _, tokens in phrases for token in tokens], dtype=np.int64),
+            slots=tuple(targets[phrase] for phrase in phrase_of),
+            centres=middle[phrase_of],
+            told=_pairs([(*counts[phrase], *sides) for phrase in phrase_of]),
+            unsaid=_pairs([rests[phrase] for phrase in phrase_of]),
+        )
+
+
+def _rest(meanings: frozenset[str], named: Sequence[DescribedRegion]) -> tuple[int, ...]:
+    """Token ids of what is said of the one region beside what names it."""
+    if len(named) != 1:
+        return ()
+    unsaid = named[0].tokens.keys() - meanings
+    return tuple(sorted(token for word in unsaid for token in named[0].tokens[word]))
+
+
+def _pairs(tokens: Sequence[Sequence[int]]) -> np.ndarray:
+    """(n, 2) int64, word and token id, from the token ids of each word."""
+    pairs = [(word, token) for word, own in enumerate(tokens) for token in own]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class GroundingStore:
+    """All texts of a split with what their words name."""
+
+    texts: Sequence[GroundedText]
 
     @classmethod
     def of(
@@ -192,38 +229,13 @@ class GroundingStore:
             find: text -> phrases, a `PhraseFinder`.
             vocabulary: words for what is compared.
         """
-        known: dict[str, tuple[Phrase, ...]] = {}
-        positions, slots, centres, told, unsaid = [], [], [], [], []
-        for text, picture in zip(texts, picture_of, strict=True):
-            if text not in known:
-                known[text] = find(text)
-            own: list[int] = []
-            targets: list[np.ndarray] = []
-            middles: list[tuple[float, float]] = []
-            counts: list[int] = []
-            others: list[tuple[int, int]] = []
-            said: list[tuple[int, int]] = []
-            for meanings, tokens in known[text]:
-                fitting = [region for region in regions[picture] if meanings <= region.words]
-                if len(fitting) == 1:
-                    rest = [token for word in fitting[0].tokens.keys() - meanings for token in fitting[0].tokens[word]]
-                    others += [(len(own) + number, token) for number in range(len(tokens)) for token in sorted(rest)]
-                said += [
-                    (len(own) + number, word) for number in range(len(tokens)) for word in vocabulary.count(fitting)
-                ]
-                own += tokens
-                targets += [np.array(sorted({1 + region.slot for region in fitting}) or [NOWHERE])] * len(tokens)
-                middles.append(fitting[0].centre if len(fitting) == 1 else (np.nan, np.nan))
-                counts.append(len(tokens))
-            positions.append(np.array(own, dtype=np.int64))
-            slots.append(tuple(targets))
-            middle = np.array(middles, dtype=np.float32).reshape(-1, 2)
-            centres.append(middle.repeat(counts, axis=0))
-            sides = vocabulary.compare(middle) if len(middle) == 2 else ()
-            said += [(word, side) for word in range(len(own)) for side in sides]
-            told.append(np.array(said, dtype=np.int64).reshape(-1, 2))
-            unsaid.append(np.array(others, dtype=np.int64).reshape(-1, 2))
-        return cls(positions, slots, centres, told, unsaid)
+        phrases = {text: find(text) for text in dict.fromkeys(texts)}
+        return cls(
+            [
+                GroundedText.of(phrases[text], regions[picture], vocabulary)
+                for text, picture in zip(texts, picture_of, strict=True)
+            ]
+        )
 
     def gather(self, texts: np.ndarray, num_slots: int) -> Arrays:
         """Every word of some texts.
@@ -237,17 +249,28 @@ class GroundingStore:
             each row 1 in sum, the same for each of a word's patches; the first column stands for "nowhere";
             ground_centres (W, 2) float32; ground_unsaid and ground_told (U, 2) int64, word and token id.
         """
-        firsts = np.cumsum([0, *(len(self.positions[text]) for text in texts)])
-        rows = np.repeat(np.arange(len(texts)), [len(self.positions[text]) for text in texts])
-        slots = [own for text in texts for own in self.slots[text]]
+        own = [self.texts[text] for text in texts]
+        lengths = [len(text.positions) for text in own]
+        firsts = np.cumsum([0, *lengths])[:-1]
+        slots = [targets for text in own for targets in text.slots]
         shares = np.zeros((len(slots), 1 + num_slots), dtype=np.float32)
-        for word, own in enumerate(slots):
-            shares[word, own] = 1 / len(own)
+        for word, targets in enumerate(slots):
+            shares[word, targets] = 1 / len(targets)
+        shifts = [(first, 0) for first in firsts]
         return {
-            "ground_rows": rows,
-            "ground_positions": np.concatenate([self.positions[text] for text in texts]),
+            "ground_rows": np.repeat(np.arange(len(own)), lengths),
+            "ground_positions": np.concatenate([text.positions for text in own]),
             "ground_shares": shares,
-            "ground_centres": np.concatenate([self.centres[text] for text in texts]),
-            "ground_unsaid": _shifted(self.unsaid, texts, firsts),
-            "ground_told": _shifted(self.told, texts, firsts),
+            "ground_centres": np.concatenate([text.centres for text in own]),
+            "ground_unsaid": np.concatenate([text.unsaid + shift for text, shift in zip(own, shifts, strict=True)]),
+            "ground_told": np.concatenate([text.told + shift for text, shift in zip(own, shifts, strict=True)]),
+        }
+
+    def count(self, texts: np.ndarray) -> dict[str, int]:
+        """Of some texts, over how many each loss is a mean: known coordinates of `centres`, words `unsaid` and `told`."""
+        own = [self.texts[text] for text in texts]
+        return {
+            "centres": sum(int((~np.isnan(text.centres)).sum()) for text in own),
+            "unsaid": sum(len(text.unsaid) for text in own),
+            "told": sum(len(text.told) for text in own),
         }

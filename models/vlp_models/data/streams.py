@@ -126,6 +126,10 @@ class NamedPatches(Protocol):
         """Of some texts (B,), in a batch that is padded to `num_slots` patches."""
         ...
 
+    def count(self, texts: np.ndarray) -> dict[str, int]:
+        """Over how many each loss of some texts is a mean, where that is not the texts."""
+        ...
+
 
 class QuestionStream:
     """Questions with soft targets.
@@ -140,8 +144,9 @@ class QuestionStream:
         named: the patches that words name, where an objective wants them.
 
     Batches: patches (B, N, P*P*3) uint8, grid (B, 2) int32, input_ids and text_mask (B, T) int32, targets
-    (B, labels) float32; with `named`, what `NamedPatches.gather` gives. Questions without an accepted answer among the
-    labels are left out.
+    (B, labels) float32; with `named`, what `NamedPatches.gather` gives and ground_*_scale () float32, the factor that
+    turns each summed loss into its share of the mean over the whole step. Questions without an accepted answer among
+    the labels are left out.
     """
 
     name = "questions"
@@ -178,8 +183,13 @@ class QuestionStream:
             "input_ids": input_ids,
             "text_mask": text_mask,
             "targets": self._targets.gather(mine),
-            **(self._named.gather(mine, patches.shape[1]) if self._named else {}),
+            **({} if self._named is None else self._what_is_named(self._named, number, mine, patches.shape[1])),
         }
+
+    def _what_is_named(self, named: NamedPatches, number: int, mine: np.ndarray, num_slots: int) -> Arrays:
+        step = np.concatenate([self._plan.batch(other) for other in self._shape.step_of(number)])
+        scales = {f"ground_{name}_scale": self._shape.mean_scale(count) for name, count in named.count(step).items()}
+        return named.gather(mine, num_slots) | scales
 
 
 @dataclass(frozen=True)

@@ -146,15 +146,15 @@ class ViltLosses(ObjectiveLosses):
         if len(rows):
             metrics["words_grounded"] = share_of(shares.gather(1, scores.argmax(-1, keepdim=True)) > 0)
         if recipe.centres:
-            losses["centres"] = (place_loss(self.grounding.locate(words), arrays["ground_centres"]), recipe.centres)
+            distances = place_loss(self.grounding.locate(words), arrays["ground_centres"])
+            losses["centres"] = (distances * arrays["ground_centres_scale"], recipe.centres)
         if recipe.unsaid:
-            losses["unsaid"] = self._say(words, arrays["ground_unsaid"], metrics, "unsaid_recall"), recipe.unsaid
+            losses["unsaid"] = (self._say(words, "unsaid", arrays, metrics), recipe.unsaid)
         if recipe.told:
-            above, told = kept[recipe.last_layer][rows, positions], arrays["ground_told"]
-            losses["told"] = self._say(above, told, metrics, "told_recall"), recipe.told
+            losses["told"] = (self._say(kept[recipe.last_layer][rows, positions], "told", arrays, metrics), recipe.told)
 
-    def _say(self, words: Tensor, said: Tensor, metrics: dict[str, Tensor], name: str) -> Tensor:
-        """Mean loss of what hidden states (W, D) say by the word decoder; `said` is (S, 2), word and token id."""
-        logits = self.model.mlm_score(self.model.transformer.norm(words)).float()
-        metrics[name] = words_among_best(logits, said)
-        return region_words_loss(logits, said) / max(1, len(said))
+    def _say(self, words: Tensor, what: str, arrays: Mapping[str, Tensor], metrics: dict[str, Tensor]) -> Tensor:
+        """The loss of what hidden states (W, D) say by the word decoder, as a share of the step's mean."""
+        logits, said = self.model.mlm_score(self.model.transformer.norm(words)).float(), arrays[f"ground_{what}"]
+        metrics[f"{what}_recall"] = words_among_best(logits, said)
+        return region_words_loss(logits, said) * arrays[f"ground_{what}_scale"]

@@ -14,12 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, cast
 
 import numpy as np
-from vlp_pipeline.pipeline import EmbeddingPipeline, MatchPipeline
+from vlp_pipeline.pipeline import EmbeddingPipeline
 from vlp_spec.errors import (
     EncoderMismatchError,
-    InferenceError,
     InvalidArgumentError,
-    InvalidImageError,
     ItemNotFoundError,
     ModelNotFoundError,
     NoPicturesError,
@@ -27,7 +25,7 @@ from vlp_spec.errors import (
     UnavailableError,
     VlpError,
 )
-from vlp_spec.tasks import Lane, MatchQuery, MatchResult, Task
+from vlp_spec.tasks import Lane, Task
 
 from vlp_server.core.collection_records import (
     AddReply,
@@ -40,10 +38,11 @@ from vlp_server.core.collection_records import (
 )
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.embed_flow import PARALLEL_ITEMS, EmbedFlow
-from vlp_server.core.fan_out import all_or_first_error, each_outcome
-from vlp_server.core.picture_flow import MatchPairs, PictureFlow, picture_fault
+from vlp_server.core.fan_out import each_outcome
+from vlp_server.core.picture_flow import PictureFlow, picture_fault
 from vlp_server.core.records import ModelState, Timings, longest
-from vlp_server.core.request_life import Request, RequestLife, Terms, check_task
+from vlp_server.core.request_life import FoundRequest, Request, RequestLife, Terms, check_task
+from vlp_server.core.second_look import SecondLook
 from vlp_server.core.served_model import ServedModel
 from vlp_server.core.settings import CollectionSettings
 from vlp_server.core.thread_team import ThreadTeam
@@ -52,7 +51,6 @@ from vlp_server.core.usable_model import UsableModel
 from vlp_server.index.store import (
     CollectionInfo,
     CollectionSpec,
-    Hit,
     ItemResult,
     NewItem,
     SearchQuery,
@@ -67,8 +65,6 @@ CheckPicture = Callable[[bytes, Urgency], Awaitable[None]]
 """Refuses a picture that cannot be decoded."""
 _CLOSE_S = 30.0
 _MS = 1000.0
-# Looked at again at a time; more would hold too many pictures, and push other callers' items back.
-_RERANKED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +105,7 @@ class Collections:
         self._housekeeper = ThreadTeam("store-upkeep", 1)
         self._upkeep: asyncio.Task[None] | None = None
         self._additions: set[asyncio.Task[AddReply]] = set()
-        # Pictures in memory for a second look, of all searches together.
-        self._reranking = asyncio.Semaphore(_RERANKED_AT_ONCE)
+        self._second_look = SecondLook(store, self._readers, flows.pictures)
         self._closed = False
 
     def start(self) -> None:
@@ -191,30 +186,28 @@ class Collections:
             TooLargeError: more items than one call may bring.
             VlpError: the encoder is not there or not ready, and an item needs it.
         """
-        spec = await self._spec(name, deadline)
-        addition = asyncio.create_task(self._add(spec, items, deadline, lane))
+        addition = asyncio.create_task(self._add(name, items, deadline, lane))
         self._additions.add(addition)
         addition.add_done_callback(self._forget_addition)
         return await asyncio.shield(addition)
 
-    async def _add(
-        self, spec: CollectionSpec, items: Sequence[CollectionItem], deadline: float | None, lane: Lane
-    ) -> AddReply:
+    async def _add(self, name: str, items: Sequence[CollectionItem], deadline: float | None, lane: Lane) -> AddReply:
         size = sum(len(item.picture) for item in items if item.picture is not None)
         terms = Terms(size_bytes=size, deadline=deadline, lane=lane, bounded=False)
         if not any(item.picture is not None and item.vector is None for item in items):
 
             async def check_and_keep(urgency: Urgency) -> AddReply:
+                spec = await self._spec(name)
                 return await self._keep(spec, items, await self._given_vectors(items, urgency), Timings())
 
             return await self._flows.life.run_without_model("add_items", terms, check_and_keep)
 
-        async def embed_and_keep(usable: UsableModel, urgency: Urgency) -> AddReply:
+        async def embed_and_keep(usable: UsableModel, spec: CollectionSpec, urgency: Urgency) -> AddReply:
             vectors, timings = await self._vectors(usable, items, urgency)
             return await self._keep(spec, items, vectors, timings)
 
-        request = Request("add_items", Task.EMBEDDINGS, lambda: self._encoder(spec), terms)
-        return await self._flows.life.run(request, embed_and_keep)
+        request = FoundRequest("add_items", Task.EMBEDDINGS, lambda: self._encoder_of(name), terms)
+        return await self._flows.life.run_with_found(request, embed_and_keep)
 
     def _forget_addition(self, addition: asyncio.Task[AddReply]) -> None:
         self._additions.discard(addition)
@@ -260,32 +253,28 @@ class Collections:
             VlpError: the encoder or the re-ranker is not there or not ready; see `Service.embed`.
         """
         _check_search(ask, self._settings)
-        spec = await self._spec(name, deadline)
-        if ask.rerank is not None and not spec.store_images:
-            raise NoPicturesError(
-                f"collection {name!r} keeps no pictures, which re-ranking looks at; create one with store_images"
-            )
-
+        terms = Terms(size_bytes=len(ask.picture or b""), deadline=deadline)
         if (vector := ask.vector) is not None:
 
             async def find_nearest(urgency: Urgency) -> SearchReply:
-                return await self._find(spec, ask, vector, Timings(), urgency)
+                return await self._find(await self._spec(name), ask, vector, Timings(), urgency)
 
-            return await self._flows.life.run_without_model("search", Terms(deadline=deadline), find_nearest)
+            return await self._flows.life.run_without_model("search", terms, find_nearest)
 
-        async def embed_and_find(usable: UsableModel, urgency: Urgency) -> SearchReply:
+        async def embed_and_find(usable: UsableModel, spec: CollectionSpec, urgency: Urgency) -> SearchReply:
+            _check_pictures_kept(spec, ask)
             pipeline = cast(EmbeddingPipeline, usable.loaded.pipeline)
             source = ask.picture if ask.picture is not None else cast(str, ask.text)
             (worked,) = await self._flows.embedding.embed(usable, pipeline, [source], urgency)
             return await self._find(spec, ask, worked.value.vector, worked.timings, urgency)
 
-        def check() -> None:
+        async def find() -> tuple[ServedModel, CollectionSpec]:
             if fault := self._picture_fault(ask.picture):
                 raise fault
+            return await self._encoder_of(name)
 
-        terms = Terms(size_bytes=len(ask.picture or b""), deadline=deadline)
-        request = Request("search", Task.EMBEDDINGS, lambda: self._encoder(spec), terms, check)
-        return await self._flows.life.run(request, embed_and_find)
+        request = FoundRequest("search", Task.EMBEDDINGS, find, terms)
+        return await self._flows.life.run_with_found(request, embed_and_find)
 
     async def _find(
         self, spec: CollectionSpec, ask: CollectionSearch, vector: Vector, timings: Timings, urgency: Urgency
@@ -306,40 +295,9 @@ class Collections:
             return SearchReply(spec.model, spec.encoder_digest, found[: ask.k], timings)
         started = self._clock()
         first = hits[: ask.rerank.k]
-        found = [*await self._rerank(spec.name, first, ask.text, reranker, urgency), *found[len(first) :]]
+        found = [*await self._second_look.rerank(spec.name, first, ask.text, reranker, urgency), *found[len(first) :]]
         timings = replace(timings, rerank_ms=(self._clock() - started) * _MS)
         return SearchReply(spec.model, spec.encoder_digest, found[: ask.k], timings, reranker.loaded.label)
-
-    async def _rerank(
-        self, name: str, hits: Sequence[Hit], text: str, reranker: UsableModel, urgency: Urgency
-    ) -> list[FoundItem]:
-        """The hits by how well text and picture fit; those that cannot be looked at stay behind, in their order."""
-        pairs, query = MatchPairs(cast(MatchPipeline, reranker.loaded.pipeline)), MatchQuery(text)
-
-        async def look(hit: Hit) -> FoundItem:
-            async with self._reranking:
-                picture = await self._picture_of(name, hit)
-                if picture is None:
-                    return FoundItem(hit)
-                results: list[MatchResult]
-                try:
-                    results, _ = await self._flows.pictures.answer(reranker, pairs, picture, [query], urgency)
-                except (InvalidImageError, TooLargeError, InferenceError) as error:  # of this picture alone
-                    logger.info("item %r of %r could not be looked at again: %s", hit.id, name, error)
-                    return FoundItem(hit)
-                return FoundItem(hit, results[0].score)
-
-        seen = await all_or_first_error(hits, look, _RERANKED_AT_ONCE)
-        return sorted(seen, key=lambda item: -1.0 if item.rerank_score is None else item.rerank_score, reverse=True)
-
-    async def _picture_of(self, name: str, hit: Hit) -> bytes | None:
-        if not hit.picture_stored or hit.picture_digest is None:
-            return None
-        digest = hit.picture_digest
-        try:
-            return await self._readers.run(lambda: self._store.read_picture(name, digest))
-        except ItemNotFoundError:  # deleted since the search
-            return None
 
     def _reranker(self, rerank: Rerank) -> UsableModel:
         usable = self._flows.directory.find(rerank.model, Task.MATCH).usable()
@@ -433,8 +391,13 @@ class Collections:
     def _picture_fault(self, picture: bytes | None) -> TooLargeError | None:
         return None if picture is None else picture_fault(picture, self._flows.max_image_bytes)
 
-    async def _spec(self, name: str, deadline: float | None) -> CollectionSpec:
-        return await self._alone("get_collection", self._readers, lambda: self._store.spec(name), deadline)
+    async def _spec(self, name: str) -> CollectionSpec:
+        """What a collection is; read inside a request that was let in."""
+        return await self._readers.run(lambda: self._store.spec(name))
+
+    async def _encoder_of(self, name: str) -> tuple[ServedModel, CollectionSpec]:
+        spec = await self._spec(name)
+        return self._encoder(spec), spec
 
     async def _alone(self, operation: str, team: ThreadTeam, call: Callable[[], T], deadline: float | None) -> T:
         """A call to the store that needs no model, let in and counted like every request."""
@@ -474,6 +437,13 @@ class _Done(Generic[T]):
 
     value: T
     timings: Timings = Timings()
+
+
+def _check_pictures_kept(spec: CollectionSpec, ask: CollectionSearch) -> None:
+    if ask.rerank is not None and not spec.store_images:
+        raise NoPicturesError(
+            f"collection {spec.name!r} keeps no pictures, which re-ranking looks at; create one with store_images"
+        )
 
 
 def _check_search(ask: CollectionSearch, settings: CollectionSettings) -> None:

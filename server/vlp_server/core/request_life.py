@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from vlp_spec.errors import DeadlineError, ErrorKind, InternalError, TaskNotSupportedError, VlpError
 from vlp_spec.tasks import Lane, Task
@@ -32,6 +32,7 @@ class Reply(Protocol):
 
 
 R = TypeVar("R", bound=Reply)
+F = TypeVar("F")
 T = TypeVar("T")
 # Work without a model has no queue to tell when it will have room again.
 _RETRY_S = 1.0
@@ -74,6 +75,23 @@ class Request:
     check: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundRequest(Generic[F]):
+    """A request whose model is known only after a look at something, such as the collection that it asks.
+
+    Attributes:
+        operation: in the metrics.
+        task: that its model must do.
+        find: gives its model, and what it was found by.
+        terms: what it costs, and how long it may take.
+    """
+
+    operation: str
+    task: Task
+    find: Callable[[], Awaitable[tuple[ServedModel, F]]]
+    terms: Terms
+
+
 @dataclass(slots=True)
 class _Counted:
     """What the figures want to know of a request; filled in as it becomes known."""
@@ -113,6 +131,25 @@ class RequestLife:
         """Admit work that needs no model, do it in time, and count it; arguments as in `Request`, errors as `run`."""
         async with self._counted(operation) as counted:
             reply = await self._in_time(terms, _RETRY_S, work)
+            counted.timings = reply.timings
+            return reply
+
+    async def run_with_found(
+        self, found: FoundRequest[F], work: Callable[[UsableModel, F, Urgency], Coroutine[Any, Any, R]]
+    ) -> R:
+        """Admit a request whose model something else names, look that up, and go on as `run`; errors as there."""
+        async with self._counted(found.operation) as counted:
+
+            async def find_and_work(urgency: Urgency) -> R:
+                # Also where the work itself may outlast its deadline, this must not.
+                async with asyncio.timeout(max(0.0, urgency.deadline - self._clock())):
+                    served, value = await found.find()
+                counted.label = served.label
+                model = served.usable()
+                check_task(model, found.task)
+                return await work(model, value, urgency)
+
+            reply = await self._in_time(found.terms, _RETRY_S, find_and_work)
             counted.timings = reply.timings
             return reply
 

@@ -85,8 +85,8 @@ def store(tokenizer: Tokenizer, *texts: str) -> GroundingStore:
 def test_words_point_at_all_patches_that_they_name_or_nowhere(tokenizer: Tokenizer) -> None:
     texts = ("how many boats?", "a red boat", "is there a small dog?", "what is at the center?", "how many?")
     made = store(tokenizer, *texts)
-    assert [positions.tolist() for positions in made.positions] == [[3], [2, 3], [4, 5], [5], []]
-    slots = [[own.tolist() for own in of_text] for of_text in made.slots]
+    assert [text.positions.tolist() for text in made.texts] == [[3], [2, 3], [4, 5], [5], []]
+    slots = [[own.tolist() for own in text.slots] for text in made.texts]
     assert slots == [[[1, 8]], [[1], [1]], [[NOWHERE], [NOWHERE]], [[8]], []]
     batch = made.gather(np.array([2, 4, 0, 1]), num_slots=12)
     assert batch["ground_rows"].tolist() == [0, 0, 2, 3, 3]
@@ -101,25 +101,25 @@ def test_words_point_at_all_patches_that_they_name_or_nowhere(tokenizer: Tokeniz
 def test_words_say_what_else_their_one_region_is(tokenizer: Tokenizer) -> None:
     made = store(tokenizer, "how many boats?", "a red boat", "what is at the center?", "is there a dog?")
     # Of the red boat all is said but its place; at the center is the "blue" "boat"; of two or none nothing is said.
-    assert [unsaid.tolist() for unsaid in made.unsaid] == [[], [], [[0, 4], [0, 4]], []]
+    assert [text.unsaid.tolist() for text in made.texts] == [[], [], [[0, 4], [0, 4]], []]
     assert made.gather(np.array([1, 0, 2]), 12)["ground_unsaid"].tolist() == [[3, 4], [3, 4]]
 
 
 def test_words_tell_how_many_they_name(tokenizer: Tokenizer) -> None:
     made = store(tokenizer, "how many boats?", "a red boat", "is there a small dog?")
     zero, one, two = VOCABULARY.numbers
-    told = [own.tolist() for own in made.told]
+    told = [text.told.tolist() for text in made.texts]
     assert told == [[[0, two]], [[0, one], [1, one]], [[0, zero], [1, zero]]]
     regions = [described_regions(REGIONS * 2, GRID, lengths, places=False)]
     many = GroundingStore.of(["boats"], np.zeros(1, int), regions, PhraseFinder(tokenizer, WORDS, 40), VOCABULARY)
-    assert many.told[0].shape == (0, 2)  # for four there is no word
+    assert many.texts[0].told.shape == (0, 2)  # for four there is no word
 
 
 def test_two_that_are_found_tell_on_which_side_the_first_lies(tokenizer: Tokenizer) -> None:
     made = store(tokenizer, "is the red boat at the cat?", "is the cat a red boat?", "a red boat", "a boat at the cat")
     left, right, above, below = SIDES
-    sides = [[pair for pair in own.tolist() if pair[1] in SIDES] for own in made.told]
-    assert made.positions[0].tolist() == [3, 4, 7]
+    sides = [[pair for pair in text.told.tolist() if pair[1] in SIDES] for text in made.texts]
+    assert made.texts[0].positions.tolist() == [3, 4, 7]
     assert sides[0] == [[word, side] for word in range(3) for side in (left, above)]
     assert sides[1] == [[word, side] for word in range(3) for side in (right, below)]
     assert sides[2:] == [[], []]
@@ -133,7 +133,7 @@ def test_what_lies_nearly_level_is_on_no_side_and_words_that_lack_are_not_said(t
 
     def told(words: ComparingWords) -> set[int]:
         made = GroundingStore.of(["a cat, a dog"], np.zeros(1, int), regions, finder, words)
-        return set(made.told[0][:, 1].tolist())
+        return set(made.texts[0].told[:, 1].tolist())
 
     assert told(ComparingWords((), SIDES)) == {SIDES[0]}
     assert told(ComparingWords((60, None), (None, *SIDES[1:]))) == set()
@@ -156,3 +156,9 @@ def test_a_batch_without_any_name(tokenizer: Tokenizer) -> None:
         "ground_told": (0, 2),
         "ground_unsaid": (0, 2),
     }
+
+
+def test_what_the_losses_are_means_over_is_counted(tokenizer: Tokenizer) -> None:
+    made = store(tokenizer, "how many boats?", "a red boat", "what is at the center?", "how many?")
+    assert made.count(np.array([0])) == {"centres": 0, "unsaid": 0, "told": 1}
+    assert made.count(np.array([1, 2, 3, 1])) == {"centres": 10, "unsaid": 2, "told": 5}

@@ -149,6 +149,9 @@ class _Named:
     def gather(self, texts: np.ndarray, num_slots: int) -> dict[str, np.ndarray]:
         return {"named": texts, "slots": np.array(num_slots)}
 
+    def count(self, texts: np.ndarray) -> dict[str, int]:
+        return {"told": len(texts)}
+
 
 def test_questions_come_with_what_their_words_name_and_as_often_as_wanted() -> None:
     targets = TargetStore.of([{"a": 1.0}] * TEXTS, ["a"])
@@ -160,3 +163,4 @@ def test_questions_come_with_what_their_words_name_and_as_often_as_wanted() -> N
     batch = stream.batch(0)
     assert np.array_equal(batch["input_ids"].max(axis=1) - 20, batch["named"])
     assert batch["slots"] == batch["patches"].shape[1]
+    assert batch["ground_told_scale"] == pytest.approx(1 / 4)

@@ -24,7 +24,7 @@ from vlp_models.training.training_data import BatchPlace, choose_texts, load_spl
 from vlp_models.training.vilt_losses import ViltLosses
 
 ROWS, WORDS = 8, 5
-_LOSSES = ("loss", "mlm", "itm", "vqa", "regions")
+_LOSSES = ("loss", "mlm", "itm", "vqa", "regions", "grounding", "centres", "unsaid", "told")
 OBJECTIVES = ("objectives.mlm.weight=1", "objectives.itm.weight=1", "objectives.wpa.weight=0.1")
 
 
@@ -130,8 +130,11 @@ def _joined(batches: list[Arrays]) -> Arrays:
     joined: Arrays = {}
     for name, like in batches[0].items():
         parts = [batch[name] for batch in batches]
-        if name == "region_rows":
+        if name in ("region_rows", "ground_rows"):
             parts = [part + first for part, first in zip(parts, rows, strict=False)]
+        elif name in _GROUNDED:
+            words = np.cumsum([0, *(len(batch["ground_rows"]) for batch in batches)])
+            parts = [part + (first, 0) for part, first in zip(parts, words, strict=False)]
         elif name == "region_words":
             regions = np.cumsum([0, *(len(batch["region_rows"]) for batch in batches)])
             parts = [part + (first, 0) for part, first in zip(parts, regions, strict=False)]
@@ -144,6 +147,9 @@ def _joined(batches: list[Arrays]) -> Arrays:
             joined[name] = np.concatenate(parts)
     if "mlm_targets" in joined:
         joined["mlm_scale"] = np.float32(1 / (joined["mlm_targets"] != IGNORED).sum())
+    if "ground_centres" in joined:
+        joined["ground_centres_scale"] = np.float32(1 / (~np.isnan(joined["ground_centres"])).sum())
+        joined |= {f"{name}_scale": np.float32(1 / len(joined[name])) for name in _GROUNDED}
     if "region_words" in joined:
         joined["region_scale"] = np.float32(1 / len(joined["region_words"]))
     return joined
@@ -164,7 +170,13 @@ def _write_uneven(root: Path) -> Path:
     return root
 
 
-VILT = ("objectives.mlm.probability=0.5", 'objectives.itm.negatives="hard"', "objectives.regions.weight=1")
+VILT = (
+    "objectives.mlm.probability=0.5",
+    'objectives.itm.negatives="hard"',
+    "objectives.regions.weight=1",
+    *(f"objectives.grounding.{loss}=1" for loss in ("weight", "centres", "unsaid", "told")),
+)
+_GROUNDED = ("ground_unsaid", "ground_told")
 
 
 @pytest.mark.parametrize("family", ["vilt", "clip"])
@@ -172,19 +184,24 @@ def test_batches_of_one_step_know_of_each_others_words(tmp_path: Path, family: s
     root, micro_batches = _write_uneven(tmp_path / "data"), 3
     if family == "vilt":
         recipe = parse_recipe(recipe_text(root), [*VILT, f"optimisation.grad_accumulation={micro_batches}"])
-        counted = {"captions": "mlm_targets", "regions": "region_words"}
+        counted = {
+            "captions": ["mlm_targets"],
+            "regions": ["region_words"],
+            "questions": ["ground_unsaid", "ground_told"],
+        }
     else:
         text = dual_recipe_text(root).replace("[objectives.itc]", "[objectives.regions]")
         recipe = parse_recipe(text, [f"optimisation.grad_accumulation={micro_batches}"])
-        counted = {"pairs": "region_words"}
+        counted = {"pairs": ["region_words"]}
     with training_machine("cpu", recipe.compute) as accelerator:
         made = family_of(recipe)
         train, _ = load_splits(recipe, made.preparation)
         texts = choose_texts(recipe, train.records)
         streams = made.build_streams(train, texts, BatchPlace(micro_batches=micro_batches))
         drawn = {stream.name: [stream.batch(number) for number in range(micro_batches)] for stream in streams}
-        for stream, name in counted.items():
-            assert len(set(_counts(drawn[stream], name))) > 1, "too even to tell mistakes"
+        for stream, names in counted.items():
+            for name in names:
+                assert len(set(_counts(drawn[stream], name))) > 1, "too even to tell mistakes"
         gradients = []
         for count in (1, micro_batches):
             torch.manual_seed(0)

@@ -163,6 +163,9 @@ def _grounded() -> dict[str, Tensor]:
         "ground_centres": torch.tensor([[0.5, 0.25], [torch.nan, torch.nan], [torch.nan, torch.nan]]),
         "ground_told": torch.tensor([[0, 5], [1, 6]]),
         "ground_unsaid": torch.tensor([[0, 9], [2, 7], [2, 8]]),
+        "ground_centres_scale": torch.tensor(1 / 2),
+        "ground_told_scale": torch.tensor(1 / 2),
+        "ground_unsaid_scale": torch.tensor(1 / 3),
     }
 
 

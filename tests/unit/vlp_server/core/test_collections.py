@@ -312,6 +312,7 @@ async def test_closing_ends_additions_and_leaves_the_store_whole(tmp_path):
 async def test_requests_without_a_model_are_counted_and_bounded_too(tmp_path):
     async with collection_service(tmp_path) as service:
         await fill(service)
+        await service.collections.search("pictures", CollectionSearch(text="red"))
         await service.collections.get("pictures")
         with pytest.raises(DeadlineError):
             await service.collections.all(deadline=time.monotonic() - 1)
@@ -319,10 +320,16 @@ async def test_requests_without_a_model_are_counted_and_bounded_too(tmp_path):
             (operation, outcome): read_metric(
                 service.metrics, "vlpserve_requests_total", task=operation, outcome=outcome
             )
-            for operation, outcome in (("get_collection", "ok"), ("list_collections", "deadline_exceeded"))
+            for operation, outcome in (
+                ("get_collection", "ok"),
+                ("list_collections", "deadline_exceeded"),
+                ("add_items", "ok"),
+                ("search", "ok"),
+            )
         }
         assert counted["list_collections", "deadline_exceeded"] == 1
-        assert counted["get_collection", "ok"] >= 1
+        # Adding and searching look the collection up inside their own request.
+        assert counted["get_collection", "ok"] == counted["add_items", "ok"] == counted["search", "ok"] == 1
 
 
 async def test_a_deadline_that_has_passed_keeps_nothing(tmp_path):
