@@ -65,7 +65,7 @@ def test_a_bulk_run_that_is_killed_goes_on_and_embeds_nothing_twice(folder: Path
 
         again = run("index", "pets", folder, "--url", server.url, cwd=tmp_path)
         assert again.returncode == 0, again.stderr
-        assert f"{PICTURES - half} added, {half} were there already, 0 failed" in again.stdout
+        assert f"{PICTURES - half} added, {half} there already, 0 failed" in again.stdout
         assert client.collection("pets").info().items == embedded(server) == PICTURES
 
 
@@ -77,13 +77,16 @@ def test_a_folder_is_indexed_and_searched_and_a_bad_file_is_told(folder: Path, t
     (own / "bad.jpg").write_bytes(b"no picture")
     with ServerProcess(tmp_path, *MODELS) as server:
         indexed = run("index", "few", own, "--url", server.url, "--errors", "e.jsonl", cwd=tmp_path)
-        assert (indexed.returncode, indexed.stdout.splitlines()[-1]) == (1, "3 added, 0 were there already, 1 failed")
+        assert (indexed.returncode, indexed.stdout.splitlines()[-1]) == (1, "3 added, 0 there already, 1 failed")
         (line,) = (tmp_path / "e.jsonl").read_text().splitlines()
         assert json.loads(line)["kind"] == "invalid_image"
         found = run("search", "few", "--image", own / "2.png", "-k", 1, "--json", "--url", server.url, cwd=tmp_path)
         assert json.loads(found.stdout)["hits"][0]["id"] == "2.png"
         words = run("search", "few", "a cat", "--rerank", 3, "--url", server.url, cwd=tmp_path)
         assert "reranked by dummy-matcher@1" in words.stdout
+        assert words.stdout.split("\n")[0].split() == ["id", "score", "reranked", "metadata"]
+        plain = run("search", "few", "a cat", "--url", server.url, cwd=tmp_path)
+        assert plain.stdout.split("\n")[0].split() == ["id", "score", "metadata"]
         listed = run("collections", "list", "--url", server.url, cwd=tmp_path)
         assert listed.stdout.splitlines()[1].split() == ["few", "3", "dummy-encoder@1", "cosine", "kept"]
 
@@ -155,7 +158,7 @@ def test_backup_restore_and_embedding_anew(folder: Path, tmp_path: Path) -> None
         assert run("index", "pets", folder, "--url", server.url, cwd=tmp_path).returncode == 0
         at = ("--set", f"collections.place={place}")
         copied = run("collections", "backup", tmp_path / "copy", *at, cwd=tmp_path)
-        assert f"1 collections, {PICTURES} items, {PICTURES} pictures" in copied.stdout
+        assert f"1 collection, {PICTURES} items, {PICTURES} pictures" in copied.stdout
         busy = run("collections", "reembed", "pets", "dummy-encoder", *at, cwd=tmp_path)
         assert (busy.returncode, "is in use by process" in busy.stderr) == (2, True)
         second = subprocess.run(

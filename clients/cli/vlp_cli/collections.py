@@ -12,7 +12,7 @@ from vlp_client import Client, VlpClientError
 from vlp_cli.main import RequestFailure
 from vlp_cli.server_url import url_option
 from vlp_cli.settings_flags import as_flags
-from vlp_cli.table import format_table
+from vlp_cli.table import counted, format_table
 
 if TYPE_CHECKING:
     from vlp_server.config import ServerConfig
@@ -111,11 +111,12 @@ def reembed(name: str, model: str, file: Path | None, assignments: tuple[str, ..
             done = asyncio.run(embed_anew(store, name, config, bar.update))
     finally:
         store.close()
-    click.echo(f"{name}: {done} items have vectors of {model}")
+    click.echo(f"{name}: vectors of {model} for {counted(done, 'item')}")
 
 
 def _tell(place: Path, summary: BackupSummary) -> None:
-    click.echo(f"{place}: {len(summary.collections)} collections, {summary.items} items, {summary.pictures} pictures")
+    parts = (len(summary.collections), "collection"), (summary.items, "item"), (summary.pictures, "picture")
+    click.echo(f"{place}: {', '.join(counted(*part) for part in parts)}")
 
 
 def _place(file: Path | None, assignments: tuple[str, ...]) -> tuple[Path, str]:

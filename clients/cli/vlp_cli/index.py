@@ -11,6 +11,7 @@ from vlp_cli.index_run import BatchBounds, ErrorFile, index_pictures
 from vlp_cli.index_sources import id_of_path, open_source
 from vlp_cli.main import RequestFailure
 from vlp_cli.server_url import url_option
+from vlp_cli.table import counted
 
 
 @click.command()
@@ -64,9 +65,9 @@ def index(  # noqa: PLR0913 - one parameter an option
     except VlpClientError as error:
         raise RequestFailure(str(error)) from error
     replaced = f"{counts.replaced} replaced, " if counts.replaced else ""
-    click.echo(f"{counts.added} added, {replaced}{counts.present} were there already, {counts.failed} failed")
+    click.echo(f"{counts.added} added, {replaced}{counts.present} there already, {counts.failed} failed")
     if counts.failed:
-        raise RequestFailure(f"{counts.failed} pictures were not added; see {failures.path}")
+        raise RequestFailure(f"{counted(counts.failed, 'picture')} not added; see {failures.path}")
 
 
 def _create_where_missing(target: Collection, model: str | None, metric: str, store_images: bool) -> None:

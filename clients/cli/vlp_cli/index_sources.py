@@ -71,8 +71,9 @@ def open_source(path: Path) -> Source:
     """Count what lies at a path.
 
     Raises:
-        ConfigError: nothing is there, or it is none of the three.
+        ConfigError: nothing is there, it is none of the three, or a folder or list is empty.
     """
+    shards: list[Path] = []
     try:
         if path.is_dir():
             shards = _shards(path)
@@ -81,11 +82,15 @@ def open_source(path: Path) -> Source:
             with path.open("rb") as lines:
                 count = sum(1 for line in lines if line.strip())
         elif path.is_file() and is_shard(path):
+            shards = [path]
             count = _count_shard(path)
         else:
             raise ConfigError([f"{path}: expected a folder, a shard (*.tar), or a list (*.jsonl)"])
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror or error}"]) from error
+    if not count and not shards:  # what is the matter with a shard is told when it is read
+        what = "line" if path.suffix == ".jsonl" else f"picture ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        raise ConfigError([f"{path}: no {what} in it"])
     return Source(path, count)
 
 

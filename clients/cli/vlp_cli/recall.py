@@ -53,7 +53,9 @@ def recall(  # noqa: PLR0913 - one parameter an option
     from vlp_models.evaluation.retrieval_artefacts import EncoderGraphs
 
     place = zoo_path() / "repository" if repository is None else repository
-    raw = list(itertools.islice(open_source(root, split, "auto").read(FaultCounter(split)), pictures))
+    faults = FaultCounter(split)
+    raw = list(itertools.islice(open_source(root, split, "auto").read(faults), pictures))
+    faults.check(len(raw))
     records, images = [one.record for one in raw], [one.image for one in raw]
     captions, _ = captions_of_records(records)
     graphs = EncoderGraphs(place, encoder)

@@ -52,17 +52,18 @@ def search(  # noqa: PLR0913 - one parameter an option
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found)))
         return
+    again = found.reranked_by is not None
+    head = ("id", "score", *(("reranked",) if again else ()), "metadata")
     rows = [
-        (
-            hit.id,
-            f"{hit.score:.3f}",
-            "" if hit.rerank_score is None else f"{hit.rerank_score:.3f}",
-            _short(hit.metadata),
-        )
+        (hit.id, f"{hit.score:.3f}", *((_score(hit.rerank_score),) if again else ()), _short(hit.metadata))
         for hit in found.hits
     ]
-    click.echo(format_table(("id", "score", "reranked", "metadata"), rows))
+    click.echo(format_table(head, rows) if rows else "no hits")
     click.echo(f"({found.model}{'' if found.reranked_by is None else f', reranked by {found.reranked_by}'})")
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _condition(text: str | None) -> dict[str, Any] | None:

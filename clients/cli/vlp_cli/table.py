@@ -13,3 +13,8 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def counted(count: int, thing: str) -> str:
+    """A number with its thing: "1 item", "2 items"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -267,7 +267,7 @@ class GroundingStore:
         }
 
     def count(self, texts: np.ndarray) -> dict[str, int]:
-        """Of some texts, over how many each loss is a mean: known coordinates of `centres`, words `unsaid` and `told`."""
+        """Over how many each loss is a mean: coordinates known of `centres`, pairs of `unsaid` and of `told`."""
         own = [self.texts[text] for text in texts]
         return {
             "centres": sum(int((~np.isnan(text.centres)).sum()) for text in own),

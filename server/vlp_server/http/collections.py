@@ -13,10 +13,11 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from vlp_spec.errors import ItemNotFoundError, UnsupportedMediaError, VlpError
+from vlp_spec.errors import ItemNotFoundError, VlpError
 
 from vlp_server.core.collection_records import AddReply, CollectionItem, SearchReply
 from vlp_server.core.fan_out import each_outcome
+from vlp_server.http.body_forms import BodyForms, read_body
 from vlp_server.http.call import PARALLEL_FETCHES, Call, let_in
 from vlp_server.http.collection_fields import (
     SEARCH_CALL,
@@ -31,10 +32,9 @@ from vlp_server.http.collection_fields import (
 from vlp_server.http.door import Door
 from vlp_server.http.fields import check_count
 from vlp_server.http.held_response import HeldResponse
-from vlp_server.http.json_body import is_json, media_type_of, parse_body, read_json, refuse_query
-from vlp_server.http.multipart import read_multipart
+from vlp_server.http.json_body import read_json
 from vlp_server.http.openapi import items_operation, json_operation, picture_operation, problem_responses
-from vlp_server.http.picture_request import MAX_FIELD_BYTES, read_call, split_parts
+from vlp_server.http.picture_request import read_call
 from vlp_server.http.problems import problem_of
 from vlp_server.http.schemas import (
     AddedItems,
@@ -186,27 +186,16 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
 
 
 async def _read_items(door: Door, call: Call, name: str) -> list[SentItem]:
-    request, limit = call.request, door.config.store.max_items_per_call
-    new_id = new_ids(name, request.headers)
-    media_type = media_type_of(request)
-    if is_json(media_type):
-        refuse_query(request)
-        return await items_of_json(await parse_body(await call.body.read(), ItemsJson), limit, new_id)
-    if media_type == "multipart/form-data":
-        refuse_query(request)
-        parts = await read_multipart(
-            request.headers["content-type"],
-            call.body.chunks(),
-            max_parts=_PARTS_OF_AN_ITEM * limit,
-            max_field_bytes=MAX_FIELD_BYTES,
-        )
-        return items_of_form(*split_parts(parts), limit, new_id)
-    if media_type.startswith("image/"):
-        return items_of_form([await call.body.read()], request.query_params.multi_items(), limit, new_id)
-    raise UnsupportedMediaError(
-        f"Content-Type: got {media_type or 'none'!r:.80}, expected multipart/form-data with file fields 'image', "
-        "application/json, or image/... with id and metadata in the query"
+    limit, new_id = door.config.store.max_items_per_call, new_ids(name, call.request.headers)
+    forms = BodyForms(
+        json=ItemsJson,
+        of_json=lambda fields: items_of_json(fields, limit, new_id),
+        of_pictures=lambda pictures, pairs: items_of_form(pictures, pairs, limit, new_id),
+        max_parts=_PARTS_OF_AN_ITEM * limit,
+        form="file fields 'image'",
+        query="id and metadata",
     )
+    return await read_body(call.request, call.body, forms)
 
 
 async def _add(door: Door, call: Call, name: str, sent: Sequence[SentItem]) -> AddReply:

@@ -143,3 +143,12 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     for name in ("a.txt", "missing.tar", "missing.jsonl", "missing"):
         with pytest.raises(ConfigError):
             open_source(tmp_path / name)
+
+
+def test_an_empty_folder_or_list_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(ConfigError, match=r"no picture \(\.bmp, .*\.webp\) in it"):
+        open_source(tmp_path)
+    (tmp_path / "list.jsonl").write_text("\n\n")
+    with pytest.raises(ConfigError, match="no line in it"):
+        open_source(tmp_path / "list.jsonl")
