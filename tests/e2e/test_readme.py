@@ -44,5 +44,10 @@ def test_the_search_of_the_readme_finds_the_picture_that_it_names(tmp_path: Path
         url = httpx.URL(search[-1]).copy_with(port=server.port)
         body = json.loads(search[search.index("-d") + 1])
         reply = httpx.post(url, json=body, timeout=60, trust_env=False)
-    assert reply.status_code == 200, reply.text
-    assert reply.json()["hits"][0]["id"] == promised[1]
+        again = httpx.post(url, json=body | {"rerank": {}}, timeout=60, trust_env=False)
+    assert reply.status_code == again.status_code == 200, reply.text + again.text
+    assert reply.json()["hits"][0]["id"] == again.json()["hits"][0]["id"] == promised[1]
+    scores = [hit["rerank_score"] for hit in again.json()["hits"]]
+    assert again.json()["reranked_by"] == "scenes-itm@1"
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0.5 > scores[1]
