@@ -48,6 +48,49 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A sentence that a picture entails, contradicts, or leaves open: visual entailment.
+
+    Attributes:
+        label: one of the data set's own labels.
+        type: as of `Question`.
+    """
+
+    text: str
+    label: str
+    type: str = UNTYPED
+
+
+@dataclass(frozen=True, slots=True)
+class PairStatement:
+    """A sentence about this picture, on the left, and another one, on the right: visual reasoning.
+
+    Attributes:
+        other: id of the picture on the right, of the same split.
+        type: as of `Question`.
+    """
+
+    text: str
+    other: str
+    is_true: bool
+    type: str = UNTYPED
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words that name one part of the picture: referring expressions.
+
+    Attributes:
+        box: as of `Region`.
+        type: as of `Question`.
+    """
+
+    text: str
+    box: tuple[float, float, float, float]
+    type: str = UNTYPED
+
+
+@dataclass(frozen=True, slots=True)
 class PictureRecord:
     """A picture and what is said and asked about it.
 
@@ -63,6 +106,9 @@ class PictureRecord:
     questions: tuple[Question, ...]
     regions: tuple[Region, ...] = ()
     scene: Scene | None = None
+    hypotheses: tuple[Hypothesis, ...] = ()
+    pair_statements: tuple[PairStatement, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
 
 
 def parse_record(raw: Any, key: str = "") -> PictureRecord:
@@ -70,7 +116,10 @@ def parse_record(raw: Any, key: str = "") -> PictureRecord:
 
     Args:
         raw: {"id", "image", "captions"?, "questions"?: [{"question", "answers": {text: score}, "type"?}],
-            "regions"?: [{"box": [x0, y0, x1, y1], "words": [...]}]}.
+            "regions"?: [{"box": [x0, y0, x1, y1], "words": [...]}],
+            "hypotheses"?: [{"hypothesis", "label", "type"?}],
+            "pair_statements"?: [{"statement", "other", "label": true or false, "type"?}],
+            "phrases"?: [{"phrase", "box", "type"?}]}.
         key: stands in for a missing "id".
 
     Raises:
@@ -87,8 +136,17 @@ def parse_record(raw: Any, key: str = "") -> PictureRecord:
     if not isinstance(image, str):
         raise InvalidArgumentError(f"image: got {image!r:.60}, expected a path")
     regions = tuple(_parse_region(item, index) for index, item in enumerate(_list(raw, "regions")))
-    scene = read_scene(raw.get("scene"))
-    return PictureRecord(str(identifier), image, tuple(captions), questions, regions, scene)
+    return PictureRecord(
+        str(identifier),
+        image,
+        tuple(captions),
+        questions,
+        regions,
+        read_scene(raw.get("scene")),
+        tuple(_parse_hypothesis(item, index) for index, item in enumerate(_list(raw, "hypotheses"))),
+        tuple(_parse_pair_statement(item, index) for index, item in enumerate(_list(raw, "pair_statements"))),
+        tuple(_parse_phrase(item, index) for index, item in enumerate(_list(raw, "phrases"))),
+    )
 
 
 def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
@@ -100,33 +158,75 @@ def _list(raw: Mapping[str, Any], name: str) -> list[Any]:
 
 def _parse_question(raw: Any, index: int) -> Question:
     place = f"questions[{index}]"
-    if not isinstance(raw, dict):
-        raise InvalidArgumentError(f"{place}: got {type(raw).__name__}, expected an object")
-    text, answers, kind = raw.get("question"), raw.get("answers"), raw.get("type", UNTYPED)
-    if not isinstance(text, str) or not text.strip():
-        raise InvalidArgumentError(f"{place}.question: got {text!r:.60}, expected a text that is not empty")
+    item = _object(raw, place)
+    answers = item.get("answers")
+    text, kind = _text(item, "question", place), _type(item, place)
     if not isinstance(answers, dict) or not answers:
         raise InvalidArgumentError(f"{place}.answers: got {answers!r:.60}, expected an object answer -> score")
     for answer, score in answers.items():
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 < score <= 1:
             raise InvalidArgumentError(f"{place}.answers[{answer!r}]: got {score!r:.60}, expected above 0 and up to 1")
-    if not isinstance(kind, str):
-        raise InvalidArgumentError(f"{place}.type: got {kind!r:.60}, expected a text")
     return Question(text, {answer: float(score) for answer, score in answers.items()}, kind)
 
 
 def _parse_region(raw: Any, index: int) -> Region:
     place = f"regions[{index}]"
+    item = _object(raw, place)
+    words = item.get("words")
+    box = _box(item, place)
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word.strip() for word in words):
+        raise InvalidArgumentError(f"{place}.words: got {words!r:.60}, expected texts that are not empty")
+    return Region(box, tuple(words))
+
+
+def _parse_hypothesis(raw: Any, index: int) -> Hypothesis:
+    place = f"hypotheses[{index}]"
+    item = _object(raw, place)
+    return Hypothesis(_text(item, "hypothesis", place), _text(item, "label", place), _type(item, place))
+
+
+def _parse_pair_statement(raw: Any, index: int) -> PairStatement:
+    place = f"pair_statements[{index}]"
+    item = _object(raw, place)
+    label = item.get("label")
+    if not isinstance(label, bool):
+        raise InvalidArgumentError(f"{place}.label: got {label!r:.60}, expected true or false")
+    return PairStatement(_text(item, "statement", place), _text(item, "other", place), label, _type(item, place))
+
+
+def _parse_phrase(raw: Any, index: int) -> Phrase:
+    place = f"phrases[{index}]"
+    item = _object(raw, place)
+    return Phrase(_text(item, "phrase", place), _box(item, place), _type(item, place))
+
+
+def _object(raw: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(raw, dict):
         raise InvalidArgumentError(f"{place}: got {type(raw).__name__}, expected an object")
-    box, words = raw.get("box"), raw.get("words")
+    return raw
+
+
+def _text(item: Mapping[str, Any], name: str, place: str) -> str:
+    value = item.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArgumentError(f"{place}.{name}: got {value!r:.60}, expected a text that is not empty")
+    return value
+
+
+def _type(item: Mapping[str, Any], place: str) -> str:
+    value = item.get("type", UNTYPED)
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"{place}.type: got {value!r:.60}, expected a text")
+    return value
+
+
+def _box(item: Mapping[str, Any], place: str) -> tuple[float, float, float, float]:
+    box = item.get("box")
     if not isinstance(box, list) or len(box) != 4 or not all(_is_share(side) for side in box):
         raise InvalidArgumentError(f"{place}.box: got {box!r:.60}, expected [x0, y0, x1, y1] from 0 to 1")
     if box[0] >= box[2] or box[1] >= box[3]:
         raise InvalidArgumentError(f"{place}.box: got {box!r:.60}, expected x0 < x1 and y0 < y1")
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word.strip() for word in words):
-        raise InvalidArgumentError(f"{place}.words: got {words!r:.60}, expected texts that are not empty")
-    return Region((box[0], box[1], box[2], box[3]), tuple(words))
+    return box[0], box[1], box[2], box[3]
 
 
 def _is_share(value: Any) -> bool:

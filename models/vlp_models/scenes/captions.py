@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 from vlp_models.scenes.kinds import KINDS, NUMBERS, with_article
-from vlp_models.scenes.world import Scene, Thing, above, left_of
+from vlp_models.scenes.world import Cover, Scene, Thing, above, left_of
 
 _PLURALS = {kind.name: kind.plural for kind in KINDS}
 
@@ -16,7 +16,7 @@ def plural(kind: str) -> str:
     return _PLURALS[kind]
 
 
-def place_words(thing: Thing, scene: Scene) -> str:
+def place_words(thing: Thing | Cover, scene: Scene) -> str:
     """Where a thing lies, on a coarse three by three grid: "top left", "center", "bottom right"..."""
     row = ("top", "middle", "bottom")[min(thing.y * 3 // scene.height, 2)]
     column = ("left", "center", "right")[min(thing.x * 3 // scene.width, 2)]

@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from vlp_models.scenes.captions import captions_of
+from vlp_models.scenes.gallery import COVER_WORD, draw_gallery_scene, partner_of
+from vlp_models.scenes.hypotheses import hypotheses_of
+from vlp_models.scenes.pair_statements import pair_statements_of
+from vlp_models.scenes.phrases import phrases_of
 from vlp_models.scenes.questions import questions_of
 from vlp_models.scenes.render import encode_jpeg, paint
-from vlp_models.scenes.world import Scene, Split, World
+from vlp_models.scenes.world import Scene, Split, World, box_around
 
 GENERATOR_VERSION = 2  # part of every seed: pictures change only together with it
 _PARTS = ("scene", "questions", "captions", "paint")
@@ -36,12 +40,14 @@ class ScenesConfig:
         pictures: split -> how many pictures.
         workers: processes that draw; the pictures do not depend on it.
         shard_size: pictures a WebDataset shard; 0 writes JSON lines and picture files.
+        gallery: pictures in pairs, half of them with covered places, and with sentences to judge.
     """
 
     pictures: dict[Split, int]
     seed: int = 0
     shard_size: int = 0
     workers: int = 1
+    gallery: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +59,16 @@ class Picture:
     record: dict[str, Any]
 
 
-def draw_picture(split: Split, index: int, seed: int = 0) -> Picture:
+def draw_picture(split: Split, index: int, seed: int = 0, *, gallery: bool = False) -> Picture:
     """Picture `index` of a split; the same whatever else is drawn."""
-    world = World(split)
+    of = f"gallery-{GENERATOR_VERSION}-{seed}" if gallery else f"scenes-{GENERATOR_VERSION}-{seed}"
     # One stream a purpose: other sentences about a scene leave its picture as it is.
-    rng = {part: random.Random(f"scenes-{GENERATOR_VERSION}-{seed}-{split}-{index}-{part}") for part in _PARTS}
-    scene = world.draw(rng["scene"])
+    rng = {part: random.Random(f"{of}-{split}-{index}-{part}") for part in _PARTS}
+    scene = draw_gallery_scene(split, index, of) if gallery else World(split).draw(rng["scene"])
     questions = questions_of(scene, rng["questions"])
     captions = captions_of(scene, rng["captions"])
-    name = f"{split}-{index:06d}"
+    name = _name(split, index)
+    things = [dataclasses.asdict(thing) | {"box": list(thing.box)} for thing in scene.things]
     record = {
         "id": name,
         "captions": list(captions),
@@ -72,13 +79,41 @@ def draw_picture(split: Split, index: int, seed: int = 0) -> Picture:
             {"box": _shares(thing.box, scene), "words": [thing.size, thing.colour, thing.kind]}
             for thing in scene.things
         ],
-        "scene": {
-            "width": scene.width,
-            "height": scene.height,
-            "things": [dataclasses.asdict(thing) | {"box": list(thing.box)} for thing in scene.things],
-        },
+        "scene": {"width": scene.width, "height": scene.height, "things": things},
     }
+    if gallery:
+        record["regions"] += [
+            {"box": _shares(box_around(cover), scene), "words": [COVER_WORD]} for cover in scene.covers
+        ]
+        record["scene"]["covers"] = [dataclasses.asdict(cover) for cover in scene.covers]
+        record |= _sentences(scene, split, index, of)
     return Picture(name, encode_jpeg(paint(scene, rng["paint"]), rng["paint"]), record)
+
+
+def _name(split: Split, index: int) -> str:
+    return f"{split}-{index:06d}"
+
+
+def _sentences(scene: Scene, split: Split, index: int, of: str) -> dict[str, Any]:
+    """What of the gallery's scene is to be judged, beside another picture or alone, and to be pointed at."""
+    rng = {part: random.Random(f"{of}-{split}-{index}-{part}") for part in ("hypotheses", "statements", "phrases")}
+    found: dict[str, Any] = {
+        "phrases": [
+            {"phrase": phrase.text, "box": _shares(phrase.thing.box, scene), "type": phrase.type}
+            for phrase in phrases_of(scene, rng["phrases"])
+        ]
+    }
+    if scene.covers:
+        asked = hypotheses_of(scene, rng["hypotheses"])
+        found["hypotheses"] = [{"hypothesis": one.text, "label": one.label, "type": one.type} for one in asked]
+    elif index % 2 == 0:
+        other = partner_of(index)
+        told = pair_statements_of(scene, draw_gallery_scene(split, other, of), rng["statements"])
+        found["pair_statements"] = [
+            {"statement": one.text, "other": _name(split, other), "label": one.is_true, "type": one.type}
+            for one in told
+        ]
+    return found
 
 
 def _shares(box: tuple[int, int, int, int], scene: Scene) -> list[float]:
@@ -92,7 +127,7 @@ def write_scenes(root: Path, config: ScenesConfig, progress: Progress | None = N
     root.mkdir(parents=True, exist_ok=True)
     with multiprocessing.get_context("spawn").Pool(config.workers) as pool:
         for split, count in config.pictures.items():
-            draw = partial(draw_picture, split, seed=config.seed)
+            draw = partial(draw_picture, split, seed=config.seed, gallery=config.gallery)
             pictures = _watched(pool.imap(draw, range(count), chunksize=32), split, count, progress)
             if config.shard_size:
                 _write_shards(root, split, pictures, config.shard_size)

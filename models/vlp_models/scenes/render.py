@@ -17,7 +17,7 @@ from PIL import Image
 
 from vlp_models.scenes.kinds import COLOURS, KINDS
 from vlp_models.scenes.make_sheet import COLUMNS, SPRITE_PX
-from vlp_models.scenes.world import Scene, Thing
+from vlp_models.scenes.world import Cover, Scene, Thing, box_around
 
 _INDEX = {kind.name: index for index, kind in enumerate(KINDS)}
 
@@ -51,6 +51,8 @@ def paint(scene: Scene, rng: random.Random) -> Image.Image:
     canvas = Image.fromarray(_background(scene.width, scene.height, noise))
     for thing in scene.things:
         _paste(canvas, thing, rng)
+    for cover in scene.covers:
+        _lay(canvas, cover, rng)
     pixels = np.asarray(canvas, dtype=np.float32)
     gain, offset = np.float32(rng.uniform(0.85, 1.12)), np.float32(rng.uniform(-12, 12))
     grain = noise.standard_normal((*pixels.shape[:2], 1), dtype=np.float32) * np.float32(rng.uniform(0, 6))
@@ -71,6 +73,15 @@ def _paste(canvas: Image.Image, thing: Thing, rng: random.Random) -> None:
     sprite = sprite.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR)
     sprite = sprite.resize((thing.side, thing.side), Image.Resampling.BILINEAR, reducing_gap=None)
     canvas.paste(sprite, thing.box[:2], sprite)
+
+
+def _lay(canvas: Image.Image, cover: Cover, rng: random.Random) -> None:
+    """A grey sheet with slanted folds; nothing else in the scenes is grey and square."""
+    along = np.add.outer(np.arange(cover.side), np.arange(cover.side) * rng.choice((-1, 1)))
+    folds = np.sin(2 * np.pi * along / rng.uniform(9, 13))
+    shade = rng.uniform(95, 160) + 28 * folds
+    sheet = Image.fromarray(np.repeat(shade.astype(np.uint8)[..., None], 3, axis=2))
+    canvas.paste(sheet, box_around(cover)[:2])
 
 
 def _shaded(sprite: Image.Image, rng: random.Random) -> Image.Image:

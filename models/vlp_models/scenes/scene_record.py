@@ -6,22 +6,24 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from vlp_models.scenes.world import Scene, Thing
+from vlp_models.scenes.world import Cover, Scene, Thing
 
 
 def read_scene(raw: Any) -> Scene | None:
     """Read a record's "scene".
 
     Args:
-        raw: {"width", "height", "things": [{"kind", "colour", "size", "x", "y", "side"}, ...]}, further keys ignored.
+        raw: {"width", "height", "things": [{"kind", "colour", "size", "x", "y", "side"}, ...],
+            "covers"?: [{"x", "y", "side"}, ...]}, further keys ignored.
 
     Returns:
         The scene; None where the value is missing or means something else, since any data set may have such a key.
     """
     try:
         things = tuple(_read_thing(thing) for thing in raw["things"])
-        return Scene(int(raw["width"]), int(raw["height"]), things)
-    except (TypeError, KeyError, ValueError):
+        covers = tuple(Cover(int(one["x"]), int(one["y"]), int(one["side"])) for one in raw.get("covers", ()))
+        return Scene(int(raw["width"]), int(raw["height"]), things, covers)
+    except (TypeError, KeyError, ValueError, AttributeError):
         return None
 
 

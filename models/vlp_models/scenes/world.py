@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -43,17 +44,32 @@ class Thing:
     @property
     def box(self) -> tuple[int, int, int, int]:
         """x0, y0, x1, y1 in pixels."""
-        half = self.side // 2
-        return (self.x - half, self.y - half, self.x + half, self.y + half)
+        return box_around(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A sheet over one place, under which there may be one thing, of any kind, or none; fields as of `Thing`."""
+
+    x: int
+    y: int
+    side: int
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Things on a canvas of `width` x `height` pixels, in reading order."""
+    """Things on a canvas of `width` x `height` pixels, in reading order, and what hides a place from sight."""
 
     width: int
     height: int
     things: tuple[Thing, ...]
+    covers: tuple[Cover, ...] = ()
+
+
+def box_around(placed: Thing | Cover) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 in pixels."""
+    half = placed.side // 2
+    return (placed.x - half, placed.y - half, placed.x + half, placed.y + half)
 
 
 PAIRS: tuple[Pair, ...] = tuple((kind.name, colour) for kind in KINDS for colour in _COLOUR_NAMES)
@@ -112,9 +128,14 @@ class World:
 
     def draw(self, rng: random.Random) -> Scene:
         """A scene of one to eight things: a few pairs, each present once or several times."""
-        columns, rows = rng.choice(GRIDS)
+        grid = rng.choice(GRIDS)
+        return self.draw_of(self.pick_pairs(rng), grid, rng)
+
+    def draw_of(self, pairs: Sequence[Pair], grid: tuple[int, int], rng: random.Random) -> Scene:
+        """A scene of given pairs on a grid of columns and rows; at least the first pair is in it."""
+        columns, rows = grid
         members: list[tuple[Pair, str]] = []
-        for pair in self._pick_pairs(rng):
+        for pair in pairs:
             copies = rng.choices((1, 2, 3, 4, 5), weights=(12, 4, 3, 2, 2))[0]
             members += [(pair, rng.choice(sizes_of(pair, self.split))) for _ in range(copies)]
         if self.split != "train":
@@ -129,7 +150,7 @@ class World:
         things = tuple(self._place(*member, cell, canvas, rng) for member, cell in zip(members, cells, strict=True))
         return Scene(*canvas, things)
 
-    def _pick_pairs(self, rng: random.Random) -> list[Pair]:
+    def pick_pairs(self, rng: random.Random) -> list[Pair]:
         """Pairs of a scene; often two share a kind or a colour, so that one word does not tell things apart."""
         if self.split == "train":
             wanted = rng.choices((1, 2, 3, 4, 5), weights=(1, 4, 5, 4, 2))[0]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from vlp_models.data.records import parse_record
+from vlp_models.data.records import Hypothesis, PairStatement, Phrase, parse_record
 from vlp_spec.errors import InvalidArgumentError
 
 
@@ -15,8 +15,14 @@ def test_a_whole_record_is_read() -> None:
             "captions": ["a red apple"],
             "questions": [{"question": "which colour?", "answers": {"red": 1.0, "pink": 0.3}, "type": "colour"}],
             "scene": {"anything": 1},
+            "hypotheses": [{"hypothesis": "it is red", "label": "entailment", "type": "colour"}],
+            "pair_statements": [{"statement": "both are red", "other": "test-1", "label": False}],
+            "phrases": [{"phrase": "the apple", "box": [0.1, 0, 0.5, 1]}],
         }
     )
+    assert record.hypotheses == (Hypothesis("it is red", "entailment", "colour"),)
+    assert record.pair_statements == (PairStatement("both are red", "test-1", is_true=False),)
+    assert record.phrases == (Phrase("the apple", (0.1, 0, 0.5, 1)),)
     assert (record.id, record.image, record.captions) == ("test-0", "images/0.jpg", ("a red apple",))
     assert record.questions[0].answers == {"red": 1.0, "pink": 0.3}
     assert record.questions[0].best_answer == "red"
@@ -41,6 +47,12 @@ def test_all_but_the_picture_is_optional() -> None:
         ({"questions": [{"question": "a", "answers": {"b": 1.5}}]}, "'b'"),
         ({"questions": [{"question": "a", "answers": {"b": True}}]}, "'b'"),
         ({"questions": [{"question": "a", "answers": {"b": 1}, "type": 4}]}, "type"),
+        ({"hypotheses": [{"hypothesis": "a", "label": 1}]}, r"hypotheses\[0\].label"),
+        ({"hypotheses": ["a"]}, r"hypotheses\[0\]: got str"),
+        ({"pair_statements": [{"statement": "a", "other": "b", "label": 1}]}, r"pair_statements\[0\].label: got 1"),
+        ({"pair_statements": [{"statement": "a", "label": True}]}, r"pair_statements\[0\].other"),
+        ({"phrases": [{"phrase": "a", "box": [0, 0, 0, 1]}]}, r"phrases\[0\].box"),
+        ({"phrases": [{"box": [0, 0, 1, 1]}]}, r"phrases\[0\].phrase"),
     ],
 )
 def test_a_fault_is_named(raw: Any, names: str) -> None:
