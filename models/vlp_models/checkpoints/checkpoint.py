@@ -11,6 +11,10 @@ from vlp_spec.errors import ArtifactError
 
 from vlp_models.families.dual_encoder import DualEncoder
 from vlp_models.families.dual_encoder_config import DualEncoderConfig
+from vlp_models.families.faster_rcnn import FasterRcnn
+from vlp_models.families.faster_rcnn_config import FasterRcnnConfig
+from vlp_models.families.uniter import UniterModel
+from vlp_models.families.uniter_config import UniterConfig
 from vlp_models.families.vilt import ViltModel
 from vlp_models.families.vilt_config import ViltConfig
 
@@ -22,19 +26,21 @@ class LoadedCheckpoint:
     Attributes:
         model: float32, in evaluation mode, on the CPU.
         tokenizer: content of tokenizer.json.
-        labels: VQA answers, index = logit; None where the model has no VQA head.
+        labels: VQA answers, or a detector's classes, index = logit; None where the model has neither.
         image: settings of the image processor, the form of `Deployment.image`.
         source: where it came from: a path, or hub id@revision.
+        attributes: of a detector, likewise.
     """
 
-    model: ViltModel | DualEncoder
+    model: ViltModel | UniterModel | DualEncoder | FasterRcnn
     tokenizer: str
     labels: tuple[str, ...] | None
     image: Mapping[str, Any]
     source: str
+    attributes: tuple[str, ...] = ()
 
     @property
-    def config(self) -> ViltConfig | DualEncoderConfig:
+    def config(self) -> ViltConfig | UniterConfig | DualEncoderConfig | FasterRcnnConfig:
         """The model's configuration."""
         return self.model.config
 
@@ -42,8 +48,13 @@ class LoadedCheckpoint:
     def text(self) -> dict[str, Any]:
         """Settings of the text processor, the form of `Deployment.text`."""
         config = self.config
+        if isinstance(config, FasterRcnnConfig):
+            return {}
         if isinstance(config, ViltConfig):
             return {"type": "bert", "max_length": config.max_text_len}
+        if isinstance(config, UniterConfig):
+            # The published model cuts no text; it has as many positions as BERT.
+            return {"type": "bert", "max_length": config.max_positions}
         return {
             "type": "clip",
             "max_length": config.max_text_len,
@@ -59,7 +70,18 @@ class LoadedCheckpoint:
             ArtifactError: it is of another family.
         """
         if not isinstance(self.model, ViltModel):
-            raise ArtifactError(f"{self.source}: a dual encoder, expected a ViLT checkpoint")
+            raise self._of_another_family("a ViLT checkpoint")
+        return self.model
+
+    @property
+    def uniter(self) -> UniterModel:
+        """The model, where it is a UNITER.
+
+        Raises:
+            ArtifactError: it is of another family.
+        """
+        if not isinstance(self.model, UniterModel):
+            raise self._of_another_family("a UNITER checkpoint")
         return self.model
 
     @property
@@ -70,8 +92,28 @@ class LoadedCheckpoint:
             ArtifactError: it is of another family.
         """
         if not isinstance(self.model, DualEncoder):
-            raise ArtifactError(f"{self.source}: a ViLT checkpoint, expected a dual encoder (CLIP or SigLIP)")
+            raise self._of_another_family("a dual encoder (CLIP or SigLIP)")
         return self.model
+
+    @property
+    def detector(self) -> FasterRcnn:
+        """The model, where it is a region detector.
+
+        Raises:
+            ArtifactError: it is of another family.
+        """
+        if not isinstance(self.model, FasterRcnn):
+            raise self._of_another_family("a region detector")
+        return self.model
+
+    def _of_another_family(self, expected: str) -> ArtifactError:
+        names = {
+            ViltModel: "a ViLT checkpoint",
+            UniterModel: "a UNITER checkpoint",
+            DualEncoder: "a dual encoder",
+            FasterRcnn: "a region detector",
+        }
+        return ArtifactError(f"{self.source}: {names[type(self.model)]}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +129,7 @@ class GivenFiles:
     labels: Path | None = None
 
 
-_HEADS_OF_TASK = {"match": ("itm", "irtr"), "classify": ("embeddings",)}
+_HEADS_OF_TASK = {"match": ("itm", "irtr", "rank"), "classify": ("embeddings",), "reasoning": ("nlvr2",)}
 """Tasks whose head is called otherwise; any of the heads will do."""
 
 

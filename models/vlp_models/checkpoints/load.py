@@ -9,12 +9,17 @@ from pathlib import Path
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.checkpoints.checkpoint import GivenFiles, LoadedCheckpoint, require_head
+from vlp_models.checkpoints.detector_checkpoint import checkpoint_of
+from vlp_models.checkpoints.faster_rcnn_directory import read_detector
 from vlp_models.checkpoints.hub import fetch_from_hub
 from vlp_models.checkpoints.json_file import read_json_object
+from vlp_models.checkpoints.official_faster_rcnn import read_official_faster_rcnn
 from vlp_models.checkpoints.official_file import read_official_file
 from vlp_models.checkpoints.transformers_dual_encoder import read_clip, read_siglip
 from vlp_models.checkpoints.transformers_vilt import read_transformers_vilt
+from vlp_models.checkpoints.uniter_directory import read_uniter_directory
 from vlp_models.checkpoints.vilt_directory import read_vilt_directory
+from vlp_models.families import faster_rcnn_config, uniter_config
 from vlp_models.families.vilt_config import MODEL_TYPE
 
 # model_type of config.json -> its reader.
@@ -23,6 +28,8 @@ _DIRECTORY_READERS: dict[str, Callable[[Path, GivenFiles], LoadedCheckpoint]] = 
     "vilt": read_transformers_vilt,
     "clip": read_clip,
     "siglip": read_siglip,
+    uniter_config.MODEL_TYPE: read_uniter_directory,
+    faster_rcnn_config.MODEL_TYPE: lambda directory, given: checkpoint_of(read_detector(directory), given),
 }
 
 
@@ -37,11 +44,11 @@ def load_checkpoint(
     """Open a checkpoint.
 
     Args:
-        source: a directory (ours, or of Hugging Face transformers), a published file (.ckpt), or a hub id.
+        source: a directory (ours, or of Hugging Face transformers), a published file (.ckpt, .pt), or a hub id.
         tokenizer: tokenizer.json, vocab.txt or a directory with either; a published file needs it. For CLIP and
             SigLIP also vocab.json with merges.txt, and spiece.model.
         labels: JSON of answers (a list, or a mapping with ids); a published VQA file needs it.
-        task: the head that must be there, one of `families.vilt_config.HEADS`, or a task by name.
+        task: the head that must be there, one of the `HEADS` of a family's configuration, or a task by name.
         revision: of a hub id.
 
     Returns:
@@ -74,6 +81,8 @@ def _existing(path: str | Path, what: str) -> Path:
 
 
 def _read_directory(directory: Path, given: GivenFiles) -> LoadedCheckpoint:
+    if (directory / "config.yaml").is_file() and not (directory / "config.json").is_file():
+        return checkpoint_of(read_official_faster_rcnn(directory), given)
     if not (directory / "config.json").is_file():
         raise ArtifactError(f"{directory}: not a checkpoint: no config.json in it")
     model_type = read_json_object(directory / "config.json").get("model_type")

@@ -20,7 +20,9 @@ from vlp_spec.errors import ArtifactError
 from vlp_models.checkpoints.dual_encoder_images import write_picture_settings
 from vlp_models.checkpoints.dual_encoder_tokenizer import ReadTokenizer, check_tokenizer, tokenizer_settings
 from vlp_models.checkpoints.transformers_dual_encoder import towers_config
+from vlp_models.checkpoints.uniter_directory import uniter_faults, uniter_files
 from vlp_models.families.dual_encoder import DualEncoder
+from vlp_models.families.uniter import UniterModel
 from vlp_models.families.vilt import ViltModel
 
 _STORAGE = {"float32": torch.float32, "float16": torch.float16}
@@ -28,7 +30,7 @@ _STORAGE = {"float32": torch.float32, "float16": torch.float16}
 
 def save_checkpoint(
     directory: Path,
-    model: ViltModel | DualEncoder,
+    model: ViltModel | UniterModel | DualEncoder,
     *,
     tokenizer: str,
     image: Mapping[str, Any],
@@ -52,18 +54,12 @@ def save_checkpoint(
         ArtifactError: the answers, image settings or tokenizer do not fit the model, the storage is unknown, or the
             directory holds something other than a checkpoint.
     """
-    if isinstance(model, DualEncoder):
-        faults = _dual_encoder_faults(model, image, labels)
-    else:
-        faults = _vilt_faults(model, image, labels)
+    faults = _faults(model, image, labels)
     if storage not in _STORAGE:
         faults.append(f"storage: got {storage!r}, expected one of {', '.join(_STORAGE)}")
     if faults:
         raise ArtifactError("; ".join(faults))
-    if isinstance(model, DualEncoder):
-        files = _dual_encoder_files(model, image, tokenizer)
-    else:
-        files = _vilt_files(model, image, labels)
+    files = _files(model, image, labels, tokenizer)
     if directory.exists() and any(directory.iterdir()) and not (directory / "config.json").is_file():
         raise ArtifactError(f"{directory}: not empty and not a checkpoint; it is left as it is, name another")
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +77,28 @@ def save_checkpoint(
         os.replace(content, directory)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _faults(
+    model: ViltModel | UniterModel | DualEncoder, image: Mapping[str, Any], labels: Sequence[str] | None
+) -> list[str]:
+    """What does not fit the model."""
+    if isinstance(model, DualEncoder):
+        return _dual_encoder_faults(model, image, labels)
+    if isinstance(model, UniterModel):
+        return uniter_faults(model, image, labels)
+    return _vilt_faults(model, image, labels)
+
+
+def _files(
+    model: ViltModel | UniterModel | DualEncoder, image: Mapping[str, Any], labels: Sequence[str] | None, tokenizer: str
+) -> dict[str, Mapping[str, Any]]:
+    """File name -> content of the JSON files."""
+    if isinstance(model, DualEncoder):
+        return _dual_encoder_files(model, image, tokenizer)
+    if isinstance(model, UniterModel):
+        return uniter_files(model, image, labels)
+    return _vilt_files(model, image, labels)
 
 
 def _vilt_faults(model: ViltModel, image: Mapping[str, Any], labels: Sequence[str] | None) -> list[str]:
