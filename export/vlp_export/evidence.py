@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-import torch
-from vlp_pipeline.pipeline import EmbeddingPipeline, Item, MatchPipeline, VqaPipeline
+from vlp_pipeline.pipeline import Item
 from vlp_pipeline.registry import Pipeline
-from vlp_spec.tasks import Task, VqaQuery
+from vlp_spec.tasks import Task
 
 from vlp_export.plan import Arrays, ExportPlan, GraphPlan
 from vlp_export.proof import ProofSample, SampleBatch
+from vlp_export.sample_items import run_module, sample_items
 from vlp_export.samples import RawSample
 
 _BATCH = 4
@@ -61,12 +60,13 @@ def gather_evidence(plan: ExportPlan, pipeline: Pipeline, raw: Sequence[RawSampl
         pipeline: of the deployment that is being made.
         raw: at least one.
     """
-    rows = _distinct([_items(plan.tasks[0], pipeline, sample) for sample in raw])
+    company = min(_BATCH, plan.axes["batch"].max)
+    rows = _distinct(list(sample_items(plan, pipeline, raw)), plan.tasks[0])
     evidence = {}
     for graph in plan.graphs:
         items = [item for row in rows for item in row if item.role == graph.role]
         samples = [_reference(graph, pipeline, item) for item in items]
-        evidence[graph.role] = GraphEvidence(pipeline, items, samples, _mixed_batches(pipeline, items))
+        evidence[graph.role] = GraphEvidence(pipeline, items, samples, _mixed_batches(pipeline, items, company))
     return evidence
 
 
@@ -78,20 +78,9 @@ def write_canary(evidence: Evidence, chosen: Sequence[int], path: Path) -> None:
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
-def _items(task: Task, pipeline: Pipeline, sample: RawSample) -> list[Item]:
-    """What each graph is given for a sample."""
-    image = pipeline.prepare_image(sample.image)
-    if task is Task.VQA:
-        return [cast(VqaPipeline, pipeline).prepare(image, VqaQuery(sample.text))]
-    if task is Task.MATCH:
-        return [cast(MatchPipeline, pipeline).prepare(image, sample.text)]
-    embedding = cast(EmbeddingPipeline, pipeline)
-    return [embedding.image_item(image), embedding.text_item(sample.text)]
-
-
-def _distinct(rows: list[list[Item]]) -> list[list[Item]]:
+def _distinct(rows: list[list[Item]], task: Task) -> list[list[Item]]:
     """Where texts have a graph of their own, each once: of two that are the same, neither fits a picture best."""
-    if len(rows[0]) == 1:
+    if task is not Task.EMBEDDINGS:
         return rows
     seen: dict[bytes, list[Item]] = {}
     for row in rows:
@@ -102,15 +91,17 @@ def _distinct(rows: list[list[Item]]) -> list[list[Item]]:
 def _reference(graph: GraphPlan, pipeline: Pipeline, item: Item) -> ProofSample:
     """The checkpoint's outputs for one sample alone."""
     feeds = pipeline.collate([item])
-    with torch.no_grad():
-        outputs = graph.module(*(torch.from_numpy(feeds[spec.name]) for spec in graph.inputs))
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    expected = {spec.name: output.numpy() for spec, output in zip(graph.outputs, outputs, strict=True)}
-    return ProofSample(feeds, expected)
+    return ProofSample(feeds, run_module(graph, feeds))
 
 
-def _mixed_batches(pipeline: Pipeline, items: Sequence[Item]) -> list[SampleBatch]:
-    """Every sample in a batch with others, which are of other sizes as a rule; a last one beside the first."""
-    groups = [tuple(range(start, min(start + _BATCH, len(items)))) for start in range(0, len(items), _BATCH)]
-    rows = [group if len(group) > 1 else (0, *group) for group in groups]
+def _mixed_batches(pipeline: Pipeline, items: Sequence[Item], company: int) -> list[SampleBatch]:
+    """Every sample in a batch with others, which are of other sizes as a rule; a last one beside the first.
+
+    Args:
+        pipeline: puts batches together.
+        items: all samples.
+        company: items of a batch; 1 where the graph takes no more.
+    """
+    groups = [tuple(range(start, min(start + company, len(items)))) for start in range(0, len(items), company)]
+    rows = [group if len(group) > 1 or company == 1 else (0, *group) for group in groups]
     return [SampleBatch(pipeline.collate([items[index] for index in group]), group) for group in rows]

@@ -12,11 +12,13 @@ from vlp_models.checkpoints import LoadedCheckpoint, load_checkpoint
 from vlp_models.evaluation.onnx_runner import Runner, onnx_runner
 from vlp_pipeline.registry import build_pipeline
 from vlp_spec.deployment import Deployment, GraphRef, OutputProof, Proof, check_name
+from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import CANARY_ASSET
 from vlp_spec.tasks import Task
 
 from vlp_export.digests import folder_digests, weights_digest
 from vlp_export.evidence import Evidence, gather_evidence, write_canary
+from vlp_export.extractor import with_extractor
 from vlp_export.float16_storage import store_as_float16
 from vlp_export.gelu_form import order_gelu
 from vlp_export.int8 import quantize_rows
@@ -108,6 +110,7 @@ def export_checkpoint(
     progress(Stage.LOAD)
     checkpoint = load_checkpoint(source, tokenizer=tokenizer, labels=labels, task=None if task is None else str(task))
     plan = plan_export(checkpoint, own_task(checkpoint) if task is None else task)
+    plan = with_extractor(plan, repository, options.extractor)
     name = _deployment_name(checkpoint, options)
     with staging_folder(repository) as staging:
         job = _Job(checkpoint, plan, options, name, staging, progress)
@@ -178,13 +181,23 @@ def _prepare(job: _Job) -> _Manifest:
     evidence = gather_evidence(job.plan, pipeline, _raw_samples(job))
     models = _export_float32(job, evidence)
     findings = _prove(job, _finish(job, models), evidence, job.options.precision)
-    chosen, tolerance = choose_canary(findings, _CANARY_SAMPLES)
+    chosen, tolerance = choose_canary(findings, _canary_samples(job.plan))
     write_canary(evidence, chosen, job.assets_dir / CANARY_ASSET)
     return _Manifest(job, findings.proof, tolerance, weights_digest(job.checkpoint.model.state_dict()))
 
 
+def _canary_samples(plan: ExportPlan) -> int:
+    """How many make the canary: one, where outputs of different sizes could not be put side by side."""
+    dynamic = {
+        size for graph in plan.graphs for spec in graph.outputs for size in spec.shape[1:] if isinstance(size, str)
+    }
+    return 1 if dynamic else min(_CANARY_SAMPLES, plan.axes["batch"].max)
+
+
 def _raw_samples(job: _Job) -> list[RawSample]:
     options, checkpoint = job.options, job.checkpoint
+    if options.proof_data is not None and job.plan.image.get("type") == "regions":
+        raise ArtifactError("proof data: this model reads region features; it is proved on made-up ones")
     if options.proof_data is not None:
         return dataset_samples(options.proof_data, options.proof_samples, job.plan.tasks[0])
     return made_up_samples(checkpoint.tokenizer, checkpoint.config.max_text_len, options.proof_samples)
@@ -197,7 +210,7 @@ def _export_float32(job: _Job, evidence: Evidence) -> Models:
     for graph in job.plan.graphs:
         model = export_graph(graph, job.plan.axes)
         order_gelu(model)
-        check_operators(model)
+        check_operators(model, job.plan.operators)
         models[graph.role] = model
     if job.backend == "onnxruntime" and job.options.precision == "fp32":
         return models  # proved as they will be served
@@ -217,7 +230,7 @@ def _finish(job: _Job, models: Models) -> Runners:
         job.progress(Stage.QUANTIZE)
         for graph in job.plan.graphs:
             quantize_rows(models[graph.role], graph.table_inputs)
-            check_operators(models[graph.role], INT8_OPERATORS)
+            check_operators(models[graph.role], INT8_OPERATORS | job.plan.operators)
     if job.backend == "tensorrt":
         job.progress(Stage.ENGINE)
     return {graph.role: _finish_graph(job, graph, models.pop(graph.role)) for graph in job.plan.graphs}

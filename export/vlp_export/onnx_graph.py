@@ -40,7 +40,10 @@ def export_graph(plan: GraphPlan, axes: Mapping[str, AxisLimit]) -> onnx.ModelPr
         ArtifactError: torch cannot export the module.
     """
     arguments = tuple(torch.from_numpy(plan.example[spec.name].copy()) for spec in plan.inputs)
-    dims = {name: torch.export.Dim(name, min=limit.min, max=limit.max) for name, limit in axes.items()}
+    # An axis of one size is none to torch.export; that only one is served is the deployment's business.
+    dims = {
+        name: torch.export.Dim(name, min=limit.min, max=max(limit.max, limit.min + 1)) for name, limit in axes.items()
+    }
     shapes = tuple(
         {axis: dims[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in plan.inputs
     )

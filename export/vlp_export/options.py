@@ -25,6 +25,8 @@ class ExportOptions:
         proof_samples: how many samples the graph is compared on.
         proof_data: JSONL data set to take them from; None makes them up.
         min_agreement: smallest share of samples with the checkpoint's answer, 0 to 1; None takes the precision's.
+        extractor: for a model that reads region features: the deployment of the same repository that makes them of
+            pictures; None keeps what the checkpoint says.
         timing_cache: file of TensorRT's kernel timings, kept from build to build; None for none.
     """
 
@@ -36,6 +38,7 @@ class ExportOptions:
     proof_data: Path | None = None
     min_agreement: float | None = None
     timing_cache: Path | None = None
+    extractor: str | None = None
 
     def __post_init__(self) -> None:
         if self.format not in PRECISIONS_OF_FORMAT:

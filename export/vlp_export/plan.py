@@ -8,9 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
+from vlp_pipeline.label_scores import TRUE_LABEL
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
+
+from vlp_export.operators import STANDARD_OPERATORS
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,6 +37,10 @@ class GraphPlan:
     outputs: tuple[TensorSpec, ...]
     example: Mapping[str, np.ndarray]
     table_inputs: frozenset[str] = frozenset()
+
+
+REASONING_LABELS = ["false", TRUE_LABEL]
+"""Of the two outputs of every NLVR2 head, UNITER's and ViLT's."""
 
 
 class AnswerRule(Protocol):
@@ -79,6 +86,7 @@ class ExportPlan:
         answer: what agreement is counted on.
         assets: file name -> bytes, for the version's folder.
         head: as in Deployment.
+        operators: what the float32 graphs may hold.
     """
 
     family: str
@@ -90,3 +98,4 @@ class ExportPlan:
     answer: AnswerRule
     assets: Mapping[str, bytes] = field(default_factory=dict)
     head: Mapping[str, Any] = field(default_factory=dict)
+    operators: frozenset[str] = STANDARD_OPERATORS

@@ -15,6 +15,13 @@ from vlp_export.plan import ExportPlan
 PLANS: dict[tuple[str, Task], tuple[str, str]] = {
     ("ViltModel", Task.VQA): ("vlp_export.vilt", "plan_vilt_vqa"),
     ("ViltModel", Task.MATCH): ("vlp_export.vilt", "plan_vilt_match"),
+    ("ViltModel", Task.REASONING): ("vlp_export.vilt", "plan_vilt_reasoning"),
+    ("UniterModel", Task.VQA): ("vlp_export.uniter", "plan_uniter_vqa"),
+    ("UniterModel", Task.MATCH): ("vlp_export.uniter", "plan_uniter_match"),
+    ("UniterModel", Task.ENTAILMENT): ("vlp_export.uniter", "plan_uniter_entailment"),
+    ("UniterModel", Task.REASONING): ("vlp_export.uniter", "plan_uniter_reasoning"),
+    ("UniterModel", Task.GROUNDING): ("vlp_export.uniter", "plan_uniter_grounding"),
+    ("FasterRcnn", Task.REGIONS): ("vlp_export.faster_rcnn", "plan_faster_rcnn"),
     ("DualEncoder", Task.EMBEDDINGS): ("vlp_export.dual_encoder", "plan_dual_encoder"),
     ("DualEncoder", Task.CLASSIFY): ("vlp_export.dual_encoder", "plan_dual_encoder"),
 }
@@ -24,6 +31,14 @@ PLANS: dict[tuple[str, Task], tuple[str, str]] = {
 _OWN_TASKS: dict[tuple[str, str], Task] = {
     ("ViltModel", "vqa"): Task.VQA,
     ("ViltModel", "itm"): Task.MATCH,
+    ("ViltModel", "nlvr2"): Task.REASONING,
+    ("UniterModel", "vqa"): Task.VQA,
+    ("UniterModel", "entailment"): Task.ENTAILMENT,
+    ("UniterModel", "nlvr2"): Task.REASONING,
+    ("UniterModel", "grounding"): Task.GROUNDING,
+    ("UniterModel", "rank"): Task.MATCH,
+    ("UniterModel", "itm"): Task.MATCH,
+    ("FasterRcnn", "regions"): Task.REGIONS,
     ("DualEncoder", "embeddings"): Task.EMBEDDINGS,
 }
 

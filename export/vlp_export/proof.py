@@ -167,7 +167,7 @@ def _measure(case: GraphCase, tolerances: ProofTolerances) -> _Measured:
     for batch in case.batches:
         outputs = case.run(batch.feeds)
         for row, index in enumerate(batch.rows):
-            company[index].append({name: array[row] for name, array in outputs.items()})
+            company[index].append({name: _own_part(array[row], alone[index][name]) for name, array in outputs.items()})
     proofs, exact = [], TOLERANCES["fp32"]
     worst, float32_bound = [0.0] * len(alone), exact.absolute
     for name in case.samples[0].expected:
@@ -188,6 +188,13 @@ def _measure(case: GraphCase, tolerances: ProofTolerances) -> _Measured:
             )
         )
     return _Measured(tuple(proofs), tuple(worst), float32_bound, alone, company)
+
+
+def _own_part(row: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """What of a row in a batch is the sample's own: an output with a dynamic axis is padded there."""
+    if row.ndim != alone.ndim or any(got < own for got, own in zip(row.shape, alone.shape, strict=True)):
+        return row
+    return row[tuple(slice(size) for size in alone.shape)]
 
 
 def _first_row(outputs: Mapping[str, np.ndarray]) -> Arrays:

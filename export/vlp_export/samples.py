@@ -37,13 +37,13 @@ def made_up_samples(tokenizer_json: str, max_length: int, count: int, seed: int 
     """Random pictures with structure at several scales, and random words of the tokenizer's vocabulary.
 
     Args:
-        tokenizer_json: content of tokenizer.json.
+        tokenizer_json: content of tokenizer.json; empty for a model that reads no text.
         max_length: tokens that the model reads; every fourth text is longer.
         count: how many.
         seed: the same seed gives the same samples.
     """
     random = np.random.default_rng(seed)
-    words = _words(tokenizer_json)
+    words = _words(tokenizer_json) if tokenizer_json else ["a"]
     samples = []
     for number in range(count):
         width, height = _SIZES[number % len(_SIZES)]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_models.families.vilt import ViltModel
+from vlp_pipeline.label_scores import LABELS_KEY, REASONING_LOGITS
+from vlp_pipeline.pipeline import PAIR_PREFIXES
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
 from vlp_pipeline.vilt_match import ITM_OUTPUT
 from vlp_spec.deployment import AxisLimit
@@ -18,7 +20,7 @@ from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
 from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
 
-from vlp_export.plan import Arrays, ExportPlan, GraphPlan, LargestEntry
+from vlp_export.plan import REASONING_LABELS, Arrays, ExportPlan, GraphPlan, LargestEntry
 
 MAX_BATCH = 64
 _TUNED_BATCH = 8
@@ -57,6 +59,26 @@ class ViltMatchGraph(nn.Module):
         return torch.cat([torch.zeros_like(scores), scores], dim=1)
 
 
+class ViltReasoningGraph(nn.Module):
+    """The model's judgement of a statement on two pictures, under the graph's input names."""
+
+    def __init__(self, model: ViltModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        text_mask: Tensor,
+        left_patches: Tensor,
+        left_grid: Tensor,
+        right_patches: Tensor,
+        right_grid: Tensor,
+    ) -> Tensor:
+        """Logits (B, 2); see ViltModel.nlvr2_logits."""
+        return self.model.nlvr2_logits((left_patches, left_grid), (right_patches, right_grid), input_ids, text_mask)
+
+
 def plan_vilt_vqa(checkpoint: LoadedCheckpoint) -> ExportPlan:
     """What to export of a ViLT checkpoint with a VQA head.
 
@@ -82,16 +104,58 @@ def plan_vilt_match(checkpoint: LoadedCheckpoint) -> ExportPlan:
     return _plan(checkpoint, Task.MATCH, ViltMatchGraph(checkpoint.vilt), output, {})
 
 
+def plan_vilt_reasoning(checkpoint: LoadedCheckpoint) -> ExportPlan:
+    """What to export of a ViLT checkpoint with a head for statements on two pictures ("nlvr2").
+
+    Raises:
+        ArtifactError: its processor and its model do not fit together.
+    """
+    model, settings = checkpoint.vilt, _checked_settings(checkpoint)
+    pixels = model.config.patch_size**2 * 3
+    traced = _traced_feeds(pixels, model.config.max_text_len)
+    inputs = [TensorSpec(name, "int32", ("batch", "text")) for name in ("input_ids", "text_mask")]
+    example = {name: traced[name] for name in ("input_ids", "text_mask")}
+    axes = _axes(settings, model.config.max_text_len)
+    patches = axes.pop("patches")
+    for extra, side in enumerate(PAIR_PREFIXES):
+        inputs += [
+            TensorSpec(f"{side}patches", "uint8", ("batch", f"{side}patches", pixels)),
+            TensorSpec(f"{side}grid", "int32", ("batch", 2)),
+        ]
+        # Axes that may differ must differ while tracing.
+        example[f"{side}patches"] = np.pad(traced["patches"], ((0, 0), (0, extra), (0, 0)))
+        example[f"{side}grid"] = traced["grid"]
+        axes[f"{side}patches"] = patches
+    output = TensorSpec(REASONING_LOGITS, "float32", ("batch", 2))
+    tables = frozenset(f"{side}grid" for side in PAIR_PREFIXES)
+    graph = GraphPlan("fusion", ViltReasoningGraph(model).eval(), tuple(inputs), (output,), example, tables)
+    return ExportPlan(
+        family="vilt",
+        tasks=(Task.REASONING,),
+        graphs=(graph,),
+        axes=axes,
+        image=dict(checkpoint.image),
+        text=checkpoint.text,
+        answer=LargestEntry(output.name),
+        assets={TOKENIZER_ASSET: checkpoint.tokenizer.encode()},
+        head={LABELS_KEY: REASONING_LABELS},
+    )
+
+
+def _checked_settings(checkpoint: LoadedCheckpoint) -> ViltImageSettings:
+    settings, patch_size = ViltImageSettings.from_mapping(checkpoint.image), checkpoint.vilt.config.patch_size
+    if settings.patch_size != patch_size:
+        raise ArtifactError(
+            f"{checkpoint.source}: its image processor cuts patches of {settings.patch_size} pixels, "
+            f"its model reads {patch_size}"
+        )
+    return settings
+
+
 def _plan(
     checkpoint: LoadedCheckpoint, task: Task, module: nn.Module, output: TensorSpec, assets: Mapping[str, bytes]
 ) -> ExportPlan:
-    config = checkpoint.vilt.config
-    settings = ViltImageSettings.from_mapping(checkpoint.image)
-    if settings.patch_size != config.patch_size:
-        raise ArtifactError(
-            f"{checkpoint.source}: its image processor cuts patches of {settings.patch_size} pixels, "
-            f"its model reads {config.patch_size}"
-        )
+    config, settings = checkpoint.vilt.config, _checked_settings(checkpoint)
     pixels = config.patch_size**2 * 3
     inputs = (
         TensorSpec("patches", "uint8", ("batch", "patches", pixels)),

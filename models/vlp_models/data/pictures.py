@@ -40,6 +40,11 @@ class PictureStore:
             batch[row, count:] = 0
         return batch, grid
 
+    def arrays(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The same by name: "patches" and "grid"."""
+        patches, grid = self.gather(indices)
+        return {"patches": patches, "grid": grid}
+
 
 def grey_store(pictures: int, grid: tuple[int, int], patch_size: int) -> PictureStore:
     """A store whose every picture is the same grey one: what a question-only baseline is trained on.

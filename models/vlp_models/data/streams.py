@@ -17,7 +17,6 @@ from vlp_models.data.labels import TargetStore
 from vlp_models.data.masking import IGNORED, MaskingRule, PlausibleWords, mask_tokens
 from vlp_models.data.matching import FalseText, FalseTexts, label_words, with_false_texts
 from vlp_models.data.negatives import draw_false_pictures
-from vlp_models.data.pictures import PictureStore
 from vlp_models.data.tokens import SpecialTokens, TokenStore
 
 Arrays = dict[str, np.ndarray]
@@ -119,6 +118,14 @@ def plan_texts(
     return EpochPlan(pick, shape.global_size, seed=(shape.seed, key), pool_batches=shape.pool_batches)
 
 
+class Pictures(Protocol):
+    """A split's pictures as a family's model takes them: patches, or regions with their features."""
+
+    def arrays(self, indices: np.ndarray) -> Arrays:
+        """Of some pictures (B,), padded to the largest, by name of the model's inputs."""
+        ...
+
+
 class NamedPatches(Protocol):
     """The patches that the words of texts name; vlp_models.data.grounding has them."""
 
@@ -132,7 +139,7 @@ class NamedPatches(Protocol):
 
 
 class QuestionStream:
-    """Questions with soft targets.
+    """Questions, or other sentences about a picture, with soft targets over labels.
 
     Args:
         pictures: the split's pictures.
@@ -142,18 +149,17 @@ class QuestionStream:
         shape: how batches are cut.
         shares: how often each type of question is asked; None takes them as they come.
         named: the patches that words name, where an objective wants them.
+        name: of the stream.
 
-    Batches: patches (B, N, P*P*3) uint8, grid (B, 2) int32, input_ids and text_mask (B, T) int32, targets
-    (B, labels) float32; with `named`, what `NamedPatches.gather` gives and ground_*_scale () float32, the factor that
-    turns each summed loss into its share of the mean over the whole step. Questions without an accepted answer among
-    the labels are left out.
+    Batches: the pictures' arrays (of ViLT patches (B, N, P*P*3) uint8 and grid (B, 2) int32), input_ids and text_mask
+    (B, T) int32, targets (B, labels) float32; with `named`, what `NamedPatches.gather` gives and ground_*_scale ()
+    float32, the factor that turns each summed loss into its share of the mean over the whole step. Questions without
+    an accepted answer among the labels are left out.
     """
-
-    name = "questions"
 
     def __init__(
         self,
-        pictures: PictureStore,
+        pictures: Pictures,
         tokens: TokenStore,
         picture_of: np.ndarray,
         targets: TargetStore,
@@ -161,7 +167,9 @@ class QuestionStream:
         *,
         shares: GroupShares | None = None,
         named: NamedPatches | None = None,
+        name: str = "questions",
     ) -> None:
+        self.name = name
         self._pictures, self._tokens, self._picture_of = pictures, tokens, picture_of
         self._targets, self._shape, self._named = targets, shape, named
         answerable = np.flatnonzero(targets.is_answerable)
@@ -176,15 +184,11 @@ class QuestionStream:
         """Rows of this process in batch `number`."""
         mine = self._plan.batch(number)[self._shape.rows]
         input_ids, text_mask = self._tokens.gather(mine)
-        patches, grid = self._pictures.gather(self._picture_of[mine])
-        return {
-            "patches": patches,
-            "grid": grid,
-            "input_ids": input_ids,
-            "text_mask": text_mask,
-            "targets": self._targets.gather(mine),
-            **({} if self._named is None else self._what_is_named(self._named, number, mine, patches.shape[1])),
-        }
+        pictures = self._pictures.arrays(self._picture_of[mine])
+        batch = {**pictures, "input_ids": input_ids, "text_mask": text_mask, "targets": self._targets.gather(mine)}
+        if self._named is not None:
+            batch |= self._what_is_named(self._named, number, mine, pictures["patches"].shape[1])
+        return batch
 
     def _what_is_named(self, named: NamedPatches, number: int, mine: np.ndarray, num_slots: int) -> Arrays:
         step = np.concatenate([self._plan.batch(other) for other in self._shape.step_of(number)])
@@ -223,15 +227,15 @@ class CaptionStream:
 
     Batches, for masked language modelling: mlm_ids and mlm_targets (B, T), mlm_scale () float32, the factor that
     turns the summed loss into its share of the mean over the predicted words of the whole step, in all its batches and
-    processes. For matching: itm_labels (B,), itm_patches, itm_grid, itm_ids, itm_mask, and itm_words (B, T) int64 (see
-    `label_words`). Always: input_ids and text_mask.
+    processes, and the pictures' arrays. For matching: itm_labels (B,), itm_ids, itm_mask, itm_words (B, T) int64 (see
+    `label_words`), and the shown pictures' arrays, "itm_" before their names. Always: input_ids and text_mask.
     """
 
     name = "captions"
 
     def __init__(
         self,
-        pictures: PictureStore,
+        pictures: Pictures,
         tokens: TokenStore,
         picture_of: np.ndarray,
         *,
@@ -264,14 +268,14 @@ class CaptionStream:
             masked, targets = self._mask(input_ids, text_mask, self._wanted.masking, rng)
             arrays["mlm_ids"], arrays["mlm_targets"] = masked[rows], targets[rows]
             arrays["mlm_scale"] = self._shape.mean_scale(self._count_predicted(number, targets, self._wanted.masking))
-            arrays["patches"], arrays["grid"] = self._pictures.gather(pictures[rows])
+            arrays |= self._pictures.arrays(pictures[rows])
         step = number // self._shape.micro_batches
         if self._wanted.negatives and step % self._wanted.itm_every == 0:
             shown, labels = draw_false_pictures(pictures, input_ids, text_mask, self._wanted.negatives, rng)
             given = self._draw_false_texts(everyone, labels, rng)
             shown = np.where(np.isin(np.arange(len(shown)), list(given)), pictures, shown)
             ids, mask = with_false_texts(input_ids, text_mask, given, self._tokens.pad_id)
-            arrays["itm_patches"], arrays["itm_grid"] = self._pictures.gather(shown[rows])
+            arrays |= {f"itm_{name}": array for name, array in self._pictures.arrays(shown[rows]).items()}
             arrays["itm_labels"], arrays["itm_ids"], arrays["itm_mask"] = labels[rows], ids[rows], mask[rows]
             arrays["itm_words"] = label_words(labels, mask, given)[rows]
         return arrays

@@ -69,7 +69,7 @@ def draw_picture(split: Split, index: int, seed: int = 0, *, gallery: bool = Fal
     captions = captions_of(scene, rng["captions"])
     name = _name(split, index)
     things = [dataclasses.asdict(thing) | {"box": list(thing.box)} for thing in scene.things]
-    record = {
+    record: dict[str, Any] = {
         "id": name,
         "captions": list(captions),
         "questions": [

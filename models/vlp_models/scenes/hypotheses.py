@@ -82,7 +82,8 @@ def _placed(scene: Scene, rng: random.Random, *, denied: bool) -> Say:
     def say() -> tuple[str, Label]:
         pair = draw_pair(scene.things, rng)
         # As often at each kind of place, whatever the label: over things and covers alike.
-        place = place_words(rng.choice((*scene.things, *scene.covers, rng.choice(scene.covers))), scene)
+        placed: list[Thing | Cover] = [*scene.things, *scene.covers, rng.choice(scene.covers)]
+        place = place_words(rng.choice(placed), scene)
         shown = any((t.kind, t.colour) == pair and place_words(t, scene) == place for t in scene.things)
         hidden = any(place_words(cover, scene) == place for cover in scene.covers)
         if denied:

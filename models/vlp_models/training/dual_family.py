@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import cast
+from typing import Any, cast
 
 from accelerate import Accelerator
 from tokenizers import Tokenizer
@@ -22,7 +22,7 @@ from vlp_models.training.dual_streams import build_pair_stream
 from vlp_models.training.dual_validation import DualValidation
 from vlp_models.training.losses import ObjectiveLosses
 from vlp_models.training.recipe import Recipe, TowersRecipe
-from vlp_models.training.training_data import BatchPlace, TrainingTexts
+from vlp_models.training.training_data import BatchPlace, TrainingTexts, load_splits
 
 _PAD, _END = "[PAD]", "[SEP]"  # of the tokenizers that `build_tokenizer` makes
 
@@ -36,6 +36,15 @@ class DualFamily:
         side = self._towers.image_size
         # Both sides are resized and nothing is cropped: what lies at the edge is named in the captions too.
         self.preparation = SquarePreparation(ClipImageSettings(side, side, resample=recipe.image.resample))
+
+    @property
+    def image_settings(self) -> dict[str, Any]:
+        """See TrainingFamily."""
+        return asdict(self.preparation.settings)
+
+    def load_splits(self) -> tuple[PictureSplit, PictureSplit | None]:
+        """See TrainingFamily."""
+        return load_splits(self._recipe, self.preparation)
 
     def build_model(self, texts: TrainingTexts, source: LoadedCheckpoint | None) -> DualEncoder:
         """See TrainingFamily."""

@@ -17,7 +17,7 @@ from vlp_models.objectives.region_words import region_words_loss
 from vlp_models.objectives.sigmoid_contrastive import sigmoid_contrastive_loss
 from vlp_models.training.dual_patches import ImageFeatures, encode_with_patches, project_patches
 from vlp_models.training.losses import Batch, ObjectiveLosses, share_of, total_loss, words_among_best
-from vlp_models.training.recipe import ItcRecipe, ObjectivesRecipe
+from vlp_models.training.recipe_objectives import ItcRecipe, ObjectivesRecipe
 
 
 class _Pairs(NamedTuple):

@@ -14,7 +14,8 @@ from vlp_models.data.pairs import PairStream, PhraseStore, group_texts
 from vlp_models.data.picture_loading import PictureSplit
 from vlp_models.data.regions import RegionStore, region_phrase
 from vlp_models.data.tokens import TokenStore
-from vlp_models.training.recipe import PhrasesRecipe, Recipe, TowersRecipe
+from vlp_models.training.recipe import Recipe, TowersRecipe
+from vlp_models.training.recipe_objectives import PhrasesRecipe
 from vlp_models.training.training_data import BatchPlace, TrainingTexts, batch_shape
 from vlp_models.training.vilt_streams import region_store
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from vlp_models.training.family import TrainingFamily
 from vlp_models.training.training_data import TrainingTexts
 
 
-def write_final(folder: Path, model: Any, family: TrainingFamily, texts: TrainingTexts) -> None:
+def write_final(folder: Path, model: Any, family: TrainingFamily[Any], texts: TrainingTexts) -> None:
     """Write config.json, model.safetensors, tokenizer.json and preprocessor_config.json.
 
     Args:
@@ -26,5 +25,5 @@ def write_final(folder: Path, model: Any, family: TrainingFamily, texts: Trainin
         model,
         tokenizer=texts.tokenizer_json,
         labels=texts.labels or None,
-        image=asdict(family.preparation.settings),
+        image=family.image_settings,
     )

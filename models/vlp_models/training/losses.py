@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Batch = Mapping[str, Mapping[str, Tensor]]
-Weighted = Mapping[str, tuple[Tensor, float]]
+Weighted = dict[str, tuple[Tensor, float]]
 
 _MODEL_PREFIX = "model."
 

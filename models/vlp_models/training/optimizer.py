@@ -11,7 +11,13 @@ from vlp_spec.errors import ConfigError
 
 from vlp_models.training.recipe import OptimisationRecipe
 
-HEAD_PREFIXES = ("vqa_classifier.", "nlvr2_classifier.", "itm_score.", "mlm_score.", "rank_output.")
+HEAD_PREFIXES = (
+    # ViLT's
+    *("vqa_classifier.", "nlvr2_classifier.", "itm_score.", "mlm_score.", "rank_output."),
+    # UNITER's
+    *("vqa_output.", "entailment_output.", "itm_output.", "re_output.", "vcr_output.", "nlvr2_output."),
+    *("attn1.", "attn2.", "fc.", "attn_pool.", "cls.", "feat_regress.", "region_classifier."),
+)
 
 
 def freeze_parameters(model: nn.Module, patterns: Sequence[str]) -> int:

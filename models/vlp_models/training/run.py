@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 from vlp_spec.errors import ConfigError
 
-from vlp_models.data.picture_loading import PictureSplit
-from vlp_models.training.family import TrainingFamily, family_of
+from vlp_models.training.family import Split, TrainingFamily, family_of
 from vlp_models.training.final_checkpoint import write_final
 from vlp_models.training.machine import training_machine
 from vlp_models.training.optimizer import freeze_parameters
@@ -24,7 +24,6 @@ from vlp_models.training.training_data import (
     BatchPlace,
     TrainingTexts,
     choose_texts,
-    load_splits,
     read_texts,
     save_texts,
 )
@@ -68,7 +67,7 @@ def _run(recipe: Recipe, options: RunOptions, accelerator: Accelerator) -> Train
     steps = _earlier_steps(recipe, options)
     accelerator.wait_for_everyone()  # nobody may look for earlier steps after somebody wrote new ones
     family = family_of(recipe)
-    train, validation_split = load_splits(recipe, family.preparation)
+    train, validation_split = family.load_splits()
     torch.manual_seed(recipe.seed)
     model, texts = _model_and_texts(family, recipe, options, train, accelerator, is_new=not steps)
     freeze_parameters(model, recipe.freeze)
@@ -105,10 +104,10 @@ def _earlier_steps(recipe: Recipe, options: RunOptions) -> list[int]:
 
 
 def _model_and_texts(
-    family: TrainingFamily,
+    family: TrainingFamily[Any],
     recipe: Recipe,
     options: RunOptions,
-    train: PictureSplit,
+    train: Split,
     accelerator: Accelerator,
     *,
     is_new: bool,

@@ -104,6 +104,12 @@ def _all_texts(records: Sequence[PictureRecord]) -> Iterator[str]:
             yield from question.answers
         for region in record.regions:
             yield " ".join(region.words)
+        for hypothesis in record.hypotheses:
+            yield hypothesis.text
+        for statement in record.pair_statements:
+            yield statement.text
+        for phrase in record.phrases:
+            yield phrase.text
 
 
 def choose_texts(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import asdict
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -17,7 +18,7 @@ from vlp_models.data.streams import BatchStream
 from vlp_models.families.vilt import ViltModel
 from vlp_models.training.losses import ObjectiveLosses
 from vlp_models.training.recipe import Recipe
-from vlp_models.training.training_data import BatchPlace, TrainingTexts
+from vlp_models.training.training_data import BatchPlace, TrainingTexts, load_splits
 from vlp_models.training.vilt_initial_model import adapt_vilt, build_vilt
 from vlp_models.training.vilt_losses import ViltLosses
 from vlp_models.training.vilt_streams import build_vilt_streams
@@ -35,6 +36,15 @@ class ViltFamily:
                 image.shorter_edge, image.longer_edge, image.size_divisor, image.patch_size, image.resample
             )
         )
+
+    @property
+    def image_settings(self) -> dict[str, Any]:
+        """See TrainingFamily."""
+        return asdict(self.preparation.settings)
+
+    def load_splits(self) -> tuple[PictureSplit, PictureSplit | None]:
+        """See TrainingFamily."""
+        return load_splits(self._recipe, self.preparation)
 
     def build_model(self, texts: TrainingTexts, source: LoadedCheckpoint | None) -> ViltModel:
         """See TrainingFamily."""

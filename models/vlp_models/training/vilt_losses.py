@@ -19,7 +19,7 @@ from vlp_models.objectives.visual_question_answering import answer_loss
 from vlp_models.objectives.word_patch_alignment import align_words_to_patches, word_patch_alignment_loss
 from vlp_models.training.losses import Batch, ObjectiveLosses, share_of, total_loss, words_among_best
 from vlp_models.training.optimizer import HEAD_PREFIXES
-from vlp_models.training.recipe import GroundingRecipe, ObjectivesRecipe, VqaRecipe
+from vlp_models.training.recipe_objectives import GroundingRecipe, ObjectivesRecipe, VqaRecipe
 
 
 class ViltLosses(ObjectiveLosses):

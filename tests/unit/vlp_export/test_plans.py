@@ -6,6 +6,8 @@ import pytest
 from vlp_export.plans import own_task, plan_export
 from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_models.families.dual_encoder import DualEncoder
+from vlp_models.families.faster_rcnn import FasterRcnn
+from vlp_models.families.uniter import UniterModel
 from vlp_models.families.vilt import ViltModel
 from vlp_spec.errors import ArtifactError
 from vlp_spec.tasks import Task
@@ -31,6 +33,11 @@ def checkpoint(*made_of: Any) -> LoadedCheckpoint:
         ((ViltModel, "vqa"), Task.VQA),
         ((ViltModel, "itm", "mlm"), Task.MATCH),
         ((ViltModel, "itm", "vqa"), Task.VQA),
+        ((ViltModel, "nlvr2"), Task.REASONING),
+        ((UniterModel, "entailment"), Task.ENTAILMENT),
+        ((UniterModel, "itm", "grounding"), Task.GROUNDING),
+        ((UniterModel, "itm", "mlm"), Task.MATCH),
+        ((FasterRcnn, "regions"), Task.REGIONS),
         ((DualEncoder, "embeddings"), Task.EMBEDDINGS),
     ],
 )
@@ -39,7 +46,7 @@ def test_a_checkpoint_is_exported_for_what_it_was_made_for(made_of: Any, task: T
 
 
 def test_a_checkpoint_without_such_a_head_is_refused() -> None:
-    with pytest.raises(ArtifactError, match="ViltModel with the heads nlvr2; exported are"):
-        own_task(checkpoint(ViltModel, "nlvr2"))
+    with pytest.raises(ArtifactError, match="ViltModel with the heads mlm; exported are"):
+        own_task(checkpoint(ViltModel, "mlm"))
     with pytest.raises(ArtifactError, match="is not exported for the task vqa"):
         plan_export(checkpoint(DualEncoder, "embeddings"), Task.VQA)
