@@ -8,9 +8,23 @@ from typing import Literal, Protocol
 
 import numpy as np
 from vlp_spec.errors import InternalError
-from vlp_spec.tasks import VqaQuery, VqaResult
+from vlp_spec.tasks import (
+    EntailmentQuery,
+    EntailmentResult,
+    GroundingQuery,
+    GroundingResult,
+    ReasoningQuery,
+    ReasoningResult,
+    VqaQuery,
+    VqaResult,
+)
+
+from vlp_pipeline.region_settings import RegionSettings
+from vlp_pipeline.regions import Regions
 
 Buckets = Mapping[str, Sequence[int]]
+PAIR_PREFIXES = ("left_", "right_")
+"""Before the names of inputs and axes of a graph that reads two pictures."""
 Scoring = Literal["softmax", "sigmoid"]
 """How similarities become scores: shares of a list of texts, or each text's probability by itself."""
 
@@ -198,6 +212,139 @@ class MatchPipeline(Protocol):
 
         Raises:
             InferenceError: outputs that are not finite, or of another shape.
+        """
+        ...
+
+
+class EntailmentPipeline(Protocol):
+    """A family's way from a picture and a hypothesis to what the one says of the other."""
+
+    @property
+    def family(self) -> str:
+        """The family's name, as in Deployment.family."""
+        ...
+
+    def prepare(self, image: PreparedImage, query: EntailmentQuery) -> Item:
+        """Join a picture and a hypothesis; errors as of VqaPipeline."""
+        ...
+
+    def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
+        """Pad and stack; see VqaPipeline."""
+        ...
+
+    def result(self, query: EntailmentQuery, outputs: Mapping[str, np.ndarray]) -> EntailmentResult:
+        """The model's labels from one row of the graph's outputs; errors as of VqaPipeline."""
+        ...
+
+
+class ReasoningPipeline(Protocol):
+    """A family's way from two pictures and a statement to the probability that it is true."""
+
+    @property
+    def family(self) -> str:
+        """The family's name, as in Deployment.family."""
+        ...
+
+    def prepare(self, left: PreparedImage, right: PreparedImage, query: ReasoningQuery) -> Item:
+        """Join two pictures and a statement; errors as of VqaPipeline."""
+        ...
+
+    def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
+        """Pad and stack; see VqaPipeline."""
+        ...
+
+    def result(self, query: ReasoningQuery, outputs: Mapping[str, np.ndarray]) -> ReasoningResult:
+        """How likely it is true, from one row of the graph's outputs; errors as of VqaPipeline."""
+        ...
+
+
+class GroundingPipeline(Protocol):
+    """A family's way from a picture and a phrase to the part of the picture that the phrase names."""
+
+    @property
+    def family(self) -> str:
+        """The family's name, as in Deployment.family."""
+        ...
+
+    def prepare(self, image: PreparedImage, query: GroundingQuery) -> Item:
+        """Join a picture and a phrase; errors as of VqaPipeline."""
+        ...
+
+    def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
+        """Pad and stack; see VqaPipeline."""
+        ...
+
+    def result(self, query: GroundingQuery, outputs: Mapping[str, np.ndarray]) -> GroundingResult:
+        """The best boxes from one row of the graph's outputs; errors as of VqaPipeline."""
+        ...
+
+
+class RegionReader(Protocol):
+    """The part of a pipeline that takes region features in place of pixels."""
+
+    @property
+    def regions(self) -> RegionSettings:
+        """Which features the model reads, and who makes them."""
+        ...
+
+    def prepare_regions(self, regions: Regions) -> PreparedImage:
+        """Regions as the graph takes them.
+
+        Raises:
+            InvalidArgumentError: features of another width.
+            TooLargeError: more regions than the model reads.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundRegions:
+    """Regions of a picture, and what a detector takes them for.
+
+    Attributes:
+        regions: the most confident first.
+        names: of each region's likeliest class.
+        attributes: of each region's likeliest attribute; empty texts where the detector knows none.
+    """
+
+    regions: Regions
+    names: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+
+class DetectorPipeline(Protocol):
+    """A region detector's way from a picture to regions with features, over two graphs."""
+
+    @property
+    def family(self) -> str:
+        """The family's name, as in Deployment.family."""
+        ...
+
+    def prepare_image(self, data: bytes) -> PreparedImage:
+        """Decode and resize a picture file; see VqaPipeline."""
+        ...
+
+    def backbone_item(self, image: PreparedImage) -> Item:
+        """A picture as a row of the first graph."""
+        ...
+
+    def proposals_item(self, image: PreparedImage, outputs: Mapping[str, np.ndarray]) -> Item:
+        """Places worth a closer look, from the first graph's outputs for one picture, as a row of the second graph.
+
+        Raises:
+            InferenceError: outputs that are not finite.
+        """
+        ...
+
+    def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
+        """Stack items of one role; pictures of one size only."""
+        ...
+
+    def found(self, image: PreparedImage, proposals: Item, outputs: Mapping[str, np.ndarray]) -> FoundRegions:
+        """The regions, from the second graph's outputs for one picture.
+
+        Raises:
+            InferenceError: outputs that are not finite.
         """
         ...
 

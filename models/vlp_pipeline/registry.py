@@ -10,14 +10,37 @@ from vlp_spec.errors import ArtifactError
 from vlp_spec.tasks import Task
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
-from vlp_pipeline.pipeline import EmbeddingPipeline, MatchPipeline, VqaPipeline
+from vlp_pipeline.pipeline import (
+    DetectorPipeline,
+    EmbeddingPipeline,
+    EntailmentPipeline,
+    GroundingPipeline,
+    MatchPipeline,
+    ReasoningPipeline,
+    VqaPipeline,
+)
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits
 
-Pipeline = VqaPipeline | EmbeddingPipeline | MatchPipeline
+Pipeline = (
+    VqaPipeline
+    | EmbeddingPipeline
+    | MatchPipeline
+    | EntailmentPipeline
+    | ReasoningPipeline
+    | GroundingPipeline
+    | DetectorPipeline
+)
 
 PIPELINES: dict[tuple[str, Task], tuple[str, str]] = {
     ("vilt", Task.VQA): ("vlp_pipeline.vilt_vqa", "ViltVqaPipeline"),
     ("vilt", Task.MATCH): ("vlp_pipeline.vilt_match", "ViltMatchPipeline"),
+    ("vilt", Task.REASONING): ("vlp_pipeline.vilt_reasoning", "ViltReasoningPipeline"),
+    ("uniter", Task.VQA): ("vlp_pipeline.uniter_tasks", "UniterVqaPipeline"),
+    ("uniter", Task.MATCH): ("vlp_pipeline.uniter_tasks", "UniterMatchPipeline"),
+    ("uniter", Task.ENTAILMENT): ("vlp_pipeline.uniter_tasks", "UniterEntailmentPipeline"),
+    ("uniter", Task.REASONING): ("vlp_pipeline.uniter_tasks", "UniterReasoningPipeline"),
+    ("uniter", Task.GROUNDING): ("vlp_pipeline.uniter_tasks", "UniterGroundingPipeline"),
+    ("faster_rcnn", Task.REGIONS): ("vlp_pipeline.detector_pipeline", "FasterRcnnPipeline"),
     ("clip", Task.EMBEDDINGS): ("vlp_pipeline.dual_encoder", "DualEncoderPipeline"),
     ("clip", Task.CLASSIFY): ("vlp_pipeline.dual_encoder", "DualEncoderPipeline"),
 }

@@ -13,6 +13,7 @@ VlpError                       kind, message (safe to show), detail (for the log
 │  ├─ CollectionExistsError    collection_exists      under this name, with another specification
 │  ├─ EncoderMismatchError     encoder_mismatch       a collection of one encoder, vectors of another
 │  ├─ NoPicturesError          no_pictures            the collection does not keep what this needs
+│  ├─ NoExtractorError         no_extractor           features are needed, and nothing here makes them
 │  └─ CancelledError           cancelled              the caller has gone away
 ├─ CapacityError               try again later (retry_after_s)
 │  ├─ OverloadedError          overloaded             the queue is full
@@ -48,6 +49,7 @@ class ErrorKind(StrEnum):
     COLLECTION_EXISTS = "collection_exists"
     ENCODER_MISMATCH = "encoder_mismatch"
     NO_PICTURES = "no_pictures"
+    NO_EXTRACTOR = "no_extractor"
     CANCELLED = "cancelled"
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
@@ -150,6 +152,12 @@ class NoPicturesError(RequestError):
     """The collection does not keep the pictures that this needs."""
 
     kind = ErrorKind.NO_PICTURES
+
+
+class NoExtractorError(RequestError):
+    """The model reads region features, and what makes them of pictures is not served."""
+
+    kind = ErrorKind.NO_EXTRACTOR
 
 
 class CancelledError(RequestError):

@@ -17,6 +17,10 @@ class Task(StrEnum):
     EMBEDDINGS = "embeddings"
     CLASSIFY = "classify"
     MATCH = "match"
+    ENTAILMENT = "entailment"
+    REASONING = "reasoning"
+    GROUNDING = "grounding"
+    REGIONS = "regions"
 
 
 class Lane(StrEnum):
@@ -137,3 +141,87 @@ class MatchResult:
     """The probability that a text fits a picture, 0 to 1."""
 
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class EntailmentQuery:
+    """Whether a picture entails a hypothesis; not empty after stripping."""
+
+    hypothesis: str
+
+    def __post_init__(self) -> None:
+        if not self.hypothesis.strip():
+            raise InvalidArgumentError("hypothesis: empty; say something about the picture", field="hypothesis")
+
+
+@dataclass(frozen=True, slots=True)
+class EntailmentResult:
+    """The model's own labels with their probabilities, the likeliest first."""
+
+    scores: tuple[ScoredLabel, ...]
+
+    @property
+    def label(self) -> str:
+        """The likeliest."""
+        return self.scores[0].label
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningQuery:
+    """Whether a statement about two pictures is true; not empty after stripping."""
+
+    statement: str
+
+    def __post_init__(self) -> None:
+        if not self.statement.strip():
+            raise InvalidArgumentError("statement: empty; say something about the two pictures", field="statement")
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningResult:
+    """The probability that a statement is true, 0 to 1."""
+
+    score: float
+
+    @property
+    def label(self) -> bool:
+        """Whether it is rather true than false."""
+        return self.score >= 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class GroundingQuery:
+    """Which part of a picture a phrase names.
+
+    Attributes:
+        phrase: not empty after stripping.
+        top_k: how many boxes to return, 1 to 100.
+    """
+
+    phrase: str
+    top_k: int = 5
+
+    def __post_init__(self) -> None:
+        if not self.phrase.strip():
+            raise InvalidArgumentError("phrase: empty; name something in the picture", field="phrase")
+        if not 1 <= self.top_k <= MAX_TOP_K:
+            raise InvalidArgumentError(f"top_k: got {self.top_k}, expected 1 to {MAX_TOP_K}", field="top_k")
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBox:
+    """A part of a picture and its score between 0 and 1.
+
+    Attributes:
+        box: x0, y0, x1, y1 as shares of the picture's width and height.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroundingResult:
+    """The best boxes for one phrase, best first."""
+
+    boxes: tuple[ScoredBox, ...]

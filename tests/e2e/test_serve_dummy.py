@@ -52,6 +52,22 @@ def test_the_command_asks_a_running_server(dummy_server: ServerProcess, tmp_path
     assert b"not a picture" in refused.stderr
 
 
+def test_regions_that_were_found_once_are_asked_about_in_place_of_the_picture(tmp_path: Path) -> None:
+    picture, kept = tmp_path / "a.jpg", tmp_path / "a.npz"
+    picture.write_bytes(pictures.jpeg())
+    models = ("dummy-extractor", "dummy-reader-entailment", "dummy-reader-reasoning", "dummy-reader-grounding")
+    with ServerProcess(tmp_path, *models, "--engine", "dummy") as server:
+        options = ("--url", server.url, "--json")
+        found = run("regions", str(picture), "--npz", str(kept), *options)
+        assert found.returncode == 0, found.stderr
+        for command, sides, text in (("judge", 1, "a dog"), ("compare", 2, "two dogs"), ("point", 1, "the dog")):
+            by_picture = run(command, *[str(picture)] * sides, text, *options)
+            by_regions = run(command, *[str(kept)] * sides, text, *options)
+            assert by_picture.returncode == by_regions.returncode == 0, by_picture.stderr + by_regions.stderr
+            assert by_picture.stdout == by_regions.stdout
+            assert len(json.loads(by_picture.stdout)["results"]) == 1
+
+
 def test_curl_s_way_of_sending_a_large_file(dummy_server: ServerProcess) -> None:
     """With Expect: 100-continue the server says no before a byte of the body is sent."""
     address = dummy_server.url.removeprefix("http://").partition(":")

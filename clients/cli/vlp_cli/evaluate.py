@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=0), default=0, help="Questions at most; 0 asks all.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Questions a pass.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N; for a checkpoint.")
+@click.option(
+    "--regions", type=click.Path(path_type=Path, exists=True), help="Region features in place of an extractor."
+)
 @click.option("--blind", is_flag=True, help="Show one grey picture instead of each picture.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write every answer to this JSONL file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -39,6 +42,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     limit: int,
     batch_size: int,
     device: str,
+    regions: Path | None,
     blind: bool,
     predictions: Path | None,
     as_json: bool,
@@ -47,9 +51,18 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     name@alias.
 
     Scores are mean soft scores of the predicted answers. The baseline always gives the most frequent answer of the
-    question's type.
+    question's type. A deployment for entailment, reasoning or grounding is asked the split's hypotheses, statements on
+    two pictures, or phrases (right is a box that overlaps by more than half).
     """
     from tqdm import tqdm
+    from vlp_spec.found_deployment import find_deployment
+    from vlp_spec.tasks import Task
+
+    if repository is not None:
+        deployment = find_deployment(repository, source).deployment
+        if deployment.tasks[0] is not Task.VQA or deployment.image.get("type") == "regions":
+            click.echo(_judge(repository, source, root, split, limit, batch_size, regions, as_json))
+            return
     from vlp_models.evaluation.answering import write_predictions
     from vlp_models.evaluation.artefacts import open_checkpoint, open_deployment
     from vlp_models.evaluation.evaluate import EvaluationData, evaluate_model
@@ -65,6 +78,29 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     if predictions is not None:
         write_predictions(predictions, answered)
     click.echo(_as_json(opened.name, split, report) if as_json else _as_text(opened.name, split, report))
+
+
+def _judge(
+    repository: Path,
+    source: str,
+    root: Path,
+    split: str,
+    limit: int,
+    batch_size: int,
+    regions: Path | None,
+    as_json: bool,
+) -> str:
+    from tqdm import tqdm
+    from vlp_models.evaluation.judging import judge_split, open_judge
+
+    model = open_judge(repository, source, regions)
+    with tqdm(unit="example", disable=as_json) as bar:
+
+        def watch(done: int) -> None:
+            bar.update(done - bar.n)
+
+        report = judge_split(model, root, split, limit=limit, batch_size=batch_size, watch=watch)
+    return _as_json(model.name, split, report) if as_json else _as_text(model.name, split, report)
 
 
 def _as_text(name: str, split: str, report: AccuracyReport) -> str:

@@ -24,6 +24,7 @@ _TASKS = [str(task) for task in Task]
 @click.option("--proof-data", type=click.Path(path_type=Path), help="JSONL data set to prove the graph on.")
 @click.option("--proof-samples", type=click.IntRange(min=1), default=16, show_default=True)
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Share of samples that must keep their answer.")
+@click.option("--extractor", help="Deployment, of the same repository, that makes a model's region features.")
 @click.option("--timing-cache", type=click.Path(path_type=Path), help="TensorRT's kernel timings, kept in this file.")
 def export(  # noqa: PLR0913 - one parameter an option
     checkpoint: str,
@@ -38,6 +39,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     proof_data: Path | None,
     proof_samples: int,
     min_agreement: float | None,
+    extractor: str | None,
     timing_cache: Path | None,
 ) -> None:
     """Export CHECKPOINT: a directory, the name of a shipped model, a hub id, or a published .ckpt file."""
@@ -61,6 +63,7 @@ def export(  # noqa: PLR0913 - one parameter an option
             proof_data=proof_data,
             min_agreement=min_agreement,
             timing_cache=timing_cache,
+            extractor=extractor,
         ),
         tokenizer=tokenizer,
         labels=labels,

@@ -13,7 +13,7 @@ from vlp_server.config import ModelTarget, ServerConfig
 from vlp_server.config.server import DUMMY_ENGINE
 from vlp_server.engines.dummy_deployment import DUMMY_NAMES
 from vlp_spec.errors import ArtifactError, ConfigError, VlpError
-from vlp_spec.found_deployment import deployment_names, deployment_versions
+from vlp_spec.found_deployment import deployment_names, deployment_versions, find_deployment
 from vlp_spec.repository import RepositoryLayout
 from vlp_zoo import zoo_path
 
@@ -89,7 +89,25 @@ def find_models(config: ServerConfig, export: Export = export_checkpoint, zoo: P
         raise ConfigError(faults)
     targets = {name: _as_target(source, store, export) for name, source in found.items()}
     default = config.models.default
-    return FoundModels(tuple(targets.values()), targets[default].reference if default in targets else default)
+    chosen = tuple(targets.values())
+    return FoundModels((*chosen, *_extractors(chosen)), targets[default].reference if default in targets else default)
+
+
+def _extractors(targets: Sequence[ModelTarget]) -> list[ModelTarget]:
+    """What makes the region features of the models that were named, where it lies beside them and was not named too."""
+    wanted: dict[str, ModelTarget] = {}
+    for target in targets:
+        if target.repository is None:
+            continue
+        try:
+            image = find_deployment(target.repository, target.reference).deployment.image
+        except ArtifactError:  # serving it will say what is the matter
+            continue
+        name = image.get("extractor")
+        if name and deployment_versions(target.repository, name):
+            wanted.setdefault(name, ModelTarget(name, target.repository))
+    named = {target.reference.partition("@")[0] for target in targets}
+    return [target for name, target in wanted.items() if name not in named]
 
 
 def _find(name: str, repositories: Sequence[Path], zoo: Path) -> ModelTarget | Checkpoint | None:

@@ -39,8 +39,8 @@ def serve(models: tuple[str, ...], file: Path | None, assignments: tuple[str, ..
     """Serve MODELs over HTTP; none: all that --repository holds, or without one the models that the package ships.
 
     A MODEL is the name of a deployment in --repository, of a shipped model, "dummy" (or "dummy-encoder",
-    "dummy-matcher": made-up answers, to try things out), a checkpoint directory, or a hub id. The latter two are
-    exported on first use, which needs the export extra, and kept.
+    "dummy-matcher", "dummy-entailment" and so on: made-up answers, to try things out), a checkpoint directory, or a hub
+    id. The latter two are exported on first use, which needs the export extra, and kept.
     """
     named = {
         "models.serve": ",".join(models) if models else None,

@@ -10,6 +10,18 @@ from vlp_client.errors import (
     TimeoutError,
     VlpClientError,
 )
+from vlp_client.judgement_records import (
+    Entailment,
+    Entailments,
+    Grounding,
+    Groundings,
+    HypothesisResult,
+    PhraseResult,
+    ScoredBox,
+    StatementResult,
+    Truth,
+    Truths,
+)
 from vlp_client.pictures import picture
 from vlp_client.records import (
     Answer,
@@ -23,6 +35,7 @@ from vlp_client.records import (
     VqaAnswers,
     VqaResults,
 )
+from vlp_client.regions import FoundRegions, Region, Regions
 
 __all__ = [
     "Added",
@@ -35,20 +48,33 @@ __all__ = [
     "CollectionInfo",
     "ConnectError",
     "Embeddings",
+    "Entailment",
+    "Entailments",
+    "FoundRegions",
+    "Grounding",
+    "Groundings",
     "Hit",
     "Hits",
+    "HypothesisResult",
     "LabelScore",
     "Matches",
     "ModelInfo",
     "NewItem",
+    "PhraseResult",
     "ProtocolError",
     "QuestionResult",
+    "Region",
+    "Regions",
     "RequestError",
     "Rerank",
+    "ScoredBox",
     "ServerError",
+    "StatementResult",
     "StoredItem",
     "TextScore",
     "TimeoutError",
+    "Truth",
+    "Truths",
     "VlpClientError",
     "VqaAnswers",
     "VqaResults",

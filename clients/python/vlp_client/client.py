@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, overload
 
 import httpx
 
+from vlp_client.asking import one_or_list
 from vlp_client.collection import Collection
 from vlp_client.collection_records import CollectionInfo, collection_info
-from vlp_client.connection import Connection, deadline_headers, picture_content, server_error, timings_of
-from vlp_client.pictures import ImageItem, ImageSource, read_picture
+from vlp_client.connection import Connection, deadline_headers, server_error, timings_of
+from vlp_client.judging import Judging
+from vlp_client.pictures import ImageItem, ImageSource
 from vlp_client.records import (
     Answer,
     Classification,
@@ -24,12 +26,12 @@ from vlp_client.records import (
     VqaAnswers,
     VqaResults,
 )
+from vlp_client.regions import FoundRegions, RegionSource, found_regions
+from vlp_client.subject import subject_of
 from vlp_client.vectors import read_base64
 
-T = TypeVar("T")
 
-
-class Client:
+class Client(Judging):
     """Talks to one vlpserve server; usable from several threads, and as a context manager.
 
     Args:
@@ -44,11 +46,12 @@ class Client:
     @overload
     def vqa(
         self,
-        image: ImageSource,
+        image: ImageSource | None,
         question: str,
         *,
         top_k: int = ...,
         answers: Sequence[str] | None = ...,
+        regions: RegionSource | None = ...,
         model: str | None = ...,
         deadline_s: float | None = ...,
     ) -> VqaAnswers: ...
@@ -56,47 +59,50 @@ class Client:
     @overload
     def vqa(
         self,
-        image: ImageSource,
+        image: ImageSource | None,
         question: list[str] | tuple[str, ...],
         *,
         top_k: int = ...,
         answers: Sequence[str] | None = ...,
+        regions: RegionSource | None = ...,
         model: str | None = ...,
         deadline_s: float | None = ...,
     ) -> VqaResults: ...
 
     def vqa(
         self,
-        image: ImageSource,
+        image: ImageSource | None,
         question: str | list[str] | tuple[str, ...],
         *,
         top_k: int = 5,
         answers: Sequence[str] | None = None,
+        regions: RegionSource | None = None,
         model: str | None = None,
         deadline_s: float | None = None,
     ) -> VqaAnswers | VqaResults:
         """Ask one question, or several, about a picture.
 
         Args:
-            image: path, bytes, binary file, PIL image; or an http(s) URL, which the server fetches where it may.
+            image: path, bytes, binary file, PIL image; or an http(s) URL, which the server fetches where it may; None
+                where `regions` are given.
             question: a str gives `VqaAnswers`, a list gives `VqaResults`.
             top_k: answers to each question.
             answers: a closed list to choose among.
+            regions: in place of the picture, for a model that reads region features: `Regions`, or an .npz file as
+                path, bytes or binary file.
             model: name, name@version or name@alias; None for the server's default.
             deadline_s: after which the server stops working on it; None for the server's default.
 
         Raises:
             VlpClientError: see `vlp_client.errors`.
-            OSError: the picture's file cannot be read.
+            OSError: a file cannot be read.
+            TypeError: neither a picture nor regions, or both.
         """
-        fields: dict[str, Any] = {"top_k": top_k}
-        if isinstance(question, str):
-            fields["question"] = question
-        else:
-            fields["questions"] = list(question)
+        fields: dict[str, Any] = {"top_k": top_k, **one_or_list("question", "questions", question)}
         if answers is not None:
             fields["answers"] = list(answers)
-        return self._ask("/v1/vqa", _vqa_reply, image, fields, model, deadline_s)
+        subject = subject_of(image, regions)
+        return self._ask("/v1/vqa", _vqa_reply, subject, fields, model=model, deadline_s=deadline_s)
 
     def classify(
         self,
@@ -116,18 +122,44 @@ class Client:
         fields: dict[str, Any] = {"labels": list(labels)}
         if templates is not None:
             fields["templates"] = list(templates)
-        return self._ask("/v1/classify", _classification, image, fields, model, deadline_s)
+        subject = subject_of(image)
+        return self._ask("/v1/classify", _classification, subject, fields, model=model, deadline_s=deadline_s)
 
     def match(
         self,
-        image: ImageSource,
+        image: ImageSource | None,
         texts: Sequence[str],
         *,
+        regions: RegionSource | None = None,
         model: str | None = None,
         deadline_s: float | None = None,
     ) -> Matches:
         """How well each text fits the picture; other arguments and errors as `vqa`."""
-        return self._ask("/v1/match", _matches, image, {"texts": list(texts)}, model, deadline_s)
+        subject, fields = subject_of(image, regions), {"texts": list(texts)}
+        return self._ask("/v1/match", _matches, subject, fields, model=model, deadline_s=deadline_s)
+
+    def regions(
+        self,
+        image: ImageSource,
+        *,
+        features: bool = False,
+        model: str | None = None,
+        deadline_s: float | None = None,
+    ) -> FoundRegions:
+        """Find what a picture shows where; other arguments and errors as `vqa`.
+
+        Args:
+            features: whether their features are wanted, too; `FoundRegions.to_send` then makes of all what may be sent
+                in place of the picture.
+        """
+        return self._ask(
+            "/v1/regions",
+            lambda body, headers: found_regions(body, timings_of(headers)),
+            subject_of(image),
+            {"features": features},
+            model=model,
+            deadline_s=deadline_s,
+        )
 
     def embed(
         self,
@@ -200,20 +232,6 @@ class Client:
     ) -> None:
         """Close."""
         self.close()
-
-    def _ask(
-        self,
-        path: str,
-        read: Callable[[Any, httpx.Headers], T],
-        image: ImageSource,
-        fields: dict[str, Any],
-        model: str | None,
-        deadline_s: float | None,
-    ) -> T:
-        if model is not None:
-            fields["model"] = model
-        content = picture_content(read_picture(image), fields)
-        return self._connection.call("POST", path, read, headers=deadline_headers(deadline_s), **content)
 
 
 def _vqa_reply(body: Mapping[str, Any], headers: httpx.Headers) -> VqaAnswers | VqaResults:

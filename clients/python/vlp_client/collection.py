@@ -17,8 +17,9 @@ from vlp_client.collection_records import (
     hits,
     stored_item,
 )
-from vlp_client.connection import Connection, deadline_headers, picture_content, timings_of
-from vlp_client.pictures import ImageSource, encoded, read_picture
+from vlp_client.connection import Connection, deadline_headers, timings_of
+from vlp_client.pictures import ImageSource, read_picture
+from vlp_client.subject import subject_of
 from vlp_client.vectors import write_base64
 
 
@@ -161,7 +162,7 @@ class Collection:
             fields["rerank"] = {name: value for name, value in wishes.items() if value is not None}
         if exact:
             fields["exact"] = True
-        content = picture_content(None if image is None else read_picture(image), fields)
+        content = {"json": fields} if image is None else subject_of(image).content(fields)
         return self._connection.call(
             "POST",
             f"{self._path}/search",
@@ -190,7 +191,7 @@ def _item(item: NewItem) -> dict[str, Any]:
     if item.id is not None:
         body["id"] = item.id
     if item.image is not None:
-        body["image"] = encoded(read_picture(item.image))
+        body["image"] = read_picture(item.image).json_value
     if item.vector is not None:
         body["vector"] = write_base64(item.vector)
     return body

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import httpx
 
 from vlp_client.errors import UNKNOWN_KIND, ConnectError, ProtocolError, TimeoutError, error_class
-from vlp_client.pictures import Picture
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -66,14 +64,6 @@ class Connection:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
-
-
-def picture_content(picture: Picture | None, fields: dict[str, Any]) -> dict[str, Any]:
-    """What `Connection.call` sends for a picture with fields: a form, or JSON where there is no file to send."""
-    if picture is None or picture.url is not None:
-        return {"json": fields if picture is None else {"image": picture.url, **fields}}
-    form = {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}
-    return {"data": form, "files": {"image": (picture.file_name, picture.content)}}
 
 
 def deadline_headers(deadline_s: float | None) -> dict[str, str]:

@@ -82,6 +82,7 @@ _CLASSES: dict[str, type[ServerError]] = {
     "collection_exists": RequestError,
     "encoder_mismatch": RequestError,
     "no_pictures": RequestError,
+    "no_extractor": RequestError,
     "not_found": RequestError,
     "method_not_allowed": RequestError,
     "headers_too_large": RequestError,

@@ -36,6 +36,16 @@ class Picture:
     file_name: str = "image"
     url: str | None = None
 
+    @property
+    def file(self) -> tuple[str, bytes] | None:
+        """Name and bytes; None where there is only a URL."""
+        return None if self.url is not None else (self.file_name, self.content)
+
+    @property
+    def json_value(self) -> str:
+        """As JSON holds it: the URL, or base64."""
+        return self.url if self.url is not None else base64.b64encode(self.content).decode()
+
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
@@ -46,15 +56,10 @@ class ImageItem:
 
 def picture(source: ImageSource) -> ImageItem:
     """An item of `Client.embed` that is a picture; errors as `read_picture`."""
-    return ImageItem(encoded(read_picture(source)))
+    return ImageItem(read_picture(source).json_value)
 
 
-def encoded(read: Picture) -> str:
-    """A picture as JSON holds it."""
-    return read.url if read.url is not None else base64.b64encode(read.content).decode()
-
-
-def read_picture(source: ImageSource) -> Picture:
+def read_picture(source: ImageSource | None) -> Picture:
     """Read a picture; a str is an http(s) URL or a path.
 
     Raises:
@@ -71,7 +76,7 @@ def read_picture(source: ImageSource) -> Picture:
         return Picture(bytes(source))
     if isinstance(source, PilImage):
         return Picture(_encode(source), "image.png")
-    if hasattr(source, "read"):
+    if source is not None and hasattr(source, "read"):
         content = source.read()
         if isinstance(content, bytes):
             return Picture(content)

@@ -106,8 +106,9 @@ class LimitsConfig:
         labels: labels of a classification.
         label_chars: characters of one label.
         templates: templates of a classification.
-        texts: texts that are matched with a picture in a call.
-        text_chars: characters of one text that is matched, embedded or searched by.
+        texts: texts that are matched with a picture in a call; also hypotheses, statements or phrases.
+        text_chars: characters of one of these, or of a text that is embedded or searched by.
+        regions: regions that are sent in the place of a picture.
         inputs: texts and pictures that are embedded in a call.
         hits: hits of a search.
         multipart_parts: parts of a multipart body, fields and files together.
@@ -122,6 +123,7 @@ class LimitsConfig:
     templates: int = 100
     texts: int = 64
     text_chars: int = 4096
+    regions: int = 100
     inputs: int = 2048
     hits: int = 1000
     multipart_parts: int = 1100
@@ -138,6 +140,7 @@ class LimitsConfig:
                 between("templates", self.templates, 1, 1000),
                 between("texts", self.texts, 1, 10_000),
                 between("text_chars", self.text_chars, 1, 1_000_000),
+                between("regions", self.regions, 1, 1000),
                 between("inputs", self.inputs, 1, 100_000),
                 between("hits", self.hits, 1, 16_384),
                 between("multipart_parts", self.multipart_parts, 2, 1_000_000),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
+from vlp_pipeline.pipeline import RegionReader
 from vlp_spec.errors import ConfigError, ModelNotFoundError
 from vlp_spec.tasks import Task
 
@@ -47,14 +49,28 @@ class ModelDirectory:
         ordered = [self.default, *(model for model in self._models if model is not self.default)]
         return next((model for model in ordered if model.may_do(task)), self.default)
 
-    def with_encoder(self, digest: str) -> ServedModel | None:
-        """The loaded model that makes vectors with this encoder digest, one that is ready before others; else None."""
+    def with_encoder(self, digest: str, task: Task = Task.EMBEDDINGS) -> ServedModel | None:
+        """The loaded model that makes vectors, or regions, with this encoder digest, one that is ready before others;
+        else None.
+        """
         same = [
             model
             for model in self._models
-            if model.loaded is not None and model.loaded.encoder_digest == digest and model.may_do(Task.EMBEDDINGS)
+            if model.loaded is not None and model.loaded.encoder_digest == digest and model.may_do(task)
         ]
         return max(same, key=lambda model: model.state is ModelState.READY, default=None)
+
+    def readers_of(self, model_digest: str) -> list[str]:
+        """Digests of the models that read what the extractor of a digest gives."""
+        found = []
+        extractors = {
+            one.loaded.encoder_digest for one in self._models if one.loaded and one.loaded.digest == model_digest
+        }
+        for model in self._models:
+            if model.loaded is not None and hasattr(model.loaded.pipeline, "prepare_regions"):
+                reader = cast(RegionReader, model.loaded.pipeline)
+                found += [model.loaded.digest] if reader.regions.extractor_digest in extractors else []
+        return found
 
     def find(self, wanted: str | None, task: Task | None = None) -> ServedModel:
         """The model that a request names, and where it names none the default one of its task.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vlp_pipeline.images import ImageLimits
 from vlp_pipeline.pipeline import Item
 from vlp_pipeline.registry import Pipeline, build_pipeline
 from vlp_pipeline.text import TextLimits
 from vlp_spec.deployment import Deployment, GraphRef
+from vlp_spec.encoder_digest import digest_of_parts, encoder_digest
 from vlp_spec.errors import ArtifactError, InferenceError
 from vlp_spec.found_deployment import digest_of, find_deployment
 
@@ -106,7 +104,7 @@ def load_model(
         aliases=parts.aliases,
         digest=parts.digest,
         image_digest=_image_digest(parts.deployment),
-        encoder_digest=_encoder_digest(parts.deployment),
+        encoder_digest=encoder_digest(parts.deployment),
         pipeline=parts.pipeline,
         engine=engine,
         keys={graph.ref.role: graph.key for graph in parts.graphs},
@@ -167,15 +165,4 @@ def _graph_key(deployment: Deployment, ref: GraphRef) -> str:
 
 
 def _image_digest(deployment: Deployment) -> str:
-    return _digest_of([deployment.family, deployment.image])
-
-
-def _encoder_digest(deployment: Deployment) -> str:
-    graphs = {ref.role: dict(ref.files) for ref in deployment.graphs}
-    return _digest_of(
-        [deployment.family, deployment.image, deployment.text, deployment.head, dict(deployment.assets), graphs]
-    )
-
-
-def _digest_of(parts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return digest_of_parts([deployment.family, deployment.image])

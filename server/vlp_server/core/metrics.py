@@ -79,6 +79,7 @@ class Metrics:
         stages = {
             "queue": timings.queue_ms,
             "preprocess": timings.preprocess_ms,
+            "regions": timings.regions_ms,
             "infer": timings.infer_ms,
             "postprocess": timings.postprocess_ms,
             "cache": timings.cache_ms,

@@ -1,99 +1,130 @@
-"""The life of questions about one picture behind admission: cache, preprocessing, queue, engine, answers.
+"""The life of questions about pictures behind admission: cache, preprocessing or regions, queue, engine, answers.
 
-The same for every task that pairs a picture with a text and runs both through one graph: VQA, matching.
+The same for every task that joins one picture, or two, with a text and runs all through one graph.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from numpy.typing import NDArray
-from vlp_pipeline.pipeline import Item, MatchPipeline, PreparedImage
-from vlp_spec.errors import TooLargeError
-from vlp_spec.tasks import MatchQuery, MatchResult, VqaQuery, VqaResult
+from vlp_pipeline.pipeline import Item, MatchPipeline, PreparedImage, RegionReader
+from vlp_pipeline.regions import Regions
+from vlp_spec.errors import InvalidArgumentError, TooLargeError
+from vlp_spec.tasks import MatchQuery, MatchResult
 
 from vlp_server.core.content_digest import content_digest
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import Timings, longest
+from vlp_server.core.region_flow import RegionFlow
 from vlp_server.core.settings import CacheSettings
 from vlp_server.core.shared_work import Key, SharedWork, Worked
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
 
-Q = TypeVar("Q", VqaQuery, MatchQuery)
-R = TypeVar("R", VqaResult, MatchResult)
+Q = TypeVar("Q")
+R = TypeVar("R")
 Query_contra = TypeVar("Query_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
+Picture = bytes | Regions
+"""An encoded picture, or what somebody has found in it already."""
 _ANSWER_BYTES = 120
 _MS = 1000.0
 
 
-def picture_fault(picture: bytes, max_bytes: int) -> TooLargeError | None:
-    """Why an encoded picture is not taken; None where its size is within the limit."""
-    if len(picture) <= max_bytes:
-        return None
-    return TooLargeError(f"image: {len(picture)} bytes, this server reads at most {max_bytes}; send fewer")
-
-
-class PairPipeline(Protocol[Query_contra, Result_co]):
-    """The part of a pipeline that a flow needs; see VqaPipeline."""
+class PixelReader(Protocol):
+    """The part of a pipeline that takes pictures as such."""
 
     def prepare_image(self, data: bytes) -> PreparedImage:
         """Decode and process a picture file."""
 
-    def prepare(self, image: PreparedImage, query: Query_contra, /) -> Item:
-        """Join a picture and a query."""
+
+def picture_fault(picture: Picture, max_bytes: int) -> TooLargeError | None:
+    """Why an encoded picture is not taken; None where its size is within the limit. Regions have their own limits."""
+    if isinstance(picture, Regions) or len(picture) <= max_bytes:
+        return None
+    return TooLargeError(f"image: {len(picture)} bytes, this server reads at most {max_bytes}; send fewer")
+
+
+class QueryPipeline(Protocol[Query_contra, Result_co]):
+    """The part of a pipeline that a flow needs, whatever is asked; see VqaPipeline."""
+
+    def prepare(self, images: Sequence[PreparedImage], query: Query_contra, /) -> Item:
+        """Join pictures and a query."""
 
     def result(self, query: Query_contra, outputs: Mapping[str, NDArray[Any]], /) -> Result_co:
         """The answer from one row of outputs."""
 
 
 @dataclass(frozen=True, slots=True)
-class MatchPairs:
-    """A MatchPipeline as a PairPipeline."""
+class Asking(Generic[Q, R]):
+    """A pipeline whose `prepare` takes its pictures one by one, and a query, as a QueryPipeline."""
+
+    pipeline: Any
+
+    def prepare(self, images: Sequence[PreparedImage], query: Q, /) -> Item:
+        """See QueryPipeline."""
+        item: Item = self.pipeline.prepare(*images, query)
+        return item
+
+    def result(self, query: Q, outputs: Mapping[str, NDArray[Any]], /) -> R:
+        """See QueryPipeline."""
+        result: R = self.pipeline.result(query, outputs)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A MatchPipeline as a QueryPipeline."""
 
     pipeline: MatchPipeline
 
-    def prepare_image(self, data: bytes) -> PreparedImage:
-        """See PairPipeline."""
-        return self.pipeline.prepare_image(data)
-
-    def prepare(self, image: PreparedImage, query: MatchQuery, /) -> Item:
-        """See PairPipeline."""
+    def prepare(self, images: Sequence[PreparedImage], query: MatchQuery, /) -> Item:
+        """See QueryPipeline."""
+        (image,) = images
         return self.pipeline.prepare(image, query.text)
 
     def result(self, query: MatchQuery, outputs: Mapping[str, NDArray[Any]], /) -> MatchResult:
-        """See PairPipeline."""
+        """See QueryPipeline."""
         return MatchResult(self.pipeline.score(outputs))
 
 
 @dataclass(frozen=True, slots=True)
+class _Picture:
+    """A picture, or its regions in its place, and the digest of what was sent."""
+
+    content: Picture
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Call:
-    """One request's model, picture and rank."""
+    """One request's model, pictures and rank."""
 
     model: UsableModel
-    pipeline: PairPipeline[Any, Any]
-    image: bytes
-    digest: str
+    pipeline: QueryPipeline[Any, Any]
+    pictures: tuple[_Picture, ...]
     urgency: Urgency
 
     def answer_key(self, query: object) -> Key:
-        return self.digest, self.model.loaded.digest, query
-
-    def image_key(self) -> Key:
-        return self.digest, self.model.loaded.image_digest
+        return tuple(picture.digest for picture in self.pictures), self.model.loaded.digest, query
 
 
 class PictureFlow:
     """Answers queries about pictures, doing no piece of work twice.
 
     Two layers are shared: prepared pictures (sha256 of the file, processor settings) and answers (sha256 of the file,
-    sha256 of the model's manifest, the query).
+    sha256 of the model's manifest, the query). Models that read region features have a third one below: the regions of
+    a picture.
+
+    Args:
+        extractor_for: gives the model that makes a pipeline's region features.
     """
 
     def __init__(
@@ -101,9 +132,13 @@ class PictureFlow:
         cache: CacheSettings,
         pool: PreprocessPool,
         metrics: Metrics,
+        regions: RegionFlow,
+        extractor_for: Callable[[RegionReader], UsableModel],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
+        self._regions = regions
+        self._extractor_for = extractor_for
         self._clock = clock
         self._answers: SharedWork[Any] = SharedWork(
             "answer", cache.answer_entries, cache.answer_bytes, _answer_bytes, metrics=metrics, clock=clock
@@ -115,18 +150,18 @@ class PictureFlow:
     async def answer(
         self,
         model: UsableModel,
-        pipeline: PairPipeline[Q, R],
-        image: bytes,
+        pipeline: QueryPipeline[Q, R],
+        pictures: Sequence[Picture],
         queries: Sequence[Q],
         urgency: Urgency,
     ) -> tuple[list[R], Timings]:
-        """Answer all queries about one picture; the picture is decoded at most once.
+        """Answer all queries about one picture, or about two; each is decoded at most once.
 
         Raises:
             VlpError: the first error of any query.
         """
         started = self._clock()
-        call = _Call(model, pipeline, image, await content_digest(image, self._pool, urgency), urgency)
+        call = _Call(model, pipeline, tuple([await self._digested(one, urgency) for one in pictures]), urgency)
         found: list[R | None] = [self._answers.look_up(call.answer_key(query)) for query in queries]
         cache_ms = (self._clock() - started) * _MS
         missing = [query for query, result in zip(queries, found, strict=True) if result is None]
@@ -139,6 +174,7 @@ class PictureFlow:
                 # Preprocessing comes before all queries, so its waiting adds to theirs.
                 queue_ms=preparing.queue_ms + answering.queue_ms,
                 preprocess_ms=preparing.preprocess_ms,
+                regions_ms=preparing.regions_ms,
                 cache_ms=timings.cache_ms,
                 cached=timings.cached,
             )
@@ -150,11 +186,18 @@ class PictureFlow:
         """Drop every kept answer of a model that can no longer be trusted; says how many."""
         return self._answers.forget(lambda key: key[1] == model_digest)
 
+    async def _digested(self, picture: Picture, urgency: Urgency) -> _Picture:
+        if isinstance(picture, Regions):
+            return _Picture(picture, picture.digest())
+        return _Picture(picture, await content_digest(picture, self._pool, urgency))
+
     async def _answer_missing(self, call: _Call, queries: Sequence[Any]) -> tuple[list[Worked[Any]], Timings]:
-        prepared = await self._prepare_image(call)
+        prepared = await all_or_first_error(call.pictures, lambda picture: self._prepare(call, picture))
+        images = [one.value for one in prepared]
+        preparing = longest([one.timings for one in prepared])
         # All queries are tokenised in one go, so that they reach the queue together and can share a batch.
         ran = await self._pool.run(
-            lambda: [call.pipeline.prepare(prepared.value, query) for query in queries],
+            lambda: [call.pipeline.prepare(images, query) for query in queries],
             lane=call.urgency.lane,
             deadline=call.urgency.deadline,
         )
@@ -167,25 +210,40 @@ class PictureFlow:
 
         answers = await all_or_first_error(list(zip(ran.value, queries, strict=True)), shared)
         return answers, replace(
-            prepared.timings,
-            queue_ms=prepared.timings.queue_ms + ran.waited_s * _MS,
-            preprocess_ms=prepared.timings.preprocess_ms + ran.ran_s * _MS,
+            preparing,
+            queue_ms=preparing.queue_ms + ran.waited_s * _MS,
+            preprocess_ms=preparing.preprocess_ms + ran.ran_s * _MS,
         )
 
-    async def _prepare_image(self, call: _Call) -> Worked[PreparedImage]:
-        cached = self._images.look_up(call.image_key())
+    async def _prepare(self, call: _Call, picture: _Picture) -> Worked[PreparedImage]:
+        loaded, key = call.model.loaded, (picture.digest, call.model.loaded.image_digest)
+        if not hasattr(loaded.pipeline, "prepare_regions"):
+            if isinstance(picture.content, Regions):
+                raise InvalidArgumentError(f"model {loaded.label!r} reads pictures, not regions", field="regions")
+            content, decode = picture.content, cast(PixelReader, loaded.pipeline).prepare_image
+            return await self._prepared(key, lambda: decode(content), call.urgency)
+        reader = cast(RegionReader, loaded.pipeline)
+        if isinstance(picture.content, Regions):
+            sent = picture.content
+            return await self._prepared(key, lambda: reader.prepare_regions(sent), call.urgency)
+        extractor = self._extractor_for(reader)
+        found = await self._regions.find(extractor, picture.content, picture.digest, call.urgency)
+        # The regions are kept; what is made of them costs nothing.
+        prepared = reader.prepare_regions(found.value.regions.first(reader.regions.max_regions))
+        return Worked(prepared, found.timings)
+
+    async def _prepared(
+        self, key: Key, prepare: Callable[[], PreparedImage], urgency: Urgency
+    ) -> Worked[PreparedImage]:
+        cached = self._images.look_up(key)
         if cached is not None:
             return Worked(cached, Timings())
 
-        async def prepare() -> Worked[PreparedImage]:
-            ran = await self._pool.run(
-                lambda: call.pipeline.prepare_image(call.image),
-                lane=call.urgency.lane,
-                deadline=call.urgency.deadline,
-            )
+        async def work() -> Worked[PreparedImage]:
+            ran = await self._pool.run(prepare, lane=urgency.lane, deadline=urgency.deadline)
             return Worked(ran.value, Timings(queue_ms=ran.waited_s * _MS, preprocess_ms=ran.ran_s * _MS))
 
-        return await self._images.work_out(call.image_key(), prepare, call.urgency)
+        return await self._images.work_out(key, work, urgency)
 
     async def _compute(self, call: _Call, query: Any, item: Item) -> Worked[Any]:
         computed = await call.model.compute(item, call.urgency)
@@ -198,10 +256,21 @@ def _image_bytes(_: Key, image: PreparedImage) -> int:
     return image.size_bytes
 
 
-def _answer_bytes(key: Key, result: VqaResult | MatchResult) -> int:
+def _answer_bytes(key: Key, result: object) -> int:
     """Memory of a cached answer with its key, roughly; strings count four bytes a character at worst."""
-    query = key[-1]
-    texts = [query.text] if isinstance(query, MatchQuery) else []
-    if isinstance(query, VqaQuery) and isinstance(result, VqaResult):
-        texts = [query.question, *(query.candidates or ()), *(answer.answer for answer in result.answers)]
+    texts = [*_texts_of(key[-1]), *_texts_of(result)]
     return sum(_ANSWER_BYTES + 4 * len(text) for text in texts)
+
+
+def _texts_of(value: object) -> Iterator[str]:
+    """Every string in a record of records."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _texts_of(part)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _texts_of(getattr(value, field.name))
+    else:
+        yield ""

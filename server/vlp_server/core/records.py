@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from vlp_spec.tasks import ClassifyResult, MatchResult, Task, VqaResult
+from vlp_pipeline.pipeline import FoundRegions
+from vlp_spec.tasks import (
+    ClassifyResult,
+    EntailmentResult,
+    GroundingResult,
+    MatchResult,
+    ReasoningResult,
+    Task,
+    VqaResult,
+)
+
+R = TypeVar("R")
 
 
 class ModelState(StrEnum):
@@ -26,6 +38,7 @@ class Timings:
     Attributes:
         queue_ms: waiting for a preprocessing thread and for the engine.
         preprocess_ms: decoding, resizing, tokenising.
+        regions_ms: finding regions and their features, waiting included.
         infer_ms: the batch in the engine.
         postprocess_ms: outputs to answers.
         cache_ms: hashing the picture and looking it up.
@@ -37,6 +50,7 @@ class Timings:
 
     queue_ms: float = 0.0
     preprocess_ms: float = 0.0
+    regions_ms: float = 0.0
     infer_ms: float = 0.0
     postprocess_ms: float = 0.0
     cache_ms: float = 0.0
@@ -53,6 +67,7 @@ def longest(parts: Sequence[Timings]) -> Timings:
     return Timings(
         queue_ms=max(part.queue_ms for part in parts),
         preprocess_ms=max(part.preprocess_ms for part in parts),
+        regions_ms=max(part.regions_ms for part in parts),
         infer_ms=max(part.infer_ms for part in parts),
         postprocess_ms=max(part.postprocess_ms for part in parts),
         cache_ms=max(part.cache_ms for part in parts),
@@ -64,16 +79,23 @@ def longest(parts: Sequence[Timings]) -> Timings:
 
 
 @dataclass(frozen=True, slots=True)
-class VqaReply:
-    """Answers to the questions of one request, in their order.
+class QueryReply(Generic[R]):
+    """What was found for the queries of one request, in their order.
 
     Attributes:
         model: "name@version" that answered.
     """
 
     model: str
-    results: list[VqaResult]
+    results: list[R]
     timings: Timings
+
+
+VqaReply = QueryReply[VqaResult]
+MatchReply = QueryReply[MatchResult]
+EntailmentReply = QueryReply[EntailmentResult]
+ReasoningReply = QueryReply[ReasoningResult]
+GroundingReply = QueryReply[GroundingResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +135,17 @@ class ClassifyReply:
 
 
 @dataclass(frozen=True, slots=True)
-class MatchReply:
-    """How well each text fits the picture, in the order of the texts, and "name@version" that says so."""
+class RegionsReply:
+    """What an extractor found in a picture.
+
+    Attributes:
+        model: "name@version" that found it.
+        encoder: its digest, hex: features can be used only by a model that was made for it.
+    """
 
     model: str
-    results: list[MatchResult]
+    encoder: str
+    found: FoundRegions
     timings: Timings
 
 

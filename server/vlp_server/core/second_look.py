@@ -13,7 +13,7 @@ from vlp_spec.tasks import MatchQuery, MatchResult
 
 from vlp_server.core.collection_records import FoundItem
 from vlp_server.core.fan_out import all_or_first_error
-from vlp_server.core.picture_flow import MatchPairs, PictureFlow
+from vlp_server.core.picture_flow import Matching, PictureFlow
 from vlp_server.core.thread_team import ThreadTeam
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
@@ -48,7 +48,7 @@ class SecondLook:
         Raises:
             VlpError: what is the matter with more than one picture: no room, no time, a model that has failed.
         """
-        pairs, query = MatchPairs(cast(MatchPipeline, matcher.loaded.pipeline)), MatchQuery(text)
+        pairs, query = Matching(cast(MatchPipeline, matcher.loaded.pipeline)), MatchQuery(text)
 
         async def look(hit: Hit) -> FoundItem:
             async with self._room:
@@ -57,7 +57,7 @@ class SecondLook:
                     return FoundItem(hit)
                 results: list[MatchResult]
                 try:
-                    results, _ = await self._pictures.answer(matcher, pairs, picture, [query], urgency)
+                    results, _ = await self._pictures.answer(matcher, pairs, [picture], [query], urgency)
                 except (InvalidImageError, TooLargeError, InferenceError) as error:  # of this picture alone
                     logger.info("item %r of %r could not be looked at again: %s", hit.id, collection, error)
                     return FoundItem(hit)

@@ -82,6 +82,10 @@ class ServedModel:
             return f"stalled: a batch has been running for more than {self._watchdog.stall_after_s:g} s"
         return READY if self._batchers else "loading"
 
+    def is_called(self, name: str) -> bool:
+        """Whether it was configured under this name, of whatever version."""
+        return self.settings.reference.partition("@")[0] == name
+
     def may_do(self, task: Task) -> bool:
         """Whether it does this task, or may turn out to: the tasks of a model are not known before it is loaded."""
         return self._loaded is None or task in self._loaded.deployment.tasks

@@ -8,37 +8,54 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 from vlp_pipeline.images import ImageLimits, open_picture
-from vlp_pipeline.pipeline import EmbeddingPipeline, MatchPipeline, VqaPipeline
+from vlp_pipeline.pipeline import EmbeddingPipeline, RegionReader
+from vlp_pipeline.regions import Regions
 from vlp_pipeline.text import TextLimits
-from vlp_spec.errors import InvalidArgumentError, TaskNotSupportedError, TooLargeError
-from vlp_spec.tasks import ClassifyQuery, Lane, MatchQuery, Task, VqaQuery
+from vlp_spec.errors import InvalidArgumentError, NoExtractorError, TaskNotSupportedError, TooLargeError
+from vlp_spec.tasks import (
+    ClassifyQuery,
+    EntailmentQuery,
+    GroundingQuery,
+    Lane,
+    MatchQuery,
+    ReasoningQuery,
+    Task,
+    VqaQuery,
+)
 
 from vlp_server.core.admission import Admission
 from vlp_server.core.collections import Collections, Flows
+from vlp_server.core.content_digest import content_digest
 from vlp_server.core.dimensions import shortened
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.embed_flow import EmbedFlow, Source
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.loading import EngineFactory, LoadedModel, load_model
 from vlp_server.core.metrics import Metrics
-from vlp_server.core.picture_flow import MatchPairs, PictureFlow, picture_fault
+from vlp_server.core.picture_flow import Asking, Matching, Picture, PictureFlow, QueryPipeline, picture_fault
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import (
     ClassifyReply,
     EmbedReply,
     Encoder,
+    EntailmentReply,
+    GroundingReply,
     MatchReply,
     ModelCard,
     ModelState,
+    QueryReply,
     Readiness,
+    ReasoningReply,
+    RegionsReply,
     VqaReply,
     longest,
 )
+from vlp_server.core.region_flow import RegionFlow
 from vlp_server.core.request_life import Request, RequestLife, Terms, check_task
 from vlp_server.core.served_model import READY, ServedModel
 from vlp_server.core.settings import CoreSettings, ModelSettings
@@ -50,6 +67,8 @@ from vlp_server.engines.registry import build_engine
 from vlp_server.index.store import VectorStore
 
 logger = logging.getLogger(__name__)
+Q = TypeVar("Q")
+R = TypeVar("R")
 
 
 class Service:
@@ -81,7 +100,10 @@ class Service:
         self._admission = Admission(settings.admission)
         self._metrics.requests_inside.set_function(lambda: self._admission.requests)
         self._pool = PreprocessPool(settings.preprocess_threads, clock)
-        self._pictures = PictureFlow(settings.cache, self._pool, self._metrics, clock)
+        self._regions = RegionFlow(settings.cache, self._pool, self._metrics, clock)
+        self._pictures = PictureFlow(
+            settings.cache, self._pool, self._metrics, self._regions, self._extractor_for, clock
+        )
         self._embedding = EmbedFlow(settings.cache, self._pool, self._metrics, clock)
         self._life = RequestLife(settings.admission, self._admission, self._metrics, clock)
         self._loader = EngineThread("loader")
@@ -155,7 +177,7 @@ class Service:
 
     async def vqa(
         self,
-        image: bytes,
+        image: Picture,
         queries: Sequence[VqaQuery],
         *,
         model: str | None = None,
@@ -165,7 +187,7 @@ class Service:
         """Answer questions about one picture.
 
         Args:
-            image: an encoded picture.
+            image: an encoded picture; or its regions, for a model that reads them.
             queries: at least one; they share the picture's decoding, and batches where they fit.
             model: "name", "name@version" or "name@alias"; None = the default model.
             deadline: time.monotonic() seconds; None = the default timeout from now.
@@ -176,19 +198,12 @@ class Service:
                 queries the first error of any of them.
             asyncio.CancelledError: the awaiting task was cancelled; its items have left the queue.
         """
-
-        async def answer(usable: UsableModel, urgency: Urgency) -> VqaReply:
-            pipeline = cast(VqaPipeline, usable.loaded.pipeline)
-            results, timings = await self._pictures.answer(usable, pipeline, image, queries, urgency)
-            return VqaReply(usable.loaded.label, results, timings)
-
-        request = self._request(Task.VQA, model, [image], deadline, lane)
-        check = functools.partial(self._check_queries, "questions", len(queries), image)
-        return await self._life.run(replace(request, check=check), answer)
+        asked = self._request(Task.VQA, model, [image], deadline, lane)
+        return await self._answer(asked, Asking, [image], queries, "questions")
 
     async def match(
         self,
-        image: bytes,
+        image: Picture,
         queries: Sequence[MatchQuery],
         *,
         model: str | None = None,
@@ -196,15 +211,65 @@ class Service:
         lane: Lane = Lane.INTERACTIVE,
     ) -> MatchReply:
         """Say how well each of some texts fits a picture; arguments and errors as `vqa`."""
+        asked = self._request(Task.MATCH, model, [image], deadline, lane)
+        return await self._answer(asked, Matching, [image], queries, "texts")
 
-        async def answer(usable: UsableModel, urgency: Urgency) -> MatchReply:
-            pairs = MatchPairs(cast(MatchPipeline, usable.loaded.pipeline))
-            results, timings = await self._pictures.answer(usable, pairs, image, queries, urgency)
-            return MatchReply(usable.loaded.label, results, timings)
+    async def entailment(
+        self,
+        image: Picture,
+        queries: Sequence[EntailmentQuery],
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> EntailmentReply:
+        """Say what a picture says of each of some hypotheses; arguments and errors as `vqa`."""
+        asked = self._request(Task.ENTAILMENT, model, [image], deadline, lane)
+        return await self._answer(asked, Asking, [image], queries, "hypotheses")
 
-        request = self._request(Task.MATCH, model, [image], deadline, lane)
-        check = functools.partial(self._check_queries, "texts", len(queries), image)
-        return await self._life.run(replace(request, check=check), answer)
+    async def reasoning(
+        self,
+        images: tuple[Picture, Picture],
+        queries: Sequence[ReasoningQuery],
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> ReasoningReply:
+        """Say of each of some statements whether it is true of two pictures, left and right; the rest as `vqa`."""
+        asked = self._request(Task.REASONING, model, images, deadline, lane)
+        return await self._answer(asked, Asking, images, queries, "statements")
+
+    async def grounding(
+        self,
+        image: Picture,
+        queries: Sequence[GroundingQuery],
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> GroundingReply:
+        """Find what each of some phrases names in a picture; arguments and errors as `vqa`."""
+        asked = self._request(Task.GROUNDING, model, [image], deadline, lane)
+        return await self._answer(asked, Asking, [image], queries, "phrases")
+
+    async def regions(
+        self,
+        image: bytes,
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> RegionsReply:
+        """Find the regions of a picture, with the features that models read; arguments and errors as `vqa`."""
+
+        async def find(usable: UsableModel, urgency: Urgency) -> RegionsReply:
+            digest = await content_digest(image, self._pool, urgency)
+            worked = await self._regions.find(usable, image, digest, urgency)
+            return RegionsReply(usable.loaded.label, usable.loaded.encoder_digest, worked.value, worked.timings)
+
+        request = self._request(Task.REGIONS, model, [image], deadline, lane)
+        return await self._life.run(replace(request, check=lambda: self._check_pictures([image])), find)
 
     async def embed(
         self,
@@ -324,23 +389,66 @@ class Service:
         )
 
     def _forget_answers(self, model_digest: str) -> int:
-        return self._pictures.forget_answers(model_digest) + self._embedding.forget_vectors(model_digest)
+        found = self._regions.forget_regions(model_digest)
+        for digest in (model_digest, *self._directory.readers_of(model_digest)):
+            found += self._pictures.forget_answers(digest)
+        return found + self._embedding.forget_vectors(model_digest)
+
+    def _extractor_for(self, reader: RegionReader) -> UsableModel:
+        """The served model that makes the features that a model reads.
+
+        Raises:
+            NoExtractorError: there is none, or another version of it.
+            UnavailableError: it is not ready.
+        """
+        wanted = reader.regions
+        if not wanted.extractor:
+            raise NoExtractorError("this model reads region features; send them as `regions`: no extractor is named")
+        served = self._directory.with_encoder(wanted.extractor_digest, Task.REGIONS)
+        if served is not None:
+            return served.usable()
+        for model in self._directory:  # it may be one of these
+            if model.state is ModelState.LOADING or (model.loaded is None and model.is_called(wanted.extractor)):
+                model.usable()
+        raise NoExtractorError(
+            f"this model reads region features of {wanted.extractor!r} ({wanted.extractor_digest[:12]}), which is "
+            "not served here; serve it too, or send `regions`"
+        )
+
+    async def _answer(
+        self,
+        request: Request,
+        asking: Callable[[Any], QueryPipeline[Q, R]],
+        pictures: Sequence[Picture],
+        queries: Sequence[Q],
+        name: str,
+    ) -> QueryReply[R]:
+        """Ask about pictures; `asking` makes a pipeline fit the flow, `name` is what the queries are in messages."""
+
+        async def answer(usable: UsableModel, urgency: Urgency) -> QueryReply[R]:
+            pipeline = asking(usable.loaded.pipeline)
+            results, timings = await self._pictures.answer(usable, pipeline, pictures, queries, urgency)
+            return QueryReply(usable.loaded.label, results, timings)
+
+        check = functools.partial(self._check_queries, name, len(queries), pictures)
+        return await self._life.run(replace(request, check=check), answer)
 
     def _request(
-        self, task: Task, model: str | None, pictures: Sequence[bytes], deadline: float | None, lane: Lane
+        self, task: Task, model: str | None, pictures: Sequence[Picture], deadline: float | None, lane: Lane
     ) -> Request:
-        terms = Terms(size_bytes=sum(map(len, pictures)), deadline=deadline, lane=lane)
+        size = sum(one.size_bytes if isinstance(one, Regions) else len(one) for one in pictures)
+        terms = Terms(size_bytes=size, deadline=deadline, lane=lane)
         return Request(operation=task, task=task, find=lambda: self._directory.find(model, task), terms=terms)
 
-    def _check_queries(self, name: str, count: int, image: bytes) -> None:
+    def _check_queries(self, name: str, count: int, pictures: Sequence[Picture]) -> None:
         limit = self.settings.admission.max_queries
         if not count:
             raise InvalidArgumentError(f"{name}: an empty list; ask at least one", field=name)
         if count > limit:
             raise TooLargeError(f"{name}: {count} in one request, at most {limit} are taken; send several")
-        self._check_pictures([image])
+        self._check_pictures(pictures)
 
-    def _check_pictures(self, pictures: Sequence[bytes]) -> None:
+    def _check_pictures(self, pictures: Sequence[Picture]) -> None:
         for picture in pictures:
             if fault := picture_fault(picture, self.settings.max_image_bytes):
                 raise fault

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vlp_pipeline.pipeline import PAIR_PREFIXES
 from vlp_spec.errors import ConfigError
 
 from vlp_server.engines.settings import EngineSettings
@@ -38,7 +39,7 @@ class BatchSettings:
     Attributes:
         max_items: items in a batch at most; 1 = no batching.
         max_text_area: text tokens of the longest item x items, at most.
-        max_patch_area: patches of the largest picture x items, at most.
+        max_patch_area: patches, or regions, of the largest picture x items, at most.
         max_padding_waste: share of a batch's padded area that may be padding, 0 to 1; an item that would raise it
             above waits for a batch of its own length.
         bulk_every: while bulk items wait, every n-th batch is led by one of them, however many interactive ones wait.
@@ -65,7 +66,9 @@ class BatchSettings:
     @property
     def area_budgets(self) -> dict[str, int]:
         """Axis name -> its budget of padded area in a batch."""
-        return {"text": self.max_text_area, "patches": self.max_patch_area}
+        pictures = ("patches", "regions")
+        axes = [f"{prefix}{axis}" for prefix in ("", *PAIR_PREFIXES) for axis in pictures]
+        return {"text": self.max_text_area, **dict.fromkeys(axes, self.max_patch_area)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,8 @@ class CacheSettings:
         image_bytes: their memory.
         embedding_entries: vectors of pictures and texts kept, labels of a classification among them.
         embedding_bytes: their memory, estimated.
+        region_entries: pictures whose regions, with their features, are kept.
+        region_bytes: their memory.
     """
 
     answer_entries: int = 10_000
@@ -126,6 +131,8 @@ class CacheSettings:
     image_bytes: int = 128 * _MIB
     embedding_entries: int = 20_000
     embedding_bytes: int = 64 * _MIB
+    region_entries: int = 1000
+    region_bytes: int = 128 * _MIB
 
     def __post_init__(self) -> None:
         faults = _check_at_least(
@@ -137,6 +144,8 @@ class CacheSettings:
                 "image_bytes": self.image_bytes,
                 "embedding_entries": self.embedding_entries,
                 "embedding_bytes": self.embedding_bytes,
+                "region_entries": self.region_entries,
+                "region_bytes": self.region_bytes,
             },
             0,
         )

@@ -5,108 +5,61 @@ What they share with the real ones (picture and text limits, ranking, padding) i
 
 from __future__ import annotations
 
-import hashlib
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
-from PIL import Image
-from vlp_pipeline.images import ImageLimits, open_picture
-from vlp_pipeline.pipeline import Buckets, Item, Padding, PreparedImage, Scoring, pad_batch, padded_sizes
+from vlp_pipeline.images import ImageLimits
+from vlp_pipeline.label_scores import REASONING_LOGITS, TRUE_LABEL, LabelScores, finite_row, truth_of
+from vlp_pipeline.pipeline import Item, PreparedImage, Scoring
 from vlp_pipeline.registry import Pipeline
-from vlp_pipeline.text import TextLimits, check_text
-from vlp_pipeline.vqa import AnswerRanker, sigmoid
+from vlp_pipeline.text import TextLimits
+from vlp_pipeline.vqa import AnswerRanker, sigmoid, softmax
 from vlp_spec.deployment import Deployment
-from vlp_spec.errors import InferenceError, InvalidArgumentError
-from vlp_spec.tasks import Task, VqaQuery, VqaResult
+from vlp_spec.errors import InvalidArgumentError
+from vlp_spec.tasks import (
+    EntailmentQuery,
+    EntailmentResult,
+    GroundingQuery,
+    GroundingResult,
+    ReasoningQuery,
+    ReasoningResult,
+    ScoredBox,
+    Task,
+    VqaQuery,
+    VqaResult,
+)
 
-from vlp_server.engines.dummy import FAIL_TOKEN, NAN_TOKEN, POISON_TOKEN, STALL_TOKEN
-from vlp_server.engines.dummy_deployment import CELL_BYTES, DUMMY_DIMENSION, DUMMY_FAMILY, DUMMY_LABELS
-
-MAGIC_WORDS = {"[fail]": FAIL_TOKEN, "[nan]": NAN_TOKEN, "[stall]": STALL_TOKEN, "[poison]": POISON_TOKEN}
-_WORD_IDS = 30_000
-_CELL_PIXELS = 32
-_MAX_CELLS_A_SIDE = 16
-_PADDINGS = {
-    "patches": Padding("patches"),
-    "grid": Padding(),
-    "input_ids": Padding("text"),
-    "text_mask": Padding("text"),
-}
+from vlp_server.engines.dummy_arrays import DummyArrays, boxes_of, output_of
+from vlp_server.engines.dummy_deployment import DUMMY_DIMENSION, DUMMY_JUDGEMENTS, DUMMY_LABELS, DUMMY_REGIONS
+from vlp_server.engines.dummy_regions import DummyDetectorPipeline, DummyRegionReader
 
 
 def build_dummy_pipeline(deployment: Deployment, image_limits: ImageLimits, text_limits: TextLimits) -> Pipeline:
     """The pipeline of a dummy deployment's kind."""
-    if Task.EMBEDDINGS in deployment.tasks:
-        return DummyEmbeddingPipeline(deployment, image_limits, text_limits)
-    if Task.MATCH in deployment.tasks:
-        return DummyMatchPipeline(deployment, image_limits, text_limits)
-    return DummyVqaPipeline(deployment, image_limits, text_limits)
+    pipeline = _PIPELINES[deployment.tasks[0]](deployment, image_limits, text_limits)
+    reads_regions = "region_size" in deployment.image
+    return cast(Pipeline, DummyRegionReader(pipeline, deployment) if reads_regions else pipeline)
 
 
-class _DummyArrays:
-    """From pictures and words to arrays.
-
-    A picture becomes a grid of mean colours, one cell for 32 pixels, 16 x 16 cells at most; a word becomes a hash.
-    The words of MAGIC_WORDS become the tokens that make the dummy engine misbehave.
-    """
-
-    family = DUMMY_FAMILY
-
-    def __init__(self, deployment: Deployment, image_limits: ImageLimits, text_limits: TextLimits) -> None:
-        self._image_limits = image_limits
-        self._text_limits = text_limits
-        self._max_words = deployment.axes["text"].max
-
-    def prepare_image(self, data: bytes) -> PreparedImage:
-        """Decode a picture and take the mean colours of its cells."""
-        picture = open_picture(data, self._image_limits)
-        columns, rows = (min(_MAX_CELLS_A_SIDE, max(1, side // _CELL_PIXELS)) for side in picture.size)
-        cells = np.asarray(picture.resize((columns, rows), Image.Resampling.BOX), dtype=np.uint8)
-        return PreparedImage(
-            digest=hashlib.sha256(data).hexdigest(),
-            arrays={
-                "patches": cells.reshape(rows * columns, CELL_BYTES),
-                "grid": np.array([rows, columns], dtype=np.int32),
-            },
-            sizes={"patches": rows * columns},
-        )
-
-    def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
-        """Stack items, padded with zeros."""
-        paddings = {name: padding for name, padding in _PADDINGS.items() if name in items[0].arrays}
-        return pad_batch(items, paddings, padded_sizes(items, {}, buckets))
-
-    def _text(self, text: str, field: str) -> dict[str, np.ndarray]:
-        """Split a text into words; more than the graph takes are cut off."""
-        check_text(text, field, self._text_limits)
-        words = text.lower().split()[: self._max_words]
-        ids = np.array([_word_id(word) for word in words], dtype=np.int32)
-        return {"input_ids": ids, "text_mask": np.ones_like(ids)}
-
-    def _pair(self, image: PreparedImage, text: str, field: str) -> Item:
-        arrays = self._text(text, field)
-        return Item({**image.arrays, **arrays}, {**image.sizes, "text": len(arrays["input_ids"])})
-
-
-class DummyVqaPipeline(_DummyArrays):
+class DummyVqaPipeline(DummyArrays):
     """See vlp_pipeline.pipeline.VqaPipeline."""
 
     _ranker = AnswerRanker(DUMMY_LABELS)
 
     def prepare(self, image: PreparedImage, query: VqaQuery) -> Item:
         """Join a picture and the words of a question."""
-        item = self._pair(image, query.question, "question")
+        item = self._join([image], query.question, "question")
         if query.candidates is not None:
             self._ranker.find_candidates(query.candidates)
         return item
 
     def result(self, query: VqaQuery, outputs: Mapping[str, np.ndarray]) -> VqaResult:
         """Rank the made-up answers."""
-        return self._ranker.rank(_output(outputs, "logits"), query)
+        return self._ranker.rank(output_of(outputs, "logits"), query)
 
 
-class DummyEmbeddingPipeline(_DummyArrays):
+class DummyEmbeddingPipeline(DummyArrays):
     """See vlp_pipeline.pipeline.EmbeddingPipeline. Equal content gives equal vectors, and any other content others."""
 
     dimension = DUMMY_DIMENSION
@@ -122,33 +75,80 @@ class DummyEmbeddingPipeline(_DummyArrays):
         """A text for the graph with role "text"."""
         if not text.strip():
             raise InvalidArgumentError("text: empty", field="text")
-        arrays = self._text(text, "text")
+        arrays = self._words(text, "text")
         return Item(arrays, {"text": len(arrays["input_ids"])}, "text")
 
     def embedding(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The made-up vector at length 1."""
-        vector = _output(outputs, "image_embeds" if "image_embeds" in outputs else "text_embeds").astype(np.float32)
+        vector = output_of(outputs, "image_embeds" if "image_embeds" in outputs else "text_embeds").astype(np.float32)
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-class DummyMatchPipeline(_DummyArrays):
+class DummyMatchPipeline(DummyArrays):
     """See vlp_pipeline.pipeline.MatchPipeline."""
 
     def prepare(self, image: PreparedImage, text: str) -> Item:
         """Join a picture and the words of a text."""
-        return self._pair(image, text, "text")
+        return self._join([image], text, "text")
 
     def score(self, outputs: Mapping[str, np.ndarray]) -> float:
         """The made-up probability."""
-        return float(sigmoid(_output(outputs, "itm"))[0])
+        return float(sigmoid(output_of(outputs, "itm"))[0])
 
 
-def _output(outputs: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    if name not in outputs:
-        raise InferenceError(f"model output: no {name!r} among {sorted(outputs)}")
-    return outputs[name]
+class DummyEntailmentPipeline(DummyArrays):
+    """See vlp_pipeline.pipeline.EntailmentPipeline."""
+
+    _scores = LabelScores(DUMMY_JUDGEMENTS, "entailment_logits")
+
+    def prepare(self, image: PreparedImage, query: EntailmentQuery) -> Item:
+        """Join a picture and the words of a hypothesis."""
+        return self._join([image], query.hypothesis, "hypothesis")
+
+    def result(self, query: EntailmentQuery, outputs: Mapping[str, np.ndarray]) -> EntailmentResult:
+        """The made-up judgement."""
+        return EntailmentResult(self._scores.rank(outputs))
 
 
-def _word_id(word: str) -> int:
-    """1 to 30000, the same in every process; never 0, which is padding."""
-    return MAGIC_WORDS.get(word) or zlib.crc32(word.encode()) % _WORD_IDS + 1
+class DummyReasoningPipeline(DummyArrays):
+    """See vlp_pipeline.pipeline.ReasoningPipeline."""
+
+    _scores = LabelScores(("false", TRUE_LABEL), REASONING_LOGITS)
+
+    def prepare(self, left: PreparedImage, right: PreparedImage, query: ReasoningQuery) -> Item:
+        """Join two pictures and the words of a statement."""
+        return self._join([left, right], query.statement, "statement")
+
+    def result(self, query: ReasoningQuery, outputs: Mapping[str, np.ndarray]) -> ReasoningResult:
+        """The made-up probability."""
+        return ReasoningResult(truth_of(self._scores, outputs))
+
+
+class DummyGroundingPipeline(DummyArrays):
+    """See vlp_pipeline.pipeline.GroundingPipeline. Boxes are made up, also where the model reads regions."""
+
+    def prepare(self, image: PreparedImage, query: GroundingQuery) -> Item:
+        """Join a picture and the words of a phrase."""
+        return self._join([image], query.phrase, "phrase")
+
+    def result(self, query: GroundingQuery, outputs: Mapping[str, np.ndarray]) -> GroundingResult:
+        """The made-up boxes, best first."""
+        boxes = boxes_of(finite_row(outputs, "grounding_corners", (DUMMY_REGIONS, 4))).tolist()
+        scores = softmax(finite_row(outputs, "grounding_logits", (DUMMY_REGIONS,)))
+        best = np.argsort(-scores, kind="stable")[: query.top_k]
+        return GroundingResult(
+            tuple(
+                ScoredBox((x0, y0, x1, y1), float(scores[index])) for index in best for x0, y0, x1, y1 in [boxes[index]]
+            )
+        )
+
+
+_PIPELINES: Mapping[Task, type[DummyArrays]] = {
+    Task.VQA: DummyVqaPipeline,
+    Task.EMBEDDINGS: DummyEmbeddingPipeline,
+    Task.MATCH: DummyMatchPipeline,
+    Task.ENTAILMENT: DummyEntailmentPipeline,
+    Task.REASONING: DummyReasoningPipeline,
+    Task.GROUNDING: DummyGroundingPipeline,
+    Task.REGIONS: DummyDetectorPipeline,
+}

@@ -23,12 +23,16 @@ from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER, context_o
 from vlp_server.http.docs_page import docs_page
 from vlp_server.http.door import Door
 from vlp_server.http.embeddings import embeddings_router
+from vlp_server.http.entailment import entailment_router
 from vlp_server.http.envelope import Envelope
 from vlp_server.http.fetch import UrlFetcher
+from vlp_server.http.grounding import grounding_router
 from vlp_server.http.health import health_router
 from vlp_server.http.model_list import models_router
 from vlp_server.http.openapi import DescribedApp
 from vlp_server.http.problems import Problem, ProblemError, problem_of, problem_of_status
+from vlp_server.http.reasoning import reasoning_router
+from vlp_server.http.regions import regions_router
 from vlp_server.http.vqa import vqa_router
 
 if TYPE_CHECKING:
@@ -36,7 +40,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TEXT = "Pictures asked, labelled, embedded and searched by pretrained vision-and-language models."
+_TEXT = "Pictures asked, judged, compared, labelled, embedded and searched by pretrained vision-and-language models."
+_ROUTERS = (
+    vqa_router,
+    classify_router,
+    entailment_router,
+    reasoning_router,
+    grounding_router,
+    regions_router,
+    embeddings_router,
+    collections_router,
+    models_router,
+    health_router,
+)
 
 
 def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | None = None) -> FastAPI:
@@ -55,8 +71,7 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
         title="vlpserve", version=_version(), description=_TEXT, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.door = door
-    routers = (vqa_router, classify_router, embeddings_router, collections_router, models_router, health_router)
-    for make_router in routers:
+    for make_router in _ROUTERS:
         app.include_router(make_router(door))
 
     @app.get("/docs", include_in_schema=False)

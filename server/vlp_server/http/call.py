@@ -5,13 +5,15 @@ client going away.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
+from vlp_pipeline.regions import Regions
 
+from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.records import Timings
 from vlp_server.http.body import BodyStream
 from vlp_server.http.context import RequestContext, context_of, deadline_of
@@ -34,6 +36,7 @@ class _Reply(Protocol):
 
 T = TypeVar("T")
 R = TypeVar("R", bound=_Reply)
+P = TypeVar("P", bound=bytes | Regions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Call:
         self.context.timings, self.context.model = reply.timings, reply.model
         return reply
 
-    async def answer_about(self, source: bytes | PictureUrl, work: Callable[[bytes], Coroutine[Any, Any, R]]) -> R:
+    async def answer_about(self, source: PictureUrl | P, work: Callable[[bytes | P], Coroutine[Any, Any, R]]) -> R:
         """As `answer`, for work on a picture, which is fetched first where it was named and not sent."""
 
         async def fetch_and_work() -> R:
@@ -74,7 +77,11 @@ class Call:
 
         return await self.answer(fetch_and_work())
 
-    async def picture(self, source: bytes | PictureUrl, share: float = 1.0) -> bytes:
+    async def pictures(self, sources: Sequence[PictureUrl | P]) -> list[bytes | P]:
+        """As `picture`, for several, in their order."""
+        return await all_or_first_error(sources, lambda source: self.picture(source), PARALLEL_FETCHES)
+
+    async def picture(self, source: PictureUrl | P, share: float = 1.0) -> bytes | P:
         """The picture itself; to be awaited within `answer` or `wait`, which see to the client's going away.
 
         Args:
@@ -84,7 +91,7 @@ class Call:
         Raises:
             RequestError, CapacityError: as `fetch_source` says.
         """
-        if isinstance(source, bytes):
+        if not isinstance(source, PictureUrl):
             return source
         until = self.deadline
         if until is not None:

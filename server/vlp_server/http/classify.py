@@ -11,7 +11,7 @@ from vlp_server.http.classify_fields import CLASSIFY_CALL
 from vlp_server.http.door import Door
 from vlp_server.http.match_fields import MATCH_CALL
 from vlp_server.http.openapi import picture_operation, problem_responses
-from vlp_server.http.picture_request import read_picture_call
+from vlp_server.http.picture_request import read_call
 from vlp_server.http.schemas import ClassifyScores, MatchScores
 
 _PROBLEMS = problem_responses(400, 404, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -30,9 +30,10 @@ def classify_router(door: Door) -> APIRouter:
     )
     async def classify(request: Request) -> Response:
         with let_in(door, request) as call:
-            source, ask = await read_picture_call(request, call.body, CLASSIFY_CALL, door.config.limits)
+            sent = await read_call(call, CLASSIFY_CALL, door.config.limits)
+            ask = sent.ask
             reply = await call.answer_about(
-                source,
+                sent.images[0],
                 lambda picture: door.service.classify(picture, ask.query, model=ask.model, deadline=call.deadline),
             )
         scores = [{"label": scored.label, "score": scored.score} for scored in reply.result.scores]
@@ -43,13 +44,18 @@ def classify_router(door: Door) -> APIRouter:
         operation_id="match",
         summary="Say how well texts fit a picture",
         openapi_extra=picture_operation(MATCH_CALL),
-        responses={200: {"model": MatchScores, "description": "Scores in the order of the texts"}, **_PROBLEMS},
+        responses={
+            200: {"model": MatchScores, "description": "Scores in the order of the texts"},
+            **_PROBLEMS,
+            **problem_responses(409),
+        },
     )
     async def match(request: Request) -> Response:
         with let_in(door, request) as call:
-            source, ask = await read_picture_call(request, call.body, MATCH_CALL, door.config.limits)
+            sent = await read_call(call, MATCH_CALL, door.config.limits)
+            ask = sent.ask
             reply = await call.answer_about(
-                source,
+                sent.picture,
                 lambda picture: door.service.match(picture, ask.queries, model=ask.model, deadline=call.deadline),
             )
         scores = [

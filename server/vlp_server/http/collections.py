@@ -17,7 +17,7 @@ from vlp_spec.errors import ItemNotFoundError, VlpError
 
 from vlp_server.core.collection_records import AddReply, CollectionItem, SearchReply
 from vlp_server.core.fan_out import each_outcome
-from vlp_server.http.body_forms import BodyForms, read_body
+from vlp_server.http.body_forms import IMAGE, BodyForms, Files, Pairs, read_body
 from vlp_server.http.call import PARALLEL_FETCHES, Call, let_in
 from vlp_server.http.collection_fields import (
     SEARCH_CALL,
@@ -74,12 +74,12 @@ def collections_router(door: Door) -> APIRouter:
     async def search(name: str, request: Request) -> Response:
         with ExitStack() as held:
             call = held.enter_context(let_in(door, request))
-            source, ask = await read_call(request, call.body, SEARCH_CALL, door.config.limits)
+            sent = await read_call(call, SEARCH_CALL, door.config.limits)
 
             async def find() -> SearchReply:
-                picture = None if source is None else await call.picture(source)
+                picture = await call.picture(sent.images[0]) if sent.images else None
                 return await door.service.collections.search(
-                    name, replace(ask, picture=picture), deadline=call.deadline
+                    name, replace(sent.ask, picture=picture), deadline=call.deadline
                 )
 
             reply = await call.answer(find())
@@ -187,10 +187,14 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
 
 async def _read_items(door: Door, call: Call, name: str) -> list[SentItem]:
     limit, new_id = door.config.store.max_items_per_call, new_ids(name, call.request.headers)
+
+    async def of_files(files: Files, pairs: Pairs) -> list[SentItem]:
+        return items_of_form(files[IMAGE], pairs, limit, new_id)
+
     forms = BodyForms(
         json=ItemsJson,
         of_json=lambda fields: items_of_json(fields, limit, new_id),
-        of_pictures=lambda pictures, pairs: items_of_form(pictures, pairs, limit, new_id),
+        of_files=of_files,
         max_parts=_PARTS_OF_AN_ITEM * limit,
         form="file fields 'image'",
         query="id and metadata",

@@ -68,6 +68,8 @@ class RequestContext:
             "postprocess": self.timings.postprocess_ms,
             "cache": self.timings.cache_ms,
         }
+        if self.timings.regions_ms:
+            stages |= {"regions": self.timings.regions_ms}
         if self.timings.store_ms:
             stages |= {"store": self.timings.store_ms, "rerank": self.timings.rerank_ms}
         entries = [f"{name};dur={duration_ms:.1f}" for name, duration_ms in stages.items()]

@@ -37,9 +37,10 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
     for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<h3>Body: {escape(media_type)}</h3>"
         schema = body["schema"]
-        required = schema.get("required", ())
+        marks = {name: " (required)" for name in schema.get("required", ())}
+        marks |= {name: " (one of these)" for option in schema.get("oneOf", ()) for name in option["required"]}
         rows = [
-            (name + (" (required)" if name in required else ""), _kind(field), field.get("description", ""))
+            (name + marks.get(name, ""), _kind(field), field.get("description", ""))
             for name, field in schema.get("properties", {}).items()
         ]
         yield _table(("field", "type", "meaning"), rows) if rows else "<p>The bytes of the picture.</p>"

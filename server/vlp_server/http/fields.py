@@ -42,15 +42,6 @@ class CallFields(StrictFields):
 C = TypeVar("C", bound=CallFields)
 
 
-class PictureField(StrictFields):
-    """The picture of a JSON body."""
-
-    image: Annotated[
-        str,
-        Field(description="The picture: base64, a data URI, or, where the operator allows it, an http(s) URL."),
-    ]
-
-
 def check_fields(kind: type[B], values: Mapping[str, Any]) -> B:
     """Check values against a model of fields.
 
@@ -107,6 +98,11 @@ def one_or_several(name: str, one: str | None, plural: str, several: list[str] |
 def both_forms(one: str, several: str) -> InvalidArgumentError:
     """The fault of a call that gives a field in both of its forms."""
     return InvalidArgumentError(f"{one}, {several}: both are given; give one of them", field=several)
+
+
+def placed(error: InvalidArgumentError, name: str, place: str) -> InvalidArgumentError:
+    """The fault of a value that is one of several, under its own place, such as texts[1]."""
+    return InvalidArgumentError(error.message.replace(name, place, 1), field=place, detail=error.detail)
 
 
 def check_model(model: str | None) -> None:

@@ -11,7 +11,8 @@ from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.tasks import MatchQuery
 
 from vlp_server.config.settings import LimitsConfig
-from vlp_server.http.fields import CallFields, PictureField, check_model, check_texts, one_or_several
+from vlp_server.http.fields import CallFields, check_model, check_texts, one_or_several
+from vlp_server.http.picture_fields import PictureOrRegionsFields
 from vlp_server.http.picture_request import CallShape
 
 
@@ -24,7 +25,7 @@ class MatchFields(CallFields):
     texts: Annotated[list[str] | None, Field(description="Several texts in place of `text`.")] = None
 
 
-class MatchJson(MatchFields, PictureField):
+class MatchJson(MatchFields, PictureOrRegionsFields):
     """The JSON body of POST /v1/match."""
 
 
@@ -58,4 +59,4 @@ def ask_of(fields: MatchFields, limits: LimitsConfig) -> MatchAsk:
     return MatchAsk(tuple(queries), fields.model)
 
 
-MATCH_CALL = CallShape(MatchFields, MatchJson, ask_of)
+MATCH_CALL = CallShape(MatchFields, MatchJson, ask_of, takes_regions=True)

@@ -54,6 +54,7 @@ def _limits(door: Door) -> RequestLimits:
         templates=config.limits.templates,
         texts=config.limits.texts,
         text_chars=config.limits.text_chars,
+        regions=config.limits.regions,
         inputs=config.limits.inputs,
         request_timeout_ms=int(config.http.max_request_timeout_s * 1000),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from vlp_server.http.body_forms import IMAGE
 from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from vlp_server.http.picture_request import CallShape
 from vlp_server.http.problems import PROBLEM_MEDIA_TYPE
@@ -25,14 +26,31 @@ def _inline_schema(model: type[BaseModel]) -> dict[str, Any]:
     return schema
 
 
+_BINARY = {"type": "string", "format": "binary"}
+_FILE_TEXTS = {
+    (IMAGE, 1): "The picture, as a file.",
+    (IMAGE, 2): "The two pictures, as files, left first.",
+    ("regions", 1): "In place of the picture: its regions with their features, as an .npz file.",
+    ("regions", 2): "In place of both pictures: their regions with their features, as .npz files, left first.",
+}
+
+
 def _form_schema(shape: CallShape[Any]) -> dict[str, Any]:
     schema = _inline_schema(shape.fields)
-    picture = {"type": "string", "format": "binary", "description": "The picture, as a file."}
-    schema["properties"] = {"image": picture, **schema["properties"]}
-    schema["required"] = ["image"] if shape.needs_picture else []
+    files = {
+        name: {**_file_schema(shape.pictures), "description": _FILE_TEXTS[name, shape.pictures]} for name in shape.files
+    }
+    schema["properties"] = {**files, **schema["properties"]}
+    schema["required"] = [IMAGE] if shape.needs_picture and len(files) == 1 else []
+    if len(files) > 1:
+        schema["oneOf"] = [{"required": [name]} for name in files]
     schema["title"] = shape.fields.__name__.replace("Fields", "Form")
     schema["description"] = "A list is a repeated field, or one field with a JSON list; an object is JSON."
     return schema
+
+
+def _file_schema(count: int) -> dict[str, Any]:
+    return _BINARY if count == 1 else {"type": "array", "items": _BINARY, "minItems": count, "maxItems": count}
 
 
 def _query_parameters(shape: CallShape[Any]) -> list[dict[str, Any]]:
@@ -63,17 +81,17 @@ def _header_parameters() -> list[dict[str, Any]]:
 
 
 def picture_operation(shape: CallShape[Any]) -> dict[str, Any]:
-    """The description of a route that takes a picture in the three ways."""
+    """The description of a route that takes a picture in the three ways, or two pictures in two."""
+    content = {
+        "multipart/form-data": {"schema": _form_schema(shape)},
+        "application/json": {"schema": _inline_schema(shape.json)},
+    }
+    if shape.pictures == 1:
+        content["image/*"] = {"schema": _BINARY}
+    query = _query_parameters(shape) if shape.pictures == 1 else []
     return {
-        "parameters": [*_query_parameters(shape), *_header_parameters()],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {"schema": _form_schema(shape)},
-                "application/json": {"schema": _inline_schema(shape.json)},
-                "image/*": {"schema": {"type": "string", "format": "binary"}},
-            },
-        },
+        "parameters": [*query, *_header_parameters()],
+        "requestBody": {"required": True, "content": content},
     }
 
 
@@ -88,7 +106,7 @@ def json_operation(body: type[BaseModel]) -> dict[str, Any]:
 def items_operation(body: type[BaseModel]) -> dict[str, Any]:
     """The description of a route that takes several pictures, with an id and metadata for each."""
     text = {"type": "string", "description": "Once for each picture, or not at all."}
-    many = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Pictures, as files."}
+    many = {"type": "array", "items": _BINARY, "description": "Pictures, as files."}
     columns = {"id": {"type": "array", "items": text}, "metadata": {"type": "array", "items": text}}
     form = {"type": "object", "properties": {"image": many, **columns}, "required": ["image"]}
     query = [
@@ -108,7 +126,7 @@ def items_operation(body: type[BaseModel]) -> dict[str, Any]:
             "content": {
                 "application/json": {"schema": _inline_schema(body)},
                 "multipart/form-data": {"schema": form},
-                "image/*": {"schema": {"type": "string", "format": "binary"}},
+                "image/*": {"schema": _BINARY},
             },
         },
     }

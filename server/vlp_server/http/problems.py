@@ -44,6 +44,7 @@ STATUS: Mapping[ErrorKind | DoorKind, int] = {
     ErrorKind.COLLECTION_EXISTS: 409,
     ErrorKind.ENCODER_MISMATCH: 409,
     ErrorKind.NO_PICTURES: 409,
+    ErrorKind.NO_EXTRACTOR: 409,
     ErrorKind.CANCELLED: CLIENT_CLOSED_REQUEST,
     ErrorKind.OVERLOADED: 429,
     ErrorKind.UNAVAILABLE: 503,

@@ -63,6 +63,104 @@ class MatchScores(BaseModel):
     scores: list[TextScore]
 
 
+class EntailmentScores(BaseModel):
+    """The likeliest label, all labels of the model with their probabilities, and the model (name@version)."""
+
+    model: str
+    label: str
+    scores: dict[str, float]
+
+
+class EntailmentResult(BaseModel):
+    """One hypothesis of a list, with its labels."""
+
+    hypothesis: str
+    label: str
+    scores: dict[str, float]
+
+
+class EntailmentResults(BaseModel):
+    """The reply to `hypotheses`, in their order."""
+
+    model: str
+    results: list[EntailmentResult]
+
+
+class ReasoningTruth(BaseModel):
+    """Whether the statement is rather true, the probability that it is, and the model (name@version)."""
+
+    model: str
+    label: bool
+    score: float
+
+
+class ReasoningResult(BaseModel):
+    """One statement of a list."""
+
+    statement: str
+    label: bool
+    score: float
+
+
+class ReasoningResults(BaseModel):
+    """The reply to `statements`, in their order."""
+
+    model: str
+    results: list[ReasoningResult]
+
+
+class ScoredBox(BaseModel):
+    """A part of a picture: x0, y0, x1, y1 as shares of its width and height, with a score between 0 and 1."""
+
+    box: list[float]
+    score: float
+
+
+class GroundingBoxes(BaseModel):
+    """The best boxes for one `phrase`, best first, and the model that found them (name@version)."""
+
+    model: str
+    boxes: list[ScoredBox]
+
+
+class GroundingResult(BaseModel):
+    """One phrase of a list, with its boxes, best first."""
+
+    phrase: str
+    boxes: list[ScoredBox]
+
+
+class GroundingResults(BaseModel):
+    """The reply to `phrases`, in their order."""
+
+    model: str
+    results: list[GroundingResult]
+
+
+class Region(BaseModel):
+    """A region, what it is taken for, and how (null where the model knows no attributes)."""
+
+    box: list[float]
+    score: float | None
+    name: str
+    attribute: str | None
+
+
+class FoundRegions(BaseModel):
+    """The regions of a picture, the most confident first.
+
+    `encoder` is the digest of what found them: only models that were made for it can read the features. These are
+    little-endian float32 in base64, region after region, `feature_size` numbers each. {"boxes", "features", "scores"}
+    is what other calls take as `regions`.
+    """
+
+    model: str
+    encoder: str
+    regions: list[Region]
+    features: str | None = None
+    feature_size: int | None = None
+
+
 class Embedding(BaseModel):
     """The vector of one input; base64 of little-endian float32 where that was asked for."""
 
@@ -223,6 +321,7 @@ class RequestLimits(BaseModel):
     templates: int
     texts: int
     text_chars: int
+    regions: int
     inputs: int
     request_timeout_ms: int
 

@@ -7,15 +7,16 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from vlp_spec.tasks import ScoredAnswer
+from vlp_spec.tasks import ScoredAnswer, VqaQuery
 
 from vlp_server.core.records import VqaReply
 from vlp_server.http.call import let_in
 from vlp_server.http.door import Door
 from vlp_server.http.openapi import picture_operation, problem_responses
-from vlp_server.http.picture_request import read_picture_call
+from vlp_server.http.picture_request import read_call
 from vlp_server.http.schemas import VqaAnswers, VqaResults
-from vlp_server.http.vqa_fields import VQA_CALL, VqaAsk
+from vlp_server.http.text_queries import TextsAsk
+from vlp_server.http.vqa_fields import VQA_CALL
 
 
 def vqa_router(door: Door) -> APIRouter:
@@ -29,14 +30,15 @@ def vqa_router(door: Door) -> APIRouter:
         openapi_extra=picture_operation(VQA_CALL),
         responses={
             200: {"model": VqaAnswers | VqaResults, "description": "Answers, best first"},
-            **problem_responses(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+            **problem_responses(400, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504),
         },
     )
     async def vqa(request: Request) -> Response:
         with let_in(door, request) as call:
-            source, ask = await read_picture_call(request, call.body, VQA_CALL, door.config.limits)
+            sent = await read_call(call, VQA_CALL, door.config.limits)
+            ask = sent.ask
             reply = await call.answer_about(
-                source,
+                sent.picture,
                 lambda picture: door.service.vqa(picture, ask.queries, model=ask.model, deadline=call.deadline),
             )
         return JSONResponse(_document(ask, reply))
@@ -44,7 +46,7 @@ def vqa_router(door: Door) -> APIRouter:
     return router
 
 
-def _document(ask: VqaAsk, reply: VqaReply) -> dict[str, Any]:
+def _document(ask: TextsAsk[VqaQuery], reply: VqaReply) -> dict[str, Any]:
     if not ask.listed:
         return {"model": reply.model, "answers": _answers(reply.results[0].answers)}
     results = [

@@ -6,19 +6,38 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
+from vlp_pipeline.pipeline import FoundRegions
+from vlp_pipeline.regions import check_regions
 from vlp_server.config import ServerConfig
-from vlp_server.core.records import ModelCard, ModelState, Readiness, Timings, VqaReply
+from vlp_server.core.records import ModelCard, ModelState, QueryReply, Readiness, RegionsReply, Timings
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings, EngineSettings, ModelSettings
 from vlp_server.http.app import create_app
-from vlp_spec.tasks import ScoredAnswer, Task, VqaQuery, VqaResult
+from vlp_spec.tasks import (
+    EntailmentResult,
+    GroundingResult,
+    MatchResult,
+    ReasoningResult,
+    ScoredAnswer,
+    ScoredBox,
+    ScoredLabel,
+    Task,
+    VqaQuery,
+    VqaResult,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+
+R = TypeVar("R")
+ANSWERS = (ScoredAnswer("red", 0.75), ScoredAnswer("blue", 0.25))
+LABELS = (ScoredLabel("neutral", 0.75), ScoredLabel("entailment", 0.25))
 
 
 class ScriptedService:
@@ -31,12 +50,33 @@ class ScriptedService:
         self.ready = Readiness(True, {"scripted@1": "ready"})
         self.is_alive = True
 
-    async def vqa(self, image: bytes, queries: Sequence[VqaQuery], **options: Any) -> VqaReply:
+    async def vqa(self, image: bytes, queries: Sequence[VqaQuery], **options: Any) -> QueryReply[VqaResult]:
+        return await self._answer(image, queries, VqaResult(ANSWERS), options)
+
+    async def match(self, image: Any, queries: Sequence[Any], **options: Any) -> QueryReply[MatchResult]:
+        return await self._answer(image, queries, MatchResult(0.75), options)
+
+    async def entailment(self, image: Any, queries: Sequence[Any], **options: Any) -> QueryReply[EntailmentResult]:
+        return await self._answer(image, queries, EntailmentResult(LABELS), options)
+
+    async def reasoning(self, images: Any, queries: Sequence[Any], **options: Any) -> QueryReply[ReasoningResult]:
+        return await self._answer(images, queries, ReasoningResult(0.75), options)
+
+    async def grounding(self, image: Any, queries: Sequence[Any], **options: Any) -> QueryReply[GroundingResult]:
+        return await self._answer(image, queries, GroundingResult((ScoredBox((0.0, 0.25, 0.5, 1.0), 0.75),)), options)
+
+    async def regions(self, image: bytes, **options: Any) -> RegionsReply:
+        self.calls.append({"image": image, **options})
+        if self.behave is not None:
+            await self.behave()
+        regions = check_regions(np.array([[0.0, 0.25, 0.5, 1.0]]), np.ones((1, 3)))
+        return RegionsReply("scripted@1", "digest", FoundRegions(regions, ("cat",), ("",)), Timings(regions_ms=4.0))
+
+    async def _answer(self, image: Any, queries: Sequence[Any], result: R, options: dict[str, Any]) -> QueryReply[R]:
         self.calls.append({"image": image, "queries": list(queries), **options})
         if self.behave is not None:
             await self.behave()
-        result = VqaResult((ScoredAnswer("red", 0.75), ScoredAnswer("blue", 0.25)))
-        return VqaReply("scripted@1", [result for _ in queries], Timings(queue_ms=1.0, infer_ms=2.5, batch_items=3))
+        return QueryReply("scripted@1", [result for _ in queries], Timings(queue_ms=1.0, infer_ms=2.5, batch_items=3))
 
     def models(self) -> list[ModelCard]:
         card = ModelCard(

@@ -10,6 +10,7 @@ import httpx
 import pictures_made as pictures
 import pytest
 from bad_inputs import CASES, QUESTION, Case, check_reply
+from dummy_door import open_dummies
 from PIL import Image
 
 # Over the body's own limit there is nothing to be read in either way; test_errors_through_http covers that.
@@ -34,6 +35,26 @@ async def test_a_picture_is_judged_alike_however_it_comes(
 ) -> None:
     check_reply(case, await send(dummy_door, case.picture))
     assert (await send(dummy_door, pictures.jpeg())).status_code == 200
+
+
+CALLS = {
+    "entailment": (["?"], {"hypothesis": "a"}),
+    "grounding": (["?"], {"phrase": "a"}),
+    "regions": (["?"], {}),
+    "reasoning, left": (["?", "good"], {"statement": "a"}),
+    "reasoning, right": (["good", "?"], {"statement": "a"}),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_every_task_judges_a_picture_as_questions_do(call: str) -> None:
+    sides, fields = CALLS[call]
+    names = ("dummy-entailment", "dummy-grounding", "dummy-extractor", "dummy-reasoning")
+    async with open_dummies(*names) as door:
+        for case in PICTURES:
+            sent = [("image", ("a", case.picture if side == "?" else pictures.jpeg())) for side in sides]
+            response = await door.post(f"/v1/{call.partition(',')[0]}", files=sent, data=fields)
+            assert (response.status_code, response.json().get("kind")) == (case.status, case.kind), case.name
 
 
 def first_frame(data: bytes) -> bytes:

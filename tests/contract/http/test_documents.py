@@ -103,14 +103,104 @@ def test_the_openapi_file_is_current() -> None:
     assert (DOCS / "openapi.json").read_text(encoding="utf-8") == openapi_text(), "run: vlpserve generate"
 
 
-def test_the_description_shows_all_three_bodies_and_the_problems() -> None:
-    operation = json.loads(openapi_text())["paths"]["/v1/vqa"]["post"]
+PROBLEMS = ("400", "404", "408", "413", "415", "422", "429", "500", "503", "504")
+FORM, JSON, RAW = "multipart/form-data", "application/json", "image/*"
+IN_PLACE = [{"required": ["image"]}, {"required": ["regions"]}]
+
+
+def operation_of(task: str) -> dict[str, Any]:
+    operation: dict[str, Any] = json.loads(openapi_text())["paths"][f"/v1/{task}"]["post"]
+    return operation
+
+
+@pytest.mark.parametrize(
+    ("task", "field"),
+    [
+        ("vqa", "question"),
+        ("match", "text"),
+        ("classify", "label"),
+        ("entailment", "hypothesis"),
+        ("grounding", "phrase"),
+        ("regions", "features"),
+    ],
+)
+def test_the_description_shows_all_three_bodies_and_the_problems(task: str, field: str) -> None:
+    operation = operation_of(task)
     content = operation["requestBody"]["content"]
-    assert set(content) == {"multipart/form-data", "application/json", "image/*"}
-    assert content["application/json"]["schema"]["required"] == ["image"]
-    assert content["application/json"]["schema"]["additionalProperties"] is False
-    assert {"question", "top_k", "X-Request-Timeout-Ms"} <= {item["name"] for item in operation["parameters"]}
-    for status in ("400", "404", "408", "413", "415", "422", "429", "500", "503", "504"):
+    assert set(content) == {FORM, JSON, RAW}
+    assert content[JSON]["schema"]["additionalProperties"] is False
+    assert {field, "model", "X-Request-Timeout-Ms"} <= {item["name"] for item in operation["parameters"]}
+    for status in PROBLEMS:
         schema = operation["responses"][status]["content"]["application/problem+json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/ProblemDocument"}
     assert "ProblemDocument" in json.loads(openapi_text())["components"]["schemas"]
+
+
+@pytest.mark.parametrize("task", ["classify", "regions"])
+def test_where_only_a_picture_will_do_it_is_required(task: str) -> None:
+    operation = operation_of(task)
+    for media_type in (FORM, JSON):
+        schema = operation["requestBody"]["content"][media_type]["schema"]
+        assert schema["required"] == ["image"]
+        assert "regions" not in schema["properties"]
+    assert "409" not in operation["responses"]
+
+
+@pytest.mark.parametrize("task", ["vqa", "match", "entailment", "grounding"])
+def test_regions_may_stand_in_the_place_of_the_picture(task: str) -> None:
+    operation = operation_of(task)
+    form, body = (operation["requestBody"]["content"][media_type]["schema"] for media_type in (FORM, JSON))
+    assert form["oneOf"] == body["oneOf"] == IN_PLACE
+    assert form["properties"]["regions"]["format"] == "binary"
+    as_object, as_text = body["properties"]["regions"]["anyOf"]
+    assert set(as_object["properties"]) == {"boxes", "features", "scores", "box_format", "width", "height"}
+    assert as_text["contentEncoding"] == "base64"
+    assert "409" in operation["responses"]
+    assert "regions" not in {item["name"] for item in operation["parameters"]}
+
+
+def test_two_pictures_are_described_and_no_bare_one() -> None:
+    operation = operation_of("reasoning")
+    content = operation["requestBody"]["content"]
+    assert set(content) == {FORM, JSON}
+    for field in (
+        content[FORM]["schema"]["properties"]["image"],
+        content[FORM]["schema"]["properties"]["regions"],
+        content[JSON]["schema"]["properties"]["images"],
+        content[JSON]["schema"]["properties"]["regions"],
+    ):
+        assert (field["minItems"], field["maxItems"]) == (2, 2)
+    assert all(item["in"] == "header" for item in operation["parameters"])
+
+
+@pytest.mark.parametrize(
+    ("task", "schemas"),
+    [
+        ("entailment", ["EntailmentScores", "EntailmentResults"]),
+        ("reasoning", ["ReasoningTruth", "ReasoningResults"]),
+        ("grounding", ["GroundingBoxes", "GroundingResults"]),
+    ],
+)
+async def test_answers_are_as_described(task: str, schemas: list[str], door: httpx.AsyncClient) -> None:
+    """Each answer has exactly the members of one of its schemas."""
+    described = operation_of(task)["responses"]["200"]["content"][JSON]["schema"]["anyOf"]
+    assert [option["$ref"].rpartition("/")[2] for option in described] == schemas
+    known = json.loads(openapi_text())["components"]["schemas"]
+    plural, one = {"entailment": ("hypotheses", "hypothesis"), "reasoning": ("statements", "statement")}.get(
+        task, ("phrases", "phrase")
+    )
+    pictures = [("image", ("a", b"x"))] * (2 if task == "reasoning" else 1)
+    single = (await door.post(f"/v1/{task}", files=pictures, data={one: "a"})).json()
+    listed = (await door.post(f"/v1/{task}", files=pictures, data={plural: '["a"]'})).json()
+    assert set(single) == set(known[schemas[0]]["required"])
+    assert set(listed) == set(known[schemas[1]]["required"])
+    item = known[schemas[1]]["properties"]["results"]["items"]["$ref"].rpartition("/")[2]
+    assert set(listed["results"][0]) == set(known[item]["required"])
+
+
+async def test_the_page_shows_what_may_stand_for_what(door: httpx.AsyncClient) -> None:
+    page = (await door.get("/docs")).text
+    assert "regions (one of these)" in page
+    assert "images (one of these)" in page
+    for task in ("entailment", "reasoning", "grounding", "regions"):
+        assert f"POST /v1/{task}" in page

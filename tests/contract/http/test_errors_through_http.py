@@ -14,7 +14,16 @@ from vlp_server.http.problems import STATUS, DoorKind
 from vlp_spec import errors
 from vlp_spec.errors import CapacityError, ConfigError, ErrorKind, InternalError, StartupError, VlpError
 
-CALL: dict[str, Any] = {"files": {"image": b"picture"}, "data": {"question": "what?"}}
+PICTURE = ("image", ("a", b"picture"))
+CALL: dict[str, Any] = {"files": [PICTURE], "data": {"question": "what?"}}
+CALLS: dict[str, dict[str, Any]] = {
+    "vqa": CALL,
+    "match": {"files": [PICTURE], "data": {"text": "a"}},
+    "entailment": {"files": [PICTURE], "data": {"hypothesis": "a"}},
+    "reasoning": {"files": [PICTURE, PICTURE], "data": {"statement": "a"}},
+    "grounding": {"files": [PICTURE], "data": {"phrase": "a"}},
+    "regions": {"files": [PICTURE], "data": {}},
+}
 
 
 def all_errors(root: type[VlpError] = VlpError) -> Iterator[type[VlpError]]:
@@ -43,13 +52,14 @@ def test_the_table_has_every_kind() -> None:
     assert set(STATUS) == set(ErrorKind) | set(DoorKind)
 
 
+@pytest.mark.parametrize("task", CALLS)
 @pytest.mark.parametrize("kind", list(all_errors()), ids=lambda kind: kind.__name__)
 async def test_every_error_of_the_tree_comes_out_in_one_form(
-    kind: type[VlpError], door: httpx.AsyncClient, scripted: Any
+    kind: type[VlpError], task: str, door: httpx.AsyncClient, scripted: Any
 ) -> None:
     error = make_error(kind)
     scripted.behave = raising(error)
-    response = await door.post("/v1/vqa", **CALL)
+    response = await door.post(f"/v1/{task}", **CALLS[task])
     body = response.json()
     expected = ErrorKind.INTERNAL if isinstance(error, StartupError) else error.kind
     assert response.status_code == STATUS[expected] == body["status"]
@@ -89,6 +99,10 @@ async def test_an_unknown_fault_gives_a_fixed_text_and_the_stack_goes_to_the_log
         ("GET", "/v1/vqa/", 404, "not_found"),
         ("GET", "/v1/vqa", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
+        ("GET", "/v1/entailment", 405, "method_not_allowed"),
+        ("PUT", "/v1/reasoning", 405, "method_not_allowed"),
+        ("GET", "/v1/grounding", 405, "method_not_allowed"),
+        ("DELETE", "/v1/regions", 405, "method_not_allowed"),
     ],
 )
 async def test_what_the_framework_refuses_has_the_same_form(

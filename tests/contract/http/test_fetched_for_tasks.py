@@ -22,9 +22,17 @@ from vlp_server.http.call import PARALLEL_FETCHES
 
 PICTURE = pictures.jpeg()
 DATA_URI = f"data:image/jpeg;base64,{base64.b64encode(PICTURE).decode()}"
-NAMES = ("dummy", "dummy-encoder", "dummy-matcher")
+NAMES = (
+    "dummy",
+    "dummy-encoder",
+    "dummy-matcher",
+    "dummy-entailment",
+    "dummy-reasoning",
+    "dummy-grounding",
+    "dummy-extractor",
+)
 FETCHING = UrlFetchConfig(enabled=True)
-DEADLINE = {"X-Request-Timeout-Ms": "200"}
+DEADLINE = {"X-Request-Timeout-Ms": "500"}
 
 
 def embeddings(*urls: str) -> dict[str, Any]:
@@ -37,6 +45,10 @@ CALLS = pytest.mark.parametrize(
         ("/v1/embeddings", embeddings),
         ("/v1/classify", lambda url: {"image": url, "labels": ["cat", "dog"]}),
         ("/v1/match", lambda url: {"image": url, "texts": ["a cat", "a dog"]}),
+        ("/v1/entailment", lambda url: {"image": url, "hypothesis": "a cat"}),
+        ("/v1/reasoning", lambda url: {"images": [DATA_URI, url], "statement": "a cat"}),
+        ("/v1/grounding", lambda url: {"image": url, "phrase": "a cat"}),
+        ("/v1/regions", lambda url: {"image": url, "features": True}),
     ],
 )
 
@@ -125,3 +137,31 @@ async def test_all_pictures_of_one_call_are_bounded_together(service: Service) -
         assert "2000 bytes together" in response.json()["error"]["message"]
         assert fetches.asked <= 3 + PARALLEL_FETCHES  # those that were under way when the bound was met
         assert (await client.post("/v1/embeddings", json=embeddings(url(80), url(80, "b")))).status_code == 200
+
+
+async def test_both_pictures_of_a_pair_are_fetched_and_each_keeps_its_side(service: Service) -> None:
+    other = pictures.encode(pictures.gradient().rotate(180), "PNG")
+
+    def answer(host: str, path: str) -> bytes:
+        return ok(PICTURE if path == "/a.jpg" else other)
+
+    async with site(answer) as (port, seen), door(service, fetcher(port)) as client:
+        ways = [("a.jpg", "b.jpg"), ("b.jpg", "a.jpg")]
+        fetched = [
+            await client.post("/v1/reasoning", json={"images": [url(port, one) for one in way], "statement": "a"})
+            for way in ways
+        ]
+        sent = await client.post(
+            "/v1/reasoning", files=[("image", ("a", PICTURE)), ("image", ("b", other))], data={"statement": "a"}
+        )
+    assert fetched[0].json() == sent.json() != fetched[1].json()
+    assert len(seen) == 4
+
+
+async def test_both_pictures_of_a_pair_are_bounded_together(service: Service) -> None:
+    fetches = Fetcher(900)
+    limits, fetching = HttpConfig(body_limit_bytes=1000), UrlFetchConfig(enabled=True, max_bytes=1000)
+    async with door(service, fetches, limits, fetching) as client:
+        body = {"images": [url(80, "a"), url(80, "b")], "statement": "a"}
+        response = await client.post("/v1/reasoning", json=body)
+    assert (response.status_code, response.json()["kind"]) == (413, "too_large")

@@ -25,7 +25,9 @@ def test_help_lists_every_command_that_is_not_hidden_and_imports_none() -> None:
     assert {"torch", "vlp_server", "fastapi", "httpx"} & set(loaded.split()) == set()
 
 
-@pytest.mark.parametrize("name", ["ask", "config", "generate", "models", "serve"])
+@pytest.mark.parametrize(
+    "name", ["ask", "compare", "config", "generate", "judge", "models", "point", "regions", "serve"]
+)
 def test_commands_load(name: str) -> None:
     command = main.load_command(name, COMMANDS[name])
     assert command.name == name
@@ -90,6 +92,20 @@ def test_only_the_command_that_is_asked_for_is_imported() -> None:
     assert "vlp_cli.ask" in loaded
     others = {entry.target.partition(":")[0] for name, entry in COMMANDS.items() if name != "ask"}
     assert (others | {"torch", "vlp_server", "vlp_models", "fastapi"}) & loaded == set()
+
+
+@pytest.mark.parametrize("name", ["judge", "compare", "point", "regions"])
+def test_a_command_that_asks_a_server_needs_none_of_it(name: str) -> None:
+    code = (
+        f"import sys; from vlp_cli.main import cli\n"
+        f"try: cli(['{name}', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.partition("LOADED")[2].split())
+    assert f"vlp_cli.{name}" in loaded
+    assert {"torch", "vlp_server", "vlp_models", "fastapi", "numpy"} & loaded == set()
 
 
 def test_an_unknown_command_is_a_usage_fault() -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from vlp_models.families.dual_encoder import DualEncoder, build_dual_encoder
 from vlp_models.training.dual_losses import DualLosses
 from vlp_models.training.dual_patches import encode_with_patches
-from vlp_models.training.recipe import ItcRecipe, ObjectivesRecipe, PhrasesRecipe, RegionsRecipe
+from vlp_models.training.recipe_objectives import ItcRecipe, ObjectivesRecipe, PhrasesRecipe, RegionsRecipe
 
 SIZES = {
     "image_size": 8, "patch_size": 4, "image_width": 8, "image_layers": 1, "image_heads": 2, "vocab_size": 20,

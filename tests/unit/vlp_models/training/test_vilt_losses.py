@@ -12,7 +12,7 @@ from vlp_models.families.vilt_config import ViltConfig
 from vlp_models.objectives.grounding import grounding_loss
 from vlp_models.objectives.masked_language import masked_language_loss
 from vlp_models.objectives.word_patch_alignment import align_words_to_patches
-from vlp_models.training.recipe import (
+from vlp_models.training.recipe_objectives import (
     GroundingRecipe,
     ItmRecipe,
     MlmRecipe,

@@ -33,4 +33,7 @@ def test_every_fault_is_listed(build, faults):
 
 def test_defaults_are_valid():
     settings = CoreSettings(models=(DUMMY,))
-    assert settings.models[0].batch.area_budgets == {"text": 4096, "patches": 8192}
+    assert settings.models[0].batch.area_budgets == {
+        "text": 4096,
+        **dict.fromkeys(("patches", "regions", "left_patches", "left_regions", "right_patches", "right_regions"), 8192),
+    }
