@@ -71,7 +71,7 @@ def in_batches(pictures: list[bytes], embed: Callable[[list[bytes]], np.ndarray]
 
 
 @contextmanager
-def serving(folder: Path, repository: Path, threads: int) -> Iterator[str]:
+def serving_models(folder: Path, repository: Path, threads: int, *names: str) -> Iterator[str]:
     """A server process of its own; its address."""
     port = free_port()
     settings = {
@@ -79,9 +79,10 @@ def serving(folder: Path, repository: Path, threads: int) -> Iterator[str]:
         "VLPSERVE_MODELS_REPOSITORY": str(repository),
         "VLPSERVE_ENGINE_THREADS": str(threads),
         "VLPSERVE_COLLECTIONS_ENABLED": "false",
+        "VLPSERVE_ADMISSION_DEFAULT_TIMEOUT_S": "300",
     }
     with (folder / "server.log").open("wb") as log:
-        command = [sys.executable, "-m", "vlp_cli", "serve", NAME]
+        command = [sys.executable, "-m", "vlp_cli", "serve", *names]
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
     try:
         url, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
@@ -140,7 +141,7 @@ def measure(folder: Path, threads: int, rounds: int, count: int) -> dict[str, ob
     some = [picture(seed) for seed in range(BATCH)]
     difference = float(np.abs(transformers_way(some) - graph_way(some)).max())
     rates: dict[str, list[float]] = {"transformers": [], "graph": [], "served": []}
-    with serving(folder, repository, threads) as url:
+    with serving_models(folder, repository, threads, NAME) as url:
         by_server(url, some)
         for number in range(rounds):
             # New pictures every time, so that no cache answers.

@@ -38,14 +38,14 @@ def write_full_size_checkpoint(folder: Path, storage: str = "float32") -> Path:
     model = ViltModel(config).eval()
     model.init_weights()
     labels = [f"answer {number}" for number in range(LABELS)]
-    save_checkpoint(folder, model, tokenizer=_tokenizer(), image=IMAGE, labels=labels, storage=storage)
+    save_checkpoint(folder, model, tokenizer=word_tokenizer(VOCABULARY), image=IMAGE, labels=labels, storage=storage)
     return folder
 
 
-def _tokenizer() -> str:
-    """As many words as BERT has, spelled with letters."""
+def word_tokenizer(size: int) -> str:
+    """BERT's, of so many words, spelled with letters."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [spell(number) for number in range(VOCABULARY - len(special))]
+    words = [spell(number) for number in range(size - len(special))]
     vocabulary = {token: index for index, token in enumerate(special + words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()

@@ -9,7 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("agreement.py", "export_full_size.py", "serve_vilt.py", "embed_images.py", "index_search.py")
+SCRIPTS = (
+    "agreement.py",
+    "export_full_size.py",
+    "serve_vilt.py",
+    "embed_images.py",
+    "visual_embedders.py",
+    "index_search.py",
+)
 
 
 def main() -> None:
