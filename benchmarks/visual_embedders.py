@@ -1,8 +1,8 @@
 """What seeing costs: UNITER-base behind the bottom-up-attention detector, Pixel-BERT's shape, ViLT-B/32, in one run.
 
-All at full size with random weights. UNITER and ViLT are asked through a vlpserve server, whose Server-Timing says
-where the time went; Pixel-BERT's shape (ResNet-50 grid, BERT-base over it) is not served yet, and runs as a graph behind the
-same decoding. Pictures are of 640 x 480 and resized as each model's own processor does.
+All at full size with random weights. UNITER and ViLT are asked through a vlpserve server, whose Server-Timing tells
+where the time went; Pixel-BERT's shape (ResNet-50 grid, BERT-base over it) is not served yet, and runs as a graph
+behind the same decoding. Pictures are of 640 x 480 and resized as each model's own processor does.
 
 Usage: python benchmarks/visual_embedders.py [--threads 2] [--pictures 5] [--out FILE]
 """

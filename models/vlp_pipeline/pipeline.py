@@ -34,7 +34,8 @@ class PreparedImage:
     """A picture after its processor; many questions can be asked of it. Equal and hashed by `digest` alone.
 
     Attributes:
-        digest: sha256 of the file's bytes, in hex: the key of caches, together with the model.
+        digest: sha256 of the file's bytes, in hex, or of the regions that were sent in its place: the key of caches,
+            together with the model.
         arrays: graph inputs without the batch axis; not to be changed.
         sizes: dynamic axis -> its size in `arrays`.
     """

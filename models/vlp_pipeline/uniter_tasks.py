@@ -38,7 +38,7 @@ GROUNDING_LOGITS, GROUNDING_BOXES = "grounding_logits", "grounding_boxes"
 
 @dataclass(frozen=True, slots=True)
 class UniterPipeline:
-    """What the pipelines of all tasks share; a RegionPipeline."""
+    """What the pipelines of all tasks share; a RegionReader."""
 
     inputs: UniterInputs
     family: ClassVar[str] = "uniter"
@@ -49,7 +49,7 @@ class UniterPipeline:
         return self.inputs.settings
 
     def prepare_regions(self, regions: Regions) -> PreparedImage:
-        """Regions as the graph takes them; see RegionPipeline."""
+        """Regions as the graph takes them; see RegionReader."""
         return self.inputs.prepare_regions(regions)
 
     def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:

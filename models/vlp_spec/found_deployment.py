@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vlp_spec.deployment import Deployment, GraphRef
 from vlp_spec.deployment_json import dump_deployment, parse_deployment
+from vlp_spec.encoder_digest import encoder_digest
 from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import RepositoryLayout
 
@@ -84,6 +85,17 @@ def find_deployment(root: Path, reference: str) -> FoundDeployment:
         )
     pointing_here = frozenset(alias for alias, target in aliases.items() if target == version)
     return FoundDeployment(deployment, layout, pointing_here, digest_of(deployment))
+
+
+def find_encoder(root: Path, name: str, digest: str) -> FoundDeployment | None:
+    """The newest version of a deployment whose outputs are those of an encoder digest; None where there is none.
+
+    Raises:
+        ArtifactError: such a name is none, or a manifest is broken.
+    """
+    versions = reversed(deployment_versions(root, name))
+    found = (find_deployment(root, f"{name}@{version}") for version in versions)
+    return next((one for one in found if encoder_digest(one.deployment) == digest), None)
 
 
 def digest_of(deployment: Deployment) -> str:

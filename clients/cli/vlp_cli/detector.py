@@ -116,3 +116,24 @@ def extract(
                 kept += 1
                 bar.update()
             faults.check(kept)
+
+
+@detector.command()
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the pack.")
+def repack(source: Path, out: Path) -> None:
+    """Write the regions of SOURCE as a pack, which is mapped and not read whole.
+
+    SOURCE is a .tsv of bottom-up attention, a folder of .npz files, or UNITER's image LMDB. Regions are chosen as in
+    UNITER's databases: those of a confidence above 0.2, but at least 10 and at most 100.
+    """
+    from tqdm import tqdm
+    from vlp_models.data.region_pack import RegionPackWriter
+    from vlp_models.data.region_store import open_region_store
+    from vlp_pipeline.regions import select_regions
+
+    store = open_region_store(source)
+    with RegionPackWriter(out) as writer:
+        for picture_id in tqdm(store.ids(), unit="picture"):
+            writer.add(picture_id, select_regions(store.regions(picture_id)))
+    store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,13 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     if repository is not None:
         deployment = find_deployment(repository, source).deployment
         if deployment.tasks[0] is not Task.VQA or deployment.image.get("type") == "regions":
-            click.echo(_judge(repository, source, root, split, limit, batch_size, regions, as_json))
+            if predictions is not None or device != "cpu":
+                raise click.UsageError("--predictions, --device: not for this deployment's task")
+            wanted = Judged(repository, source, root, split, limit, batch_size)
+            click.echo(_judge(wanted, regions, blind=blind, as_json=as_json))
             return
+    if regions is not None:
+        raise click.UsageError("--regions: belongs to a deployment that reads region features")
     from vlp_models.evaluation.answering import write_predictions
     from vlp_models.evaluation.artefacts import open_checkpoint, open_deployment
     from vlp_models.evaluation.evaluate import EvaluationData, evaluate_model
@@ -80,27 +86,32 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     click.echo(_as_json(opened.name, split, report) if as_json else _as_text(opened.name, split, report))
 
 
-def _judge(
-    repository: Path,
-    source: str,
-    root: Path,
-    split: str,
-    limit: int,
-    batch_size: int,
-    regions: Path | None,
-    as_json: bool,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Which deployment is asked what."""
+
+    repository: Path
+    source: str
+    root: Path
+    split: str
+    limit: int
+    batch_size: int
+
+
+def _judge(wanted: Judged, regions: Path | None, *, blind: bool, as_json: bool) -> str:
     from tqdm import tqdm
     from vlp_models.evaluation.judging import judge_split, open_judge
 
-    model = open_judge(repository, source, regions)
+    model = open_judge(wanted.repository, wanted.source, regions, blind=blind)
     with tqdm(unit="example", disable=as_json) as bar:
 
         def watch(done: int) -> None:
             bar.update(done - bar.n)
 
-        report = judge_split(model, root, split, limit=limit, batch_size=batch_size, watch=watch)
-    return _as_json(model.name, split, report) if as_json else _as_text(model.name, split, report)
+        report = judge_split(
+            model, wanted.root, wanted.split, limit=wanted.limit, batch_size=wanted.batch_size, watch=watch
+        )
+    return (_as_json if as_json else _as_text)(model.name, wanted.split, report)
 
 
 def _as_text(name: str, split: str, report: AccuracyReport) -> str:

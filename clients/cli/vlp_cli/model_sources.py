@@ -13,7 +13,7 @@ from vlp_server.config import ModelTarget, ServerConfig
 from vlp_server.config.server import DUMMY_ENGINE
 from vlp_server.engines.dummy_deployment import DUMMY_NAMES
 from vlp_spec.errors import ArtifactError, ConfigError, VlpError
-from vlp_spec.found_deployment import deployment_names, deployment_versions, find_deployment
+from vlp_spec.found_deployment import deployment_names, deployment_versions, find_deployment, find_encoder
 from vlp_spec.repository import RepositoryLayout
 from vlp_zoo import zoo_path
 
@@ -94,18 +94,24 @@ def find_models(config: ServerConfig, export: Export = export_checkpoint, zoo: P
 
 
 def _extractors(targets: Sequence[ModelTarget]) -> list[ModelTarget]:
-    """What makes the region features of the models that were named, where it lies beside them and was not named too."""
+    """What makes the region features of the models that were named, where it lies beside them and was not named too.
+
+    In the version whose features they read; where they read different ones, that of the first.
+    """
     wanted: dict[str, ModelTarget] = {}
     for target in targets:
         if target.repository is None:
             continue
         try:
             image = find_deployment(target.repository, target.reference).deployment.image
+            name, digest = (str(image.get(key, "")) for key in ("extractor", "extractor_digest"))
+            found = find_encoder(target.repository, name, digest) if name else None
         except ArtifactError:  # serving it will say what is the matter
             continue
-        name = image.get("extractor")
-        if name and deployment_versions(target.repository, name):
-            wanted.setdefault(name, ModelTarget(name, target.repository))
+        if found is not None:
+            newest = deployment_versions(target.repository, name)[-1] == found.deployment.version
+            reference = name if newest else f"{name}@{found.deployment.version}"
+            wanted.setdefault(name, ModelTarget(reference, target.repository))
     named = {target.reference.partition("@")[0] for target in targets}
     return [target for name, target in wanted.items() if name not in named]
 

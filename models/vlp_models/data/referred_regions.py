@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from vlp_pipeline.detector_boxes import pairwise_iou
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.data.records import Phrase, PictureRecord
 from vlp_models.data.region_features import RegionFeatures
 from vlp_models.data.streams import Arrays, BatchShape, plan_texts
 from vlp_models.data.tokens import TokenStore
-from vlp_models.evaluation.grounding import box_iou
 
 FOUND_IOU = 0.5
 
@@ -44,7 +44,7 @@ class ReferredRegions:
         for number, record in enumerate(records):
             boxes = features.boxes(number) if record.phrases else np.zeros((0, 4))
             for phrase in record.phrases:
-                overlaps = box_iou(np.array([phrase.box], dtype=np.float64), boxes)[0]
+                overlaps = pairwise_iou(np.array([phrase.box], dtype=np.float64), boxes)[0]
                 best = int(overlaps.argmax())
                 phrases.append(phrase)
                 picture_of.append(number)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from vlp_pipeline.regions import select_regions
 from vlp_spec.errors import ArtifactError, RequestError
 
 from vlp_models.data.faults import FaultCounter
@@ -16,6 +17,7 @@ from vlp_models.data.region_pack import RegionPack
 from vlp_models.data.region_store import open_region_store
 
 logger = logging.getLogger(__name__)
+_MIN_REGIONS = 10
 Arrays = dict[str, np.ndarray]
 
 
@@ -103,6 +105,9 @@ def load_region_features(
 ) -> tuple[tuple[PictureRecord, ...], RegionFeatures]:
     """Find the regions of some records; a record whose picture has none is left out.
 
+    A pack is mapped. Of the other forms all features are held in memory, at half precision; for more than fits there,
+    write a pack first (`vlpserve detector repack`).
+
     Args:
         path: whatever `open_region_store` opens.
         records: of the split.
@@ -119,11 +124,14 @@ def load_region_features(
     kept, parts = [], []
     for record in records:
         try:
-            parts.append(store.regions(record.id).first(max_regions))
+            # As UNITER's own databases are cut; a pack holds what its extractor has chosen.
+            found = store.regions(record.id)
+            parts.append(select_regions(found, max_regions=max_regions, min_regions=min(_MIN_REGIONS, max_regions)))
         except RequestError as error:
             faults.note(record.id, error)
             continue
         kept.append(record)
+    store.close()
     faults.check(len(kept))
     ends = np.cumsum([len(regions) for regions in parts])
     spans = np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1)
@@ -131,11 +139,19 @@ def load_region_features(
     known = [own for own in probabilities if own is not None]
     return tuple(kept), RegionFeatures(
         spans,
-        np.concatenate([regions.features for regions in parts]).astype(np.float16),
+        _half_precision([regions.features for regions in parts]),
         np.concatenate([regions.positions for regions in parts]),
         np.concatenate(known).astype(np.float16) if len(known) == len(parts) else None,
         max_regions,
     )
+
+
+def _half_precision(parts: Sequence[np.ndarray]) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        whole = np.concatenate([part.astype(np.float16) for part in parts])
+    if not np.isfinite(whole).all():
+        raise ArtifactError("a feature is too large for float16, in which features are kept")
+    return whole
 
 
 def _mapped(

@@ -11,9 +11,10 @@ from vlp_pipeline.detector_pipeline import FasterRcnnPipeline
 from vlp_pipeline.detector_regions import BACKBONE_ROLE, ROI_HEAD_ROLE
 from vlp_pipeline.detector_settings import DetectorSettings
 from vlp_pipeline.images import decode_image
+from vlp_pipeline.region_settings import RegionSettings
 from vlp_pipeline.regions import Regions, check_regions
 from vlp_spec.errors import ArtifactError, RequestError
-from vlp_spec.found_deployment import find_deployment
+from vlp_spec.found_deployment import FoundDeployment, find_deployment, find_encoder
 from vlp_spec.tasks import Task
 
 from vlp_models.checkpoints.load import load_checkpoint
@@ -48,19 +49,43 @@ def open_detector(source: str, repository: Path) -> OpenedDetector:
     """
     if Path(source).exists():
         checkpoint = load_checkpoint(source)
+        runners = torch_runners(checkpoint.detector)
         settings = DetectorSettings.from_mapping(checkpoint.image)
-        detect = detector_of(settings, *torch_runners(checkpoint.detector))
+        detect = detector_of(settings, *runners)
         return OpenedDetector(detect, settings, checkpoint.labels or (), checkpoint.attributes)
-    found = find_deployment(repository, source)
+    return _of_deployment(find_deployment(repository, source))
+
+
+def open_extractor(repository: Path, wanted: RegionSettings) -> OpenedDetector:
+    """Open the deployment that makes the features which a model reads.
+
+    Args:
+        repository: where it is.
+        wanted: its name, and its encoder digest: another version's features mean something else.
+
+    Raises:
+        ArtifactError: it is not there, or only in other versions.
+    """
+    found = find_encoder(repository, wanted.extractor, wanted.extractor_digest)
+    if found is None:
+        raise ArtifactError(
+            f"extractor {wanted.extractor!r} ({wanted.extractor_digest[:12]}): not in this repository, or in other "
+            "versions alone; give the regions' folder (--regions)"
+        )
+    return _of_deployment(found)
+
+
+def _of_deployment(found: FoundDeployment) -> OpenedDetector:
     if found.deployment.tasks != (Task.REGIONS,):
-        raise ArtifactError(f"{source}: does {', '.join(found.deployment.tasks)}, expected {Task.REGIONS}")
+        name = f"{found.deployment.name}@{found.deployment.version}"
+        raise ArtifactError(f"{name}: does {', '.join(found.deployment.tasks)}, expected {Task.REGIONS}")
     pipeline = FasterRcnnPipeline.from_deployment(found.deployment, found.assets_dir)
-    runners = [
+    graphs = [
         onnx_runner(found.graph_dir(found.deployment.graph(role)) / GRAPH_FILE)
         for role in (BACKBONE_ROLE, ROI_HEAD_ROLE)
     ]
     settings = pipeline.detector.settings
-    return OpenedDetector(detector_of(settings, *runners), settings, pipeline.classes, pipeline.attributes)
+    return OpenedDetector(detector_of(settings, *graphs), settings, pipeline.classes, pipeline.attributes)
 
 
 def extract_regions(

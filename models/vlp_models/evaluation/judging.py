@@ -27,7 +27,7 @@ from vlp_models.data.records import PairStatement, PictureRecord, Question
 from vlp_models.data.region_store import open_region_store
 from vlp_models.data.sources import PictureSource, RawPicture, open_source
 from vlp_models.evaluation.accuracy import AccuracyReport, report_accuracy
-from vlp_models.evaluation.detector_artefacts import GRAPH_FILE, open_detector
+from vlp_models.evaluation.detector_artefacts import GRAPH_FILE, open_extractor
 from vlp_models.evaluation.grounding import is_grounded
 from vlp_models.evaluation.onnx_runner import onnx_runner
 
@@ -65,13 +65,14 @@ class _Asked:
     name_of: Callable[[Any], str]
 
 
-def open_judge(repository: Path, reference: str, regions: Path | None = None) -> JudgingModel:
+def open_judge(repository: Path, reference: str, regions: Path | None = None, *, blind: bool = False) -> JudgingModel:
     """Open a deployment.
 
     Args:
         repository: where it is, and its extractor.
         reference: "name", "name@version" or "name@alias".
         regions: a store of regions in place of the extractor.
+        blind: show one empty region in place of every picture, as a text-only model was trained.
 
     Raises:
         ArtifactError: it is not there, or is damaged, or names no extractor where no regions are given.
@@ -84,7 +85,8 @@ def open_judge(repository: Path, reference: str, regions: Path | None = None) ->
         raise TaskNotSupportedError(f"deployment {name} does {task}; evaluated here are {', '.join(_ASKERS)}")
     pipeline = build_pipeline(deployment, found.assets_dir)
     forward = onnx_runner(found.graph_dir(deployment.graph("fusion")) / GRAPH_FILE)
-    return JudgingModel(name, task, pipeline, _prepare_by(pipeline, repository, regions), forward)
+    prepare = _blind(pipeline, name) if blind else preparation_of(pipeline, repository, regions)
+    return JudgingModel(name, task, pipeline, prepare, forward)
 
 
 def judge_split(
@@ -111,13 +113,27 @@ def judge_split(
     while pool := list(itertools.islice(asked, batch_size * _POOL_BATCHES)):
         answered += _answer(model, pool, batch_size)
         watch(len(answered))
-    if not answered:
+    if not answered and not faults.reasons:
         raise ArtifactError(f"split {split!r}: nothing in it for the task {model.task}")
     faults.check(len(answered))
     return report_accuracy(answered, _majority(answered), split)
 
 
-def _prepare_by(pipeline: Any, repository: Path, regions: Path | None) -> Prepare:
+def _blind(pipeline: Any, name: str) -> Prepare:
+    if not hasattr(pipeline, "prepare_regions"):
+        raise TaskNotSupportedError(f"deployment {name} reads pictures; only models of regions are judged blind here")
+    reader = cast(RegionReader, pipeline)
+    size = reader.regions.region_size
+    empty = check_regions(np.array([[0, 0, 1, 1]], np.float32), np.zeros((1, size), np.float32))
+    return lambda raw: reader.prepare_regions(empty)
+
+
+def preparation_of(pipeline: Any, repository: Path, regions: Path | None = None) -> Prepare:
+    """How a pipeline's pictures are made: of pixels, of a store's regions, or of what its extractor finds.
+
+    Raises:
+        ArtifactError: it reads regions, and there are none, and no extractor either.
+    """
     if not hasattr(pipeline, "prepare_regions"):
         return lambda raw: cast(PreparedImage, pipeline.prepare_image(raw.image))
     reader = cast(RegionReader, pipeline)
@@ -127,7 +143,7 @@ def _prepare_by(pipeline: Any, repository: Path, regions: Path | None) -> Prepar
         return lambda raw: reader.prepare_regions(store.regions(raw.record.id).first(most))
     if not reader.regions.extractor:
         raise ArtifactError("the model reads region features and names no extractor; give their folder (--regions)")
-    detector = open_detector(reader.regions.extractor, repository)
+    detector = open_extractor(repository, reader.regions)
 
     def detect(raw: RawPicture) -> Regions:
         found = detector.detect(decode_image(raw.image))
@@ -187,29 +203,36 @@ def _of_pictures(
 
 
 def _statements(model: JudgingModel, source: PictureSource, faults: FaultCounter) -> Iterator[_Asked]:
-    """A statement's right picture may come before its left one or after it; each is prepared once, and kept."""
+    """A statement's right picture may come before its left one or after it; each is kept until its last statement."""
+    records = list(source.read_records(FaultCounter("")))
+    needed = Counter(name for one in records for told in one.pair_statements for name in (one.id, told.other))
     prepared: dict[str, PreparedImage] = {}
     waiting: dict[str, list[tuple[str, PairStatement]]] = defaultdict(list)
 
     def ask(left: str, one: PairStatement) -> _Asked:
         query, right = ReasoningQuery(one.text), str(one.is_true).lower()
         item = model.pipeline.prepare(prepared[left], prepared[one.other], query)
+        for name in (left, one.other):
+            needed[name] -= 1
+            if not needed[name]:
+                del prepared[name]
         question = Question(one.text, {right: 1.0}, one.type)
         return _Asked(question, query, item, lambda result: str(result.label).lower())
 
     for raw in source.read(faults):
+        if not needed[raw.record.id]:
+            continue
         try:
             prepared[raw.record.id] = model.prepare(raw)
         except RequestError as error:
             faults.note(raw.place, error)
             continue
+        ready = waiting.pop(raw.record.id, [])
         for one in raw.record.pair_statements:
-            if one.other in prepared:
-                yield ask(raw.record.id, one)
-            else:
-                waiting[one.other].append((raw.record.id, one))
-        for left, one in waiting.pop(raw.record.id, []):
-            yield ask(left, one)
+            (ready if one.other in prepared else waiting[one.other]).append((raw.record.id, one))
+        yield from (ask(*pair) for pair in ready)
+    for other, left_out in waiting.items():
+        faults.note(other, ArtifactError(f"not in the split, though {len(left_out)} statements name it"))
 
 
 _ASKERS: dict[Task, Callable[[JudgingModel, PictureSource, FaultCounter], Iterator[_Asked]]] = {

@@ -2,7 +2,8 @@
 
 Under a cover there is one thing or none. A sentence is entailed where it is true whatever is hidden, contradicted where
 it is false whatever is hidden, and neutral otherwise. Sentences come in threes of one form about one picture, one of
-each label, and differ in kinds and colours alone: neither the words nor the picture by itself gives a label away.
+each label, and differ in kinds, colours and mirrored places alone: neither the words nor the picture by itself gives a
+label away.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from vlp_models.scenes.world import Cover, Pair, Scene, Thing
 
 Label = Literal["entailment", "neutral", "contradiction"]
 LABELS: tuple[Label, ...] = ("entailment", "neutral", "contradiction")
-ROWS = {"top row": (1, 0), "middle row": (1, 1), "bottom row": (1, 2)}
-COLUMNS = {"left column": (0, 0), "middle column": (0, 1), "right column": (0, 2)}
+# Places of a group are each other's mirror images, so that none of them goes with a label more often than another.
+# The middle strips have no mirror image: they hold more, and are covered more often.
+_CORNERS = ("top left", "top right", "bottom left", "bottom right")
+_SIDES = ("top center", "bottom center", "middle left", "middle right")
+_PLACE_GROUPS = (_CORNERS, _CORNERS, _SIDES, _SIDES, ("center",))
+ROWS = {"top row": (1, 0), "bottom row": (1, 2)}
+COLUMNS = {"left column": (0, 0), "right column": (0, 2)}
 _STRIPS = ROWS | COLUMNS
 _TRIES = 40
 # How far a hidden thing's middle may be from its cover's: nearer to the limit than this, nobody can tell.
@@ -79,11 +85,10 @@ def _name(pair: Pair) -> str:
 
 
 def _placed(scene: Scene, rng: random.Random, *, denied: bool) -> Say:
+    places = rng.choice(_PLACE_GROUPS)
+
     def say() -> tuple[str, Label]:
-        pair = draw_pair(scene.things, rng)
-        # As often at each kind of place, whatever the label: over things and covers alike.
-        placed: list[Thing | Cover] = [*scene.things, *scene.covers, rng.choice(scene.covers)]
-        place = place_words(rng.choice(placed), scene)
+        pair, place = draw_pair(scene.things, rng), rng.choice(places)
         shown = any((t.kind, t.colour) == pair and place_words(t, scene) == place for t in scene.things)
         hidden = any(place_words(cover, scene) == place for cover in scene.covers)
         if denied:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vlp_pipeline.images import decode_image
-from vlp_spec.errors import ConfigError
+from vlp_spec.errors import ArtifactError, ConfigError
 
 from vlp_models.data.detector_pictures import NO_ATTRIBUTE, DetectorExample
 from vlp_models.data.prefetching import Prefetcher
@@ -57,6 +57,10 @@ class CropRecipe:
             for name, least in (("steps", 0), ("batch_size", 2), ("window_px", 16), ("shift_px", 0))
             if getattr(self, name) < least
         ]
+        if self.shift_px > self.window_px // 2:
+            faults.append(
+                f"crops.shift_px: expected at most half of window_px, {self.window_px}, got {self.shift_px!r}"
+            )
         if self.lr <= 0:
             faults.append(f"crops.lr: expected above 0, got {self.lr!r}")
         if faults:
@@ -79,7 +83,8 @@ class CropBatch(NamedTuple):
 def crop_batch(examples: Sequence[DetectorExample], recipe: CropRecipe, seed: int, number: int) -> CropBatch:
     """Batch `number` of a run, a pure function of its seed: all things of some pictures, drawn at random.
 
-    Pictures are cropped as they are; their size must be that of the examples.
+    Raises:
+        ArtifactError: a picture has another size than the detector sees it at.
     """
     rng, window = np.random.default_rng((seed, 8, number)), recipe.window_px
     pixels: list[np.ndarray] = []
@@ -88,7 +93,13 @@ def crop_batch(examples: Sequence[DetectorExample], recipe: CropRecipe, seed: in
         example = examples[int(rng.integers(len(examples)))]
         if not len(example.boxes):
             continue
-        whole = np.pad(decode_image(example.image), ((window, window), (window, window), (0, 0)), mode="edge")
+        pixels_of = decode_image(example.image)
+        if pixels_of.shape[1::-1] != example.size_px:
+            raise ArtifactError(
+                f"a training picture is {pixels_of.shape[1]}x{pixels_of.shape[0]} pixels, the detector sees it at "
+                f"{example.size_px[0]}x{example.size_px[1]}: crops are taken from pictures that are not resized"
+            )
+        whole = np.pad(pixels_of, ((window, window), (window, window), (0, 0)), mode="edge")
         for box, class_id, attribute_id in zip(example.boxes_px, example.class_ids, example.attribute_ids, strict=True):
             middle, sides = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
             shift = rng.integers(-recipe.shift_px, recipe.shift_px + 1, size=2)

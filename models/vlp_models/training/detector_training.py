@@ -6,6 +6,7 @@ that was broken off goes on from its newest state as if nothing had happened.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -132,6 +133,7 @@ def train_detector(
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.crops.steps and not (out_dir / _STATE).exists():
         pretrain_on_crops(model.train(), examples, recipe.crops, recipe.seed)
+        _Run(model, model.anchored(settings), recipe, out_dir).save()
     run = _Run(model, model.anchored(settings), recipe, out_dir)
     run.go(examples)
     checkpoint = DetectorCheckpoint(model.to("cpu").eval(), run.settings, vocabulary.classes, vocabulary.attributes)
@@ -173,7 +175,7 @@ class _Run:
                     if self._step % recipe.log_every == 0 or self._step == recipe.steps:
                         log.write(self._step, self._optimizer.param_groups[0]["lr"])
                     if self._step % recipe.save_every == 0 or self._step == recipe.steps:
-                        self._save()
+                        self.save()
         finally:
             torch.set_flush_denormal(False)
 
@@ -198,8 +200,14 @@ class _Run:
         self._optimizer.step()
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _save(self) -> None:
-        state = {"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict(), "step": self._step}
+    def save(self) -> None:
+        """Keep the run as it is now."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "step": self._step,
+            "recipe": dataclasses.asdict(self.recipe),
+        }
         unfinished = self.out_dir / f".{_STATE}.unfinished"
         torch.save(state, unfinished)
         os.replace(unfinished, self.out_dir / _STATE)
@@ -211,8 +219,11 @@ class _Run:
             self.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._step = int(state["step"])
+            begun = state["recipe"]
         except (UnpicklingError, OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
             raise ArtifactError(f"{path}: cannot be resumed from ({error!s:.300})") from error
+        if begun != dataclasses.asdict(self.recipe):
+            raise ConfigError([f"{path}: was begun with another recipe; go on with that one, or choose another folder"])
         logger.info("resumed at step %d", self._step)
 
 

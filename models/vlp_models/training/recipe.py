@@ -167,8 +167,8 @@ class ModelRecipe:
             at_least("grow_layers", self.grow_layers, 0),
             (not self.grow_layers or bool(self.init), "grow_layers: needs init, the model that grows"),
             (not self.reset_positions or bool(self.init), "reset_positions: needs init, whose positions they replace"),
-            (not self.grow_layers or not needs_towers, "grow_layers: belongs to vilt"),
-            (not self.reset_positions or not needs_towers, "reset_positions: belongs to vilt"),
+            (not self.grow_layers or self.family == "vilt", "grow_layers: belongs to vilt"),
+            (not self.reset_positions or self.family == "vilt", "reset_positions: belongs to vilt"),
         )
 
 
@@ -281,13 +281,15 @@ class Recipe:
     def __post_init__(self) -> None:
         family, named = self.model.family, set(self.objectives.named)
         known = _OBJECTIVES["dual" if family in DUAL_FAMILIES else family]
-        itc = self.objectives.itc
+        itc, itm, vqa = self.objectives.itc, self.objectives.itm, self.objectives.vqa
         wanted_loss = "sigmoid" if family == "siglip" else "softmax"
         check(
             at_least("seed", self.seed, 0),
             at_least("log_every", self.log_every, 1),
             ((family == "uniter") == bool(self.data.regions), "data.regions: belongs to uniter, and there"),
             (named <= set(known), f"objectives: {family} has {', '.join(known)}; got {', '.join(sorted(named))}"),
+            (family == "vilt" or itm is None or not itm.words, "objectives.itm.words: belongs to vilt"),
+            (family == "vilt" or vqa is None or not vqa.answer_words, "objectives.vqa.answer_words: belongs to vilt"),
             (
                 family not in DUAL_FAMILIES or itc is None or itc.loss == wanted_loss,
                 f"objectives.itc.loss: {family} is served as it is trained, by {wanted_loss}",
@@ -297,7 +299,7 @@ class Recipe:
 
 # What the families can be trained on.
 _OBJECTIVES = {
-    "vilt": ("mlm", "itm", "wpa", "vqa", "regions", "grounding", "reasoning"),
+    "vilt": ("mlm", "itm", "wpa", "vqa", "regions", "grounding"),
     "uniter": ("mlm", "itm", "wpa", "mrm", "vqa", "entailment", "reasoning", "referring"),
     "dual": ("itc", "regions", "phrases"),
 }

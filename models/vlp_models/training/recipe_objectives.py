@@ -222,7 +222,7 @@ class ReasoningRecipe:
     """Visual reasoning: whether a statement on two pictures is true.
 
     Attributes:
-        variant: UNITER's way to join two pictures: "paired-attn", "paired" or "triplet". ViLT has one way.
+        variant: how UNITER joins two pictures: "paired-attn", "paired" or "triplet".
     """
 
     weight: float = 1.0

@@ -83,7 +83,17 @@ class UniterFamily:
             place, read = f"model.init {self._recipe.model.init}", source.model.config.region_size
             if read != self._region_size:
                 raise ArtifactError(f"{place}: reads features of {read} numbers, data.regions has {self._region_size}")
-            model = adapt_uniter(source.model, self._recipe, len(texts.labels), self._labels)
+            known = source.model.config.entailment_labels
+            if set(known) == set(self._labels):  # in the order in which the head has learned them
+                self._labels = known
+            model = adapt_uniter(
+                source.model,
+                self._recipe,
+                num_region_classes=self._num_classes,
+                num_labels=len(texts.labels),
+                labels=self._labels,
+                same_answers=(source.labels or ()) == tuple(texts.labels),
+            )
         else:
             raise ArtifactError(f'model.init {self._recipe.model.init}: no UNITER, which model.family = "uniter" needs')
         model.set_gradient_checkpointing(self._recipe.compute.gradient_checkpointing)

@@ -74,11 +74,27 @@ def build_uniter(
     return model
 
 
-def adapt_uniter(source: UniterModel, recipe: Recipe, num_labels: int, labels: tuple[str, ...]) -> UniterModel:
-    """A model with `source`'s weights and the recipe's heads; a head that it lacks, or of another width, is new.
+def adapt_uniter(
+    source: UniterModel,
+    recipe: Recipe,
+    *,
+    num_region_classes: int,
+    num_labels: int,
+    labels: tuple[str, ...],
+    same_answers: bool = True,
+) -> UniterModel:
+    """A model with `source`'s weights and the recipe's heads; a head that it lacks, or of other outputs, is new.
 
     Where a second picture is read for the first time, its token type starts as a copy of the first one's, as the
     published fine-tuning does it.
+
+    Args:
+        source: of any heads.
+        recipe: heads, dropout.
+        num_region_classes: of the detector whose regions are trained on.
+        num_labels: answers.
+        labels: of entailment.
+        same_answers: whether the answers are those that `source` was trained on, in their order.
 
     Raises:
         ArtifactError: a part other than a head would stay random.
@@ -87,9 +103,15 @@ def adapt_uniter(source: UniterModel, recipe: Recipe, num_labels: int, labels: t
     types = max(source.config.num_token_types, _PAIR_TYPES) if "nlvr2" in heads else source.config.num_token_types
     cleared: dict[str, Any] = {"num_labels": 0, "entailment_labels": ()}
     sizes = cleared | _head_sizes(recipe, heads, num_labels, labels)
+    if "mrc" in heads:
+        sizes["num_region_classes"] = num_region_classes
     model = UniterModel(replace(source.config, heads=heads, num_token_types=types, **sizes))
     model.init_weights()
     expected, given = model.state_dict(), dict(source.state_dict())
+    if labels != source.config.entailment_labels:  # as many others would fit, and mean something else
+        given = {name: value for name, value in given.items() if not name.startswith("entailment_output.")}
+    if not same_answers:
+        given = {name: value for name, value in given.items() if not name.startswith("vqa_output.")}
     missing_types = types - source.config.num_token_types
     if missing_types > 0:
         table = given[_TYPES]

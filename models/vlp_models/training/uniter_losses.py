@@ -101,17 +101,19 @@ class UniterLosses(ObjectiveLosses):
         output = self.model.encode(*_inputs(arrays), region_masked=masked)
         found = output.region_feats[masked]
         # The losses are means over this batch's hidden regions; the scale wants sums.
-        scale = scale * len(found) * recipe.weight
+        scale = scale * len(found)
         if recipe.features:
             guessed = self.model.regress_features(found).float()
             loss = masked_region_features_loss(guessed, arrays["region_features"][masked].float())
-            losses["mrfr"] = (loss * scale, recipe.features)
+            losses["mrfr"] = (loss * scale, recipe.weight * recipe.features)
         if recipe.classes or recipe.distribution:
             logits, classes = self.model.classify_regions(found).float(), arrays["region_classes"]
             if recipe.classes:
-                losses["mrc"] = (masked_region_class_loss(logits, classes) * scale, recipe.classes)
+                loss = masked_region_class_loss(logits, classes)
+                losses["mrc"] = (loss * scale, recipe.weight * recipe.classes)
             if recipe.distribution:
-                losses["mrc_kl"] = (masked_region_distribution_loss(logits, classes) * scale, recipe.distribution)
+                loss = masked_region_distribution_loss(logits, classes)
+                losses["mrc_kl"] = (loss * scale, recipe.weight * recipe.distribution)
 
 
 def _regions(arrays: Mapping[str, Tensor], prefix: str = "") -> Regions:

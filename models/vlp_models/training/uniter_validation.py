@@ -29,13 +29,15 @@ class UniterValidation:
     def __call__(self) -> Mapping[str, float]:
         """Figures by name."""
         sums: dict[str, list[float]] = defaultdict(list)
-        for number in range(min(_MAX_BATCHES, *(stream.batches_per_epoch for stream in self._streams), _MAX_BATCHES)):
+        counts = [min(_MAX_BATCHES, stream.batches_per_epoch) for stream in self._streams]
+        for number in range(max(counts)):
             batch = {
                 stream.name: {
                     name: torch.as_tensor(array).to(self._accelerator.device)
                     for name, array in stream.batch(number).items()
                 }
-                for stream in self._streams
+                for stream, count in zip(self._streams, counts, strict=True)
+                if number < count
             }
             with self._accelerator.autocast():
                 figures = self._losses(batch)

@@ -197,7 +197,9 @@ class Collections:
         if not any(item.picture is not None and item.vector is None for item in items):
 
             async def check_and_keep(urgency: Urgency) -> AddReply:
-                spec = await self._spec(name)
+                # The work may outlast its deadline, this must not.
+                async with asyncio.timeout(max(0.0, urgency.deadline - self._clock())):
+                    spec = await self._spec(name)
                 return await self._keep(spec, items, await self._given_vectors(items, urgency), Timings())
 
             return await self._flows.life.run_without_model("add_items", terms, check_and_keep)

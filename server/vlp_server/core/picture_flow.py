@@ -188,10 +188,12 @@ class PictureFlow:
 
     async def _digested(self, picture: Picture, urgency: Urgency) -> _Picture:
         if isinstance(picture, Regions):
-            return _Picture(picture, picture.digest())
+            ran = await self._pool.run(picture.digest, lane=urgency.lane, deadline=urgency.deadline)
+            return _Picture(picture, ran.value)
         return _Picture(picture, await content_digest(picture, self._pool, urgency))
 
     async def _answer_missing(self, call: _Call, queries: Sequence[Any]) -> tuple[list[Worked[Any]], Timings]:
+        epoch = self._answers.epoch
         prepared = await all_or_first_error(call.pictures, lambda picture: self._prepare(call, picture))
         images = [one.value for one in prepared]
         preparing = longest([one.timings for one in prepared])
@@ -205,7 +207,7 @@ class PictureFlow:
         async def shared(asked: tuple[Item, Any]) -> Worked[Any]:
             item, query = asked
             return await self._answers.work_out(
-                call.answer_key(query), lambda: self._compute(call, query, item), call.urgency
+                call.answer_key(query), lambda: self._compute(call, query, item), call.urgency, since=epoch
             )
 
         answers = await all_or_first_error(list(zip(ran.value, queries, strict=True)), shared)
@@ -228,7 +230,7 @@ class PictureFlow:
             return await self._prepared(key, lambda: reader.prepare_regions(sent), call.urgency)
         extractor = self._extractor_for(reader)
         found = await self._regions.find(extractor, picture.content, picture.digest, call.urgency)
-        # The regions are kept; what is made of them costs nothing.
+        # The regions are kept; what is made of them costs a fraction of a millisecond.
         prepared = reader.prepare_regions(found.value.regions.first(reader.regions.max_regions))
         return Worked(prepared, found.timings)
 

@@ -58,6 +58,12 @@ class SharedWork(Generic[V]):
         self._clock = clock
         self._kept: LruCache[V] = LruCache(max_entries, max_bytes)
         self._flights: SingleFlight[Worked[V]] = SingleFlight()
+        self._epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        """Rises whenever something is forgotten: what was begun before may rest on what is no longer trusted."""
+        return self._epoch
 
     def look_up(self, key: Key) -> V | None:
         """The kept value of a key; counted, unless nothing can be kept at all."""
@@ -68,24 +74,39 @@ class SharedWork(Generic[V]):
         return value
 
     def forget(self, unwanted: Callable[[Key], bool]) -> int:
-        """Drop every kept value whose key is unwanted; says how many. Work in flight is left alone."""
+        """Drop every kept value whose key is unwanted; says how many. Work in flight goes on, and is not kept."""
+        self._epoch += 1
         return self._kept.drop(lambda key: isinstance(key, tuple) and unwanted(key))
 
     async def work_out(
-        self, key: Key, work: Callable[[], Coroutine[Any, Any, Worked[V]]], urgency: Urgency, *, keep: bool = True
+        self,
+        key: Key,
+        work: Callable[[], Coroutine[Any, Any, Worked[V]]],
+        urgency: Urgency,
+        *,
+        keep: bool = True,
+        since: int | None = None,
     ) -> Worked[V]:
         """Join the work of a key, or do it. `look_up` comes first: this one asks the cache nothing.
 
         Callers of different lanes share nothing, or a hasty one would wait in the queue of a patient one. Work that was
         started by a hastier caller may run into that one's deadline; whoever still has time then starts it again.
 
+        Args:
+            key: says all that the value depends on.
+            work: makes it.
+            urgency: of the caller.
+            keep: whether the value may be kept.
+            since: the epoch in which the first thing was made that the value rests on; None = now.
+
         Raises:
             Exception: whatever the work raises, for every one of its callers.
         """
+        epoch = self._epoch if since is None else since
 
         async def kept_work() -> Worked[V]:
             worked = await work()
-            if keep:
+            if keep and epoch == self._epoch:
                 self._kept.put(key, worked.value, self._size_of(key, worked.value))
             return worked
 

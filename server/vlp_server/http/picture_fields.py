@@ -31,7 +31,7 @@ _REGIONS_OBJECT = {
 }
 _REGIONS_SCHEMA = {"anyOf": [_REGIONS_OBJECT, {"type": "string", "contentEncoding": "base64"}]}
 _REGIONS_TEXT = (
-    "In place of the picture, for a model that reads region features: boxes with features, as /v1/regions gives them, "
+    "In place of the picture, for a model that reads region features: boxes with features (docs/regions.md), "
     "or an .npz file in base64."
 )
 _PAIR_TEXT = "The two pictures, left first; each base64, a data URI, or, where the operator allows it, an http(s) URL."

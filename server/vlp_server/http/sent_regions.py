@@ -15,7 +15,7 @@ from typing import Any
 from vlp_pipeline.region_json import regions_from_json
 from vlp_pipeline.region_npz import read_region_npz
 from vlp_pipeline.regions import FIELD, RegionLimits, Regions, invalid_regions
-from vlp_spec.errors import InvalidArgumentError
+from vlp_spec.errors import InvalidArgumentError, TooLargeError
 
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.fields import placed
@@ -52,6 +52,8 @@ class SentRegions:
             regions = await asyncio.to_thread(_decoded, self.content, RegionLimits(max_regions=limits.regions))
         except InvalidArgumentError as error:
             raise placed(error, FIELD, self.place) from error
+        except TooLargeError as error:
+            raise TooLargeError(error.message.replace(FIELD, self.place, 1), detail=error.detail) from error
         take(regions.size_bytes)
         return regions
 

@@ -15,8 +15,11 @@ from vlp_spec.errors import ArtifactError, ConfigError
 from vlp_spec.repository import RepositoryLayout
 
 
-def publish(repository: Path, name: str, source: str = "s", version: int = 1) -> Path:
-    deployment = dataclasses.replace(build_dummy_deployment(name), source={"id": source}, version=version)
+def publish(repository: Path, name: str, source: str = "s", version: int = 1, **image: str) -> Path:
+    """A manifest; `image` changes what it says of pictures."""
+    dummy = build_dummy_deployment(name)
+    changed = {**dummy.image, **image}
+    deployment = dataclasses.replace(dummy, source={"id": source}, version=version, image=changed)
     manifest = RepositoryLayout(repository).manifest(name, version)
     manifest.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_text(dump_deployment(deployment))
@@ -50,6 +53,53 @@ def find(tmp_path: Path, exporter: Exporter) -> Find:
         return find_models(load_config({**given, **dotted}, {}), exporter, tmp_path / "zoo")
 
     return find_named
+
+
+def test_a_reader_that_is_named_brings_its_extractor(find: Find, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    for name in ("dummy-extractor", "a-reader", "b-reader-grounding", "b"):
+        publish(mine, name)
+
+    def targets(*names: str) -> list[str]:
+        found = find(*names, models__repository=str(mine)).targets
+        assert {target.repository for target in found} == {mine}
+        return [target.reference for target in found]
+
+    assert targets("a-reader") == ["a-reader", "dummy-extractor"]
+    named = ["b", "a-reader@1", "b-reader-grounding"]
+    assert targets(*named) == [*named, "dummy-extractor"]
+    assert targets("dummy-extractor@1", "a-reader") == ["dummy-extractor@1", "a-reader"]
+    assert targets("b") == ["b"]
+    assert find("a-reader", models__repository=str(mine), models__default="a-reader").default == "a-reader"
+
+
+def test_the_extractor_comes_in_the_version_whose_features_are_read(find: Find, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    publish(mine, "a-reader")
+    publish(mine, "dummy-extractor", version=1)
+    publish(mine, "dummy-extractor", version=2, colour="other")
+    found = find("a-reader", models__repository=str(mine)).targets
+    assert [target.reference for target in found] == ["a-reader", "dummy-extractor@1"]
+
+
+def test_an_extractor_that_does_not_lie_beside_its_reader_is_not_brought(find: Find, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    publish(mine, "a-reader")
+    publish(mine, "b-reader", extractor="", extractor_digest="")
+    publish(mine, "c-reader", extractor="../dummy-extractor")
+    publish(tmp_path / "store", "dummy-extractor")
+    for name in ("a-reader", "b-reader", "c-reader"):
+        assert find(name, models__repository=str(mine)).targets == (ModelTarget(name, mine),)
+    publish(mine, "dummy-extractor", colour="other")
+    assert find("a-reader", models__repository=str(mine)).targets == (ModelTarget("a-reader", mine),)
+
+
+def test_a_reader_without_a_readable_manifest_is_served_as_it_was_named(find: Find, tmp_path: Path) -> None:
+    manifest = publish(tmp_path / "mine", "a-reader")
+    publish(tmp_path / "mine", "dummy-extractor")
+    manifest.write_text("{")
+    found = find("a-reader", models__repository=str(tmp_path / "mine"))
+    assert found.targets == (ModelTarget("a-reader", tmp_path / "mine"),)
 
 
 def test_without_names_the_shipped_models_are_served(find: Find, tmp_path: Path) -> None:

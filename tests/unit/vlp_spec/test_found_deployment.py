@@ -7,8 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from vlp_spec.encoder_digest import encoder_digest
 from vlp_spec.errors import ArtifactError
-from vlp_spec.found_deployment import deployment_names, deployment_versions, digest_of, find_deployment
+from vlp_spec.found_deployment import (
+    deployment_names,
+    deployment_versions,
+    digest_of,
+    find_deployment,
+    find_encoder,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))  # tests are imported one by one, not as packages
 from tiny_repository import publish
@@ -79,3 +86,16 @@ def test_broken_aliases_are_refused(root: Path, aliases: str) -> None:
     (root / "deployments/tiny/aliases.json").write_text(aliases)
     with pytest.raises(ArtifactError, match=r"aliases.json"):
         find_deployment(root, "tiny")
+
+
+def test_an_encoder_is_found_by_its_digest_whatever_is_newer(root: Path) -> None:
+    digests = {version: encoder_digest(find_deployment(root, f"tiny@{version}").deployment) for version in (1, 2, 10)}
+    assert len(set(digests.values())) == 3
+    for version, digest in digests.items():
+        found = find_encoder(root, "tiny", digest)
+        assert found is not None
+        assert found.deployment.version == version
+    assert find_encoder(root, "tiny", "0" * 64) is None
+    assert find_encoder(root, "other", digests[1]) is None
+    with pytest.raises(ArtifactError):
+        find_encoder(root, "../tiny", digests[1])

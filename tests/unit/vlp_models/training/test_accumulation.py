@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_gallery import uniter_recipe_text, write_gallery
 from tiny_pictures import dual_recipe_text, recipe_text, write_jsonl
 from torch import Tensor
 from vlp_models.data.masking import IGNORED
@@ -18,13 +19,17 @@ from vlp_models.families.vilt import ViltModel
 from vlp_models.families.vilt_config import ViltConfig
 from vlp_models.training.family import family_of
 from vlp_models.training.machine import training_machine
+from vlp_models.training.recipe import Recipe
 from vlp_models.training.recipe_file import parse_recipe
 from vlp_models.training.trainer import Trainer
-from vlp_models.training.training_data import BatchPlace, choose_texts, load_splits
+from vlp_models.training.training_data import BatchPlace, choose_texts
 from vlp_models.training.vilt_losses import ViltLosses
 
 ROWS, WORDS = 8, 5
-_LOSSES = ("loss", "mlm", "itm", "vqa", "regions", "grounding", "centres", "unsaid", "told")
+_LOSSES = (
+    *("loss", "mlm", "itm", "vqa", "regions", "grounding", "centres", "unsaid", "told"),
+    *("wra", "mrfr", "mrc", "mrc_kl", "entailment", "reasoning", "referring"),
+)
 OBJECTIVES = ("objectives.mlm.weight=1", "objectives.itm.weight=1", "objectives.wpa.weight=0.1")
 
 
@@ -145,17 +150,28 @@ def _joined(batches: list[Arrays]) -> Arrays:
             parts = [np.pad(part, [(0, 0), (0, width - part.shape[1]), *edges], constant_values=fill) for part in parts]
         if like.ndim:
             joined[name] = np.concatenate(parts)
+    return joined | _scales(joined)
+
+
+def _scales(joined: Arrays) -> Arrays:
+    """Those of a step of one batch."""
+    scales: Arrays = {}
     if "mlm_targets" in joined:
-        joined["mlm_scale"] = np.float32(1 / (joined["mlm_targets"] != IGNORED).sum())
+        scales["mlm_scale"] = np.float32(1 / (joined["mlm_targets"] != IGNORED).sum())
     if "ground_centres" in joined:
-        joined["ground_centres_scale"] = np.float32(1 / (~np.isnan(joined["ground_centres"])).sum())
-        joined |= {f"{name}_scale": np.float32(1 / len(joined[name])) for name in _GROUNDED}
+        scales["ground_centres_scale"] = np.float32(1 / (~np.isnan(joined["ground_centres"])).sum())
+        scales |= {f"{name}_scale": np.float32(1 / len(joined[name])) for name in _GROUNDED}
     if "region_words" in joined:
-        joined["region_scale"] = np.float32(1 / len(joined["region_words"]))
-    return joined
+        scales["region_scale"] = np.float32(1 / len(joined["region_words"]))
+    if "region_masked" in joined:
+        scales["region_scale"] = np.float32(1 / joined["region_masked"].sum())
+    return scales
 
 
 def _counts(batches: list[Arrays], name: str) -> list[int]:
+    """How many each batch's sums are over."""
+    if name == "region_masked":
+        return [int(batch[name].sum()) for batch in batches]
     return [int((batch[name] != IGNORED).sum() if name == "mlm_targets" else len(batch[name])) for batch in batches]
 
 
@@ -179,23 +195,43 @@ VILT = (
 _GROUNDED = ("ground_unsaid", "ground_told")
 
 
-@pytest.mark.parametrize("family", ["vilt", "clip"])
-def test_batches_of_one_step_know_of_each_others_words(tmp_path: Path, family: str) -> None:
-    root, micro_batches = _write_uneven(tmp_path / "data"), 3
+UNITER = (
+    "objectives.mlm.probability=0.5",
+    'objectives.itm.negatives="hard"',
+    "objectives.mrm.probability=0.4",
+    "objectives.mrm.classes=0.5",
+    "objectives.mrm.weight=2",
+    "objectives.vqa.loss=ce",
+)
+_UNITER_OBJECTIVES = ("mlm", "itm", "wpa", "mrm", "vqa", "entailment", "reasoning", "referring")
+
+
+def _recipe_and_counts(family: str, root: Path, micro_batches: int) -> tuple[Recipe, dict[str, list[str]]]:
+    """A recipe on a data set, and by stream what its batches have in different numbers."""
+    accumulating = f"optimisation.grad_accumulation={micro_batches}"
+    if family == "uniter":
+        text = uniter_recipe_text(write_gallery(root, {"train": 24}), *_UNITER_OBJECTIVES)
+        counted = {"captions": ["mlm_targets"], "masked_regions": ["region_masked"]}
+        return parse_recipe(text, [*UNITER, accumulating]), counted
+    _write_uneven(root)
     if family == "vilt":
-        recipe = parse_recipe(recipe_text(root), [*VILT, f"optimisation.grad_accumulation={micro_batches}"])
         counted = {
             "captions": ["mlm_targets"],
             "regions": ["region_words"],
             "questions": ["ground_unsaid", "ground_told"],
         }
-    else:
-        text = dual_recipe_text(root).replace("[objectives.itc]", "[objectives.regions]")
-        recipe = parse_recipe(text, [f"optimisation.grad_accumulation={micro_batches}"])
-        counted = {"pairs": ["region_words"]}
+        return parse_recipe(recipe_text(root), [*VILT, accumulating]), counted
+    text = dual_recipe_text(root).replace("[objectives.itc]", "[objectives.regions]")
+    return parse_recipe(text, [accumulating]), {"pairs": ["region_words"]}
+
+
+@pytest.mark.parametrize("family", ["vilt", "clip", "uniter"])
+def test_batches_of_one_step_know_of_each_others_words(tmp_path: Path, family: str) -> None:
+    micro_batches = 3
+    recipe, counted = _recipe_and_counts(family, tmp_path / "data", micro_batches)
     with training_machine("cpu", recipe.compute) as accelerator:
         made = family_of(recipe)
-        train, _ = load_splits(recipe, made.preparation)
+        train, _ = made.load_splits()
         texts = choose_texts(recipe, train.records)
         streams = made.build_streams(train, texts, BatchPlace(micro_batches=micro_batches))
         drawn = {stream.name: [stream.batch(number) for number in range(micro_batches)] for stream in streams}

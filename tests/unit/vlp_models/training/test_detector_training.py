@@ -15,6 +15,7 @@ from vlp_models.evaluation.detector_evaluation import evaluate_detector
 from vlp_models.evaluation.detector_runners import detector_of, torch_runners
 from vlp_models.families.faster_rcnn_config import FasterRcnnConfig
 from vlp_models.training import detector_training
+from vlp_models.training.detector_crops import CropRecipe
 from vlp_models.training.detector_losses import DetectorSampling
 from vlp_models.training.detector_training import DetectorRecipe, train_detector
 from vlp_pipeline.detector_settings import DetectorSettings
@@ -89,8 +90,12 @@ def test_it_learns_to_find_and_name_two_shapes(tmp_path: Path) -> None:
     assert scores.attribute_accuracy > 0.8
 
 
-def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = _train(tmp_path / "whole")
+@pytest.mark.parametrize("crop_steps", [0, 2])
+def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crop_steps: int
+) -> None:
+    recipe = replace(RECIPE, crops=CropRecipe(crop_steps, batch_size=4, window_px=32))
+    whole = _train(tmp_path / "whole", recipe)
     real = detector_training.decode_batch
     calls = []
 
@@ -102,12 +107,12 @@ def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(tmp_path: Path, mo
 
     monkeypatch.setattr(detector_training, "decode_batch", breaking)
     with pytest.raises(KeyboardInterrupt):
-        _train(tmp_path / "broken")
+        _train(tmp_path / "broken", recipe)
     assert not (tmp_path / "broken" / "final").exists()
     monkeypatch.undo()
     with pytest.raises(ConfigError, match="holds a run"):
-        _train(tmp_path / "broken")
-    resumed = _train(tmp_path / "broken", resume=True)
+        _train(tmp_path / "broken", recipe)
+    resumed = _train(tmp_path / "broken", recipe, resume=True)
     for name, value in whole.items():
         assert torch.equal(resumed[name], value), name
     assert [line["step"] for line in _log(tmp_path / "broken")] == [2, 4, 6]
