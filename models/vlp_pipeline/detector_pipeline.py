@@ -16,6 +16,7 @@ from vlp_pipeline.detector_image import DetectorPicture
 from vlp_pipeline.detector_regions import BACKBONE_ROLE, ROI_HEAD_ROLE, RegionDetector
 from vlp_pipeline.detector_settings import DetectorSettings
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits, open_picture
+from vlp_pipeline.label_scores import check_width
 from vlp_pipeline.pipeline import Buckets, FoundRegions, Item, PreparedImage
 from vlp_pipeline.regions import RegionLimits, check_regions
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits
@@ -56,10 +57,11 @@ class FasterRcnnPipeline:
         place = f"deployment {deployment.name}@{deployment.version}"
         if "batch" not in deployment.axes or deployment.axes["batch"].max != 1:
             raise ArtifactError(f"{place}: axis 'batch': expected at most 1, pictures differ in size")
-        path = assets_dir / ATTRIBUTES_ASSET
-        attributes = read_labels(path) if path.exists() else ()
-        names = assets_dir / LABELS_ASSET
-        return cls(detector, read_labels(names) if names.exists() else (), attributes, image_limits)
+        classes, attributes = (_names(assets_dir / asset) for asset in (LABELS_ASSET, ATTRIBUTES_ASSET))
+        for names, output in ((classes, "class_scores"), (attributes, "attribute_scores")):
+            if names:  # the background, or "no attribute", has none
+                check_width(deployment, output, len(names) + 1, f"{len(names)} names for {output} and one for nothing")
+        return cls(detector, classes, attributes, image_limits)
 
     def prepare_image(self, data: bytes) -> PreparedImage:
         """Decode and resize a picture file; see DetectorPipeline."""
@@ -94,6 +96,10 @@ class FasterRcnnPipeline:
         return FoundRegions(
             regions, _named(self.classes, found.class_ids), _named(self.attributes, found.attribute_ids)
         )
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    return read_labels(path) if path.exists() else ()
 
 
 def _named(names: tuple[str, ...], ids: np.ndarray) -> tuple[str, ...]:

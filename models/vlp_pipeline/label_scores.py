@@ -79,6 +79,24 @@ def finite_row(outputs: Mapping[str, np.ndarray], name: str, shape: Sequence[int
     return row
 
 
+def check_width(deployment: Deployment, output: str, width: int, told: str) -> None:
+    """Refuse names of a graph's outputs that are not as many as the outputs.
+
+    Args:
+        deployment: of the graph.
+        output: that is named.
+        width: numbers that a row of it should have.
+        told: what says so, for the message.
+
+    Raises:
+        ArtifactError: the graph gives another number.
+    """
+    for spec in (spec for graph in deployment.graphs for spec in graph.outputs):
+        if spec.name == output and isinstance(spec.shape[-1], int) and spec.shape[-1] != width:
+            place = f"deployment {deployment.name}@{deployment.version}"
+            raise ArtifactError(f"{place}: {told}, the graph {spec.shape[-1]}")
+
+
 def truth_scores(deployment: Deployment) -> LabelScores:
     """The two outputs of a reasoning head, one of which is called "true".
 
@@ -88,6 +106,7 @@ def truth_scores(deployment: Deployment) -> LabelScores:
     scores = LabelScores.from_head(deployment.head, REASONING_LOGITS)
     if len(scores.labels) != 2 or TRUE_LABEL not in scores.labels:
         raise ArtifactError(f"deployment.head.labels: got {list(scores.labels)}, expected two, one of them 'true'")
+    check_width(deployment, REASONING_LOGITS, 2, "deployment.head.labels has 2 names")
     return scores
 
 

@@ -24,7 +24,7 @@ from vlp_spec.tasks import (
 )
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
-from vlp_pipeline.label_scores import LabelScores, finite_row, truth_of, truth_scores
+from vlp_pipeline.label_scores import LabelScores, check_width, finite_row, truth_of, truth_scores
 from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
 from vlp_pipeline.region_settings import RegionSettings
 from vlp_pipeline.regions import Regions
@@ -73,6 +73,7 @@ class UniterVqaPipeline(UniterPipeline):
     ) -> UniterVqaPipeline:
         """Read the deployment's settings and assets; an ArtifactError says what is broken."""
         ranker = AnswerRanker(read_labels(assets_dir / LABELS_ASSET))
+        check_width(deployment, LOGITS, len(ranker.labels), f"{LABELS_ASSET} has {len(ranker.labels)} answers")
         return cls(UniterInputs.from_deployment(deployment, assets_dir, text_limits), ranker)
 
     def prepare(self, image: PreparedImage, query: VqaQuery) -> Item:
@@ -126,6 +127,8 @@ class UniterEntailmentPipeline(UniterPipeline):
     ) -> UniterEntailmentPipeline:
         """Read the deployment's settings and assets; an ArtifactError says what is broken."""
         scores = LabelScores.from_head(deployment.head, ENTAILMENT_LOGITS)
+        told = f"deployment.head.labels has {len(scores.labels)} names"
+        check_width(deployment, ENTAILMENT_LOGITS, len(scores.labels), told)
         return cls(UniterInputs.from_deployment(deployment, assets_dir, text_limits), scores)
 
     def prepare(self, image: PreparedImage, query: EntailmentQuery) -> Item:

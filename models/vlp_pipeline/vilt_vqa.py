@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from vlp_spec.deployment import Deployment
-from vlp_spec.errors import ArtifactError, InferenceError, InvalidArgumentError
+from vlp_spec.errors import InferenceError, InvalidArgumentError
 from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
 from vlp_spec.tasks import VqaQuery, VqaResult
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
+from vlp_pipeline.label_scores import check_width
 from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
@@ -54,7 +55,7 @@ class ViltVqaPipeline:
         texts = TextProcessor.from_file(assets_dir / TOKENIZER_ASSET, text_settings.max_length)
         ranker = AnswerRanker(read_labels(assets_dir / LABELS_ASSET))
         check_axes(deployment, texts, images)
-        _check_labels(deployment, len(ranker.labels))
+        check_width(deployment, "logits", len(ranker.labels), f"{LABELS_ASSET} has {len(ranker.labels)} answers")
         min_sizes = {axis: limit.min for axis, limit in deployment.axes.items()}
         return cls(images, texts, ranker, image_limits, text_limits, min_sizes)
 
@@ -81,12 +82,3 @@ class ViltVqaPipeline:
         if "logits" not in outputs:
             raise InferenceError(f"model output: no 'logits' among {sorted(outputs)}")
         return self.ranker.rank(outputs["logits"], query)
-
-
-def _check_labels(deployment: Deployment, labels: int) -> None:
-    """The list of answers must be as long as the graph's output."""
-    place = f"deployment {deployment.name}@{deployment.version}"
-    for graph in deployment.graphs:
-        for output in graph.outputs:
-            if output.name == "logits" and isinstance(output.shape[-1], int) and output.shape[-1] != labels:
-                raise ArtifactError(f"{place}: {LABELS_ASSET} has {labels} answers, the graph {output.shape[-1]}")

@@ -29,8 +29,9 @@ from vlp_pipeline.text import TextProcessor
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))  # tests are imported one by one, not as packages
 from tiny_gallery import write_gallery
 from tiny_regions import ANSWERS, EXTRACTOR, LABELS, MAX_REGIONS, tiny_detector_config, write_detector, write_uniter
+from tiny_repository import publish
 
-PICTURES = 9
+PICTURES = 10
 HEADS = {"entailment": "entailment", "reasoning": "nlvr2", "grounding": "grounding", "vqa": "vqa"}
 
 
@@ -107,10 +108,9 @@ def answers(scratch: Path, task: str, gallery: Path, regions: dict[str, Regions]
             best = int(model.grounding_scores(*inputs(phrase.text, record.id)).argmax())
             yield phrase.type, float(overlap(regions[record.id].boxes[best], phrase.box) > 0.5)
         for told in record.pair_statements if task == "reasoning" else ():
-            if told.other in regions:
-                ids, mask, *rest = inputs(told.text, record.id, told.other)
-                logits = model.nlvr2_logits(ids, mask, tuple(rest[:3]), tuple(rest[3:]))
-                yield told.type, float(bool(logits.argmax()) == told.is_true)
+            ids, mask, *rest = inputs(told.text, record.id, told.other)
+            logits = model.nlvr2_logits(ids, mask, tuple(rest[:3]), tuple(rest[3:]))
+            yield told.type, float(bool(logits.argmax()) == told.is_true)
 
 
 def overlap(one: Any, other: Any) -> float:
@@ -146,6 +146,29 @@ def test_kept_regions_stand_in_for_the_extractor(repository: Path, scratch: Path
     done = evaluate(f"{task}@1", "--repository", repository, "--data", gallery, "--json", *regions)
     assert done.exit_code == 0, done.output
     check(json.loads(done.stdout), list(answers(scratch, task, gallery, stored(gallery))))
+
+
+def test_a_blind_judgement_sees_one_empty_region(repository: Path, scratch: Path, gallery: Path) -> None:
+    empty = check_regions(np.array([[0, 0, 1, 1]]), np.zeros((1, tiny_detector_config().feature_width)))
+    done = evaluate("entailment", "--repository", repository, "--data", gallery, "--json", "--blind")
+    assert done.exit_code == 0, done.output
+    regions = dict.fromkeys(stored(gallery), empty)
+    check(json.loads(done.stdout), list(answers(scratch, "entailment", gallery, regions)))
+
+
+@pytest.mark.parametrize("option", [("--predictions", "x.jsonl"), ("--device", "cuda")])
+def test_what_a_judgement_has_no_use_for_is_refused(repository: Path, gallery: Path, option: tuple[str, str]) -> None:
+    failed = evaluate("entailment", "--repository", repository, "--data", gallery, *option)
+    assert failed.exit_code == 2
+    assert "not for this deployment's task" in failed.output
+
+
+def test_a_model_of_pictures_takes_no_regions(tmp_path: Path, gallery: Path) -> None:
+    publish(tmp_path, "tiny")
+    for source in (("tiny", "--repository", tmp_path), ("tiny",)):
+        failed = evaluate(*source, "--data", gallery, "--regions", gallery / "regions")
+        assert failed.exit_code == 2
+        assert "--regions: belongs to a deployment that reads region features" in failed.output
 
 
 def test_a_table_names_the_types_and_their_baselines(repository: Path, gallery: Path) -> None:

@@ -12,6 +12,7 @@ from vlp_export.proof import (
     ProofSample,
     ProofTolerances,
     SampleBatch,
+    _own_part,
     check_proof,
     choose_canary,
     proof_table,
@@ -130,6 +131,52 @@ def test_a_missing_row_is_no_agreement() -> None:
         return {"logits": EXPECTED[rows] if len(rows) == 1 else EXPECTED[rows][:, :2]}
 
     assert not find(run, samples, [short]).proof.holds()
+
+
+def test_of_a_padded_row_the_samples_own_part_is_compared() -> None:
+    row = np.arange(12.0).reshape(3, 4)
+    np.testing.assert_array_equal(_own_part(row, np.zeros((2, 4))), row[:2])
+    np.testing.assert_array_equal(_own_part(row, np.zeros((1, 3))), row[:1, :3])
+    np.testing.assert_array_equal(_own_part(row, np.zeros((3, 4))), row)
+    # What is smaller than alone, or of another rank, is left as it is, and is then found to be another size.
+    for alone in (np.zeros((4, 4)), np.zeros((2, 5)), np.zeros(3), np.zeros((1, 1, 1))):
+        assert _own_part(row, alone) is row
+
+
+class Growing:
+    """A graph whose output is as long as its rows are wide: row n has n + 1 numbers, then padding."""
+
+    def __init__(self, added: float = 0.0, cut: bool = False) -> None:
+        self.added, self.cut = added, cut
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        counts = feeds["row"] + 1
+        width = int(counts.max()) - (self.cut and len(counts) > 1)
+        values = np.arange(1.0, width + 1) + (self.added if len(counts) > 1 else 0.0)
+        return {"logits": np.where(np.arange(width) < counts[:, None], values, -1e4)}
+
+
+def growing_evidence() -> tuple[list[ProofSample], list[SampleBatch]]:
+    samples = [ProofSample({"row": np.array([n])}, {"logits": np.arange(1.0, n + 2)[None]}) for n in range(3)]
+    return samples, [SampleBatch({"row": np.array([0, 2])}, (0, 2)), SampleBatch({"row": np.array([1, 0])}, (1, 0))]
+
+
+def test_padding_in_company_is_no_difference() -> None:
+    proof = find(Growing(), *growing_evidence()).proof
+    assert proof.holds()
+    assert (proof.outputs[0].max_batch_diff, proof.agreement) == (0.0, 1.0)
+
+
+def test_a_difference_in_the_samples_own_part_is_found_beside_padding() -> None:
+    proof = find(Growing(added=0.25), *growing_evidence()).proof
+    assert proof.outputs[0].max_batch_diff == 0.25
+    assert not proof.holds()
+
+
+def test_a_row_that_is_shorter_in_company_is_refused() -> None:
+    proof = find(Growing(cut=True), *growing_evidence()).proof
+    assert np.isinf(proof.outputs[0].max_batch_diff)
+    assert not proof.holds()
 
 
 def test_every_precision_has_tolerances_and_fp32_is_the_tightest() -> None:

@@ -143,6 +143,27 @@ def test_one_file_without_classes_takes_them_from_all(tmp_path: Path) -> None:
     )
 
 
+def test_files_are_cut_as_uniters_own_databases_are(tmp_path: Path) -> None:
+    arrays = {"boxes": np.tile([[0, 0, 0.5, 0.5]], (20, 1)), "features": np.arange(40.0).reshape(20, 2)}
+    folder = tmp_path / "npz"
+    folder.mkdir()
+    for index, sure in enumerate((11, 3)):
+        scores = np.array([0.9] * sure + [0.2] * (20 - sure))  # what counts must exceed 0.2
+        (folder / f"train-{index}.npz").write_bytes(npz({**arrays, "scores": scores}))
+    (folder / "train-2.npz").write_bytes(npz(arrays))
+    features = load(folder, RECORDS[:3])
+    assert features.counts(np.arange(3)).tolist() == [11, 10, 20]
+    assert load(folder, RECORDS[:3], most=4).counts(np.arange(3)).tolist() == [4, 4, 4]
+
+
+def test_features_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> None:
+    folder = write_npz(tmp_path / "npz", range(1))
+    boxes = gallery_regions(0).boxes
+    (folder / "train-0.npz").write_bytes(npz({"boxes": boxes, "features": np.full((len(boxes), 2), 1e6)}))
+    with pytest.raises(ArtifactError, match="too large for float16"):
+        load(folder, RECORDS[:1])
+
+
 def test_a_blind_model_sees_the_same_empty_region_of_every_picture() -> None:
     features = blind_regions(5, 3)
     arrays = features.arrays(np.array([4, 0]))

@@ -41,7 +41,7 @@ from vlp_spec.repository import RepositoryLayout
 from vlp_spec.tasks import ReasoningResult, Task
 
 ANSWERS = (*NAMES, "no")
-PICTURES = 13
+PICTURES = 14
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -140,8 +140,8 @@ def records(gallery: Path) -> list[PictureRecord]:
 def one_by_one(judge: Judge, gallery: Path, task: Task) -> list[tuple[str, float]]:
     """(type, 1 or 0) of every example, each asked alone."""
     found: list[tuple[str, float]] = []
-    model, known = judge.model, records(gallery)
-    for index, record in enumerate(known):
+    model = judge.model
+    for index, record in enumerate(records(gallery)):
         if task is Task.ENTAILMENT:
             for one in record.hypotheses:
                 best = int(model.entailment_logits(*judge.inputs(one.text, index)).argmax())
@@ -157,11 +157,9 @@ def one_by_one(judge: Judge, gallery: Path, task: Task) -> list[tuple[str, float
                 found.append((phrase.type, float(overlap(box, phrase.box) > 0.5)))
         else:
             for told in record.pair_statements:
-                other = int(told.other.removeprefix("test-"))
-                if other < len(known):
-                    ids, mask, *rest = judge.inputs(told.text, index, other)
-                    logits = model.nlvr2_logits(ids, mask, tuple(rest[:3]), tuple(rest[3:]))
-                    found.append((told.type, float(bool(logits.argmax()) == told.is_true)))
+                ids, mask, *rest = judge.inputs(told.text, index, int(told.other.removeprefix("test-")))
+                logits = model.nlvr2_logits(ids, mask, tuple(rest[:3]), tuple(rest[3:]))
+                found.append((told.type, float(bool(logits.argmax()) == told.is_true)))
     return found
 
 
@@ -305,27 +303,40 @@ def write_told(root: Path, told: dict[str, list[tuple[str, bool]]]) -> Path:
 def test_the_other_picture_may_come_before_or_after_and_each_is_prepared_once(tmp_path: Path) -> None:
     told = {
         "a": [("c", True), ("b", False)],
-        "b": [("a", True), ("missing", True)],
+        "nobody": [],
+        "b": [("a", True)],
         "c": [("c", False), ("a", True), ("d", False)],
         "d": [],
     }
     pipeline = _Told()
     report = judge_split(pipeline.opened, write_told(tmp_path, told), "test", watch=ignore)
-    assert pipeline.prepared == ["a", "b", "c", "d"]
+    assert pipeline.prepared == ["a", "b", "c", "d"]  # no statement is about the other one
     assert sorted(pipeline.pairs) == [("a", "b"), ("a", "c"), ("b", "a"), ("c", "a"), ("c", "c"), ("c", "d")]
-    # Even numbers are called true: 0 is, 1 is not, 2 is, (3 is not asked,) 4 is wrongly, 5 wrongly not, 6 wrongly.
-    assert (report.questions, report.accuracy) == (6, 3 / 6)
+    assert (report.questions, report.accuracy) == (6, 1.0)  # even numbers are called true, and are
+
+
+def test_a_statement_is_right_where_its_truth_is_said(tmp_path: Path) -> None:
+    told = {"a": [("b", True), ("b", True), ("b", False), ("b", False), ("b", True)], "b": []}
+    report = judge_split(_Told().opened, write_told(tmp_path, told), "test", watch=ignore)
+    assert (report.questions, report.accuracy) == (5, 3 / 5)
+    assert (report.types[0].baseline_answer, report.types[0].baseline) == ("true", 3 / 5)
 
 
 def test_statements_about_a_picture_that_cannot_be_read_are_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told = {str(index): [(str((index + 1) % 102), True)] for index in range(102)}
+    told = {str(index): [(str((index + 1) % 402), True)] for index in range(402)}
     pipeline = _Told(broken="5")
     report = judge_split(pipeline.opened, write_told(tmp_path, told), "test", watch=ignore)
-    assert report.questions == 100
+    assert report.questions == 400
     assert not {pair for pair in pipeline.pairs if "5" in pair}
     assert "test: skipped test.jsonl:6: image: broken" in caplog.text
+
+
+def test_statements_about_pictures_that_are_not_there_are_counted(tmp_path: Path) -> None:
+    told = {"a": [("b", True), ("missing", True), ("missing", False)], "b": [("a", True)]}
+    with pytest.raises(ArtifactError, match=r"1 of 3 records skipped.*missing: not in the split, though 2 statements"):
+        judge_split(_Told().opened, write_told(tmp_path, told), "test", watch=ignore)
 
 
 def publish(repository: Path, name: str) -> None:

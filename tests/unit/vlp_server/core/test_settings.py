@@ -19,6 +19,7 @@ DUMMY = ModelSettings(reference="dummy", engine=EngineSettings(engine="dummy"))
         (lambda: BatchSettings(max_items=0, max_text_area=0, bulk_every=1, max_padding_waste=2), 4),
         (lambda: AdmissionSettings(max_requests=0, bulk_share=-1, default_timeout_s=float("nan")), 3),
         (lambda: CacheSettings(answer_bytes=-1), 1),
+        (lambda: CacheSettings(region_entries=-1, region_bytes=-1), 2),
         (lambda: WatchdogSettings(canary_interval_s=-1, stall_after_s=10, dead_after_s=5), 2),
         (lambda: ModelSettings(reference="vilt"), 1),
         (lambda: CoreSettings(models=()), 1),
