@@ -2,7 +2,7 @@
 
 Usage: python models/zoo/ship_model.py runs/scenes-vilt-vqa-scores/final scenes-vilt-vqa
        python models/zoo/ship_model.py runs/scenes-detector/final scenes-detector
-       python models/zoo/ship_model.py runs/scenes-uniter/final scenes-uniter --extractor scenes-detector --task entailment
+       python models/zoo/ship_model.py runs/scenes-uniter/final scenes-uniter --extractor NAME --task grounding
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 from server_process import ServerProcess
@@ -51,3 +52,35 @@ def test_the_search_of_the_readme_finds_the_picture_that_it_names(tmp_path: Path
     assert again.json()["reranked_by"] == "scenes-itm@1"
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 0.5 > scores[1]
+
+
+def test_the_judgements_of_the_readme_are_those_that_it_names(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    samples = re.search(r"^SAMPLES=(\S+)$", readme, re.MULTILINE)
+    assert samples is not None
+    told = readme[readme.index("<!-- sample-judgements -->") :]
+    label, truth = re.search(r"`label` is `(\w+)`", told), re.search(r"second one's is `(\w+)`", told)
+    box = re.search(r"box of about \[([\d., ]+)\]", told)
+    assert label is not None
+    assert truth is not None
+    assert box is not None
+    lines = [line for line in readme.splitlines() if line.startswith("curl ") and "$SAMPLES" in line]
+    with ServerProcess(tmp_path) as server:
+        replies = [send(line.replace("$SAMPLES", samples[1]), server.port) for line in lines]
+    entailed, reasoned, pointed = replies
+    assert entailed["label"] == label[1]
+    assert reasoned["label"] is (truth[1] == "true")
+    found, expected = pointed["boxes"][0]["box"], [float(side) for side in box[1].split(",")]
+    assert max(abs(got - wanted) for got, wanted in zip(found, expected, strict=True)) < 0.05
+
+
+def send(command: str, port: int) -> dict[str, Any]:
+    """What a curl line with form fields gets."""
+    words = shlex.split(command)
+    fields = [after.split("=", 1) for word, after in zip(words, words[1:], strict=False) if word == "-F"]
+    files = [("image", (ROOT / value.removeprefix("@")).read_bytes()) for name, value in fields if name == "image"]
+    data = {name: value for name, value in fields if name != "image"}
+    url = httpx.URL(words[-1]).copy_with(port=port)
+    reply = httpx.post(url, files=files, data=data, timeout=60, trust_env=False)
+    assert reply.status_code == 200, reply.text
+    return dict(reply.json())
