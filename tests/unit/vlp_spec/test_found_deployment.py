@@ -18,7 +18,7 @@ from vlp_spec.found_deployment import (
 )
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))  # tests are imported one by one, not as packages
-from tiny_repository import publish
+from tiny_repository import publish, write_manifest
 
 
 @pytest.fixture
@@ -89,13 +89,17 @@ def test_broken_aliases_are_refused(root: Path, aliases: str) -> None:
 
 
 def test_an_encoder_is_found_by_its_digest_whatever_is_newer(root: Path) -> None:
-    digests = {version: encoder_digest(find_deployment(root, f"tiny@{version}").deployment) for version in (1, 2, 10)}
-    assert len(set(digests.values())) == 3
-    for version, digest in digests.items():
-        found = find_encoder(root, "tiny", digest)
+    def digest_of_version(version: int) -> str:
+        return encoder_digest(find_deployment(root, f"tiny@{version}").deployment)
+
+    newest = find_deployment(root, "tiny@10").deployment
+    write_manifest(root, newest, image={**newest.image, "resample": "bilinear"})
+    assert digest_of_version(1) == digest_of_version(2) != digest_of_version(10)
+    for version, expected in ((1, 2), (2, 2), (10, 10)):  # of equals the newest
+        found = find_encoder(root, "tiny", digest_of_version(version))
         assert found is not None
-        assert found.deployment.version == version
+        assert found.deployment.version == expected
     assert find_encoder(root, "tiny", "0" * 64) is None
-    assert find_encoder(root, "other", digests[1]) is None
+    assert find_encoder(root, "other", digest_of_version(1)) is None
     with pytest.raises(ArtifactError):
-        find_encoder(root, "../tiny", digests[1])
+        find_encoder(root, "../tiny", "0" * 64)
