@@ -52,7 +52,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     name@alias.
 
     Scores are mean soft scores of the predicted answers. The baseline always gives the most frequent answer of the
-    question's type. A deployment for entailment, reasoning or grounding is asked the split's hypotheses, statements on
+    question's type. Where all questions carry "human_answers", one a person, the official VQA accuracy is printed too.
+    A deployment for entailment, reasoning or grounding is asked the split's hypotheses, statements on
     two pictures, or phrases (right is a box that overlaps by more than half).
     """
     from tqdm import tqdm
@@ -127,6 +128,9 @@ def _as_text(name: str, split: str, report: AccuracyReport) -> str:
     ]
     rows.append(["macro average", "", f"{report.macro_accuracy:.2%}", f"{report.macro_baseline:.2%}", ""])
     rows.append(["all questions", str(report.questions), f"{report.accuracy:.2%}", "", ""])
+    if report.vqa is not None:
+        rows.append(["official VQA accuracy", str(report.vqa.questions), f"{report.vqa.accuracy:.2%}", "", ""])
+        rows += [[f"  {kind}", str(count), f"{mean:.2%}", "", ""] for kind, (count, mean) in report.vqa.by_type.items()]
     table = format_table(["type", "questions", "accuracy", "baseline", "most frequent answer"], rows)
     return f"{name} on split {split!r}; baseline answers counted on split {report.baseline_split!r}\n{table}"
 
@@ -151,4 +155,7 @@ def _as_json(name: str, split: str, report: AccuracyReport) -> str:
         "baseline_split": report.baseline_split,
         "types": types,
     }
+    if report.vqa is not None:
+        by_type = {kind: {"questions": count, "accuracy": mean} for kind, (count, mean) in report.vqa.by_type.items()}
+        content["official_vqa"] = {"accuracy": report.vqa.accuracy, "types": by_type}
     return json.dumps(content, indent=1)

@@ -22,11 +22,13 @@ class Question:
         text: the question.
         answers: answer -> soft score, above 0 and at most 1.
         type: group that evaluation reports it under; "other" where the data names none.
+        human: one answer a person, as given; with them the official VQA accuracy can be counted.
     """
 
     text: str
     answers: Mapping[str, float]
     type: str = UNTYPED
+    human: tuple[str, ...] = ()
 
     @property
     def best_answer(self) -> str:
@@ -115,7 +117,8 @@ def parse_record(raw: Any, key: str = "") -> PictureRecord:
     """Check one decoded JSON record; further keys are ignored, and so is a "scene" of another form.
 
     Args:
-        raw: {"id", "image", "captions"?, "questions"?: [{"question", "answers": {text: score}, "type"?}],
+        raw: {"id", "image", "captions"?, "questions"?: [{"question", "answers": {text: score}, "type"?,
+            "human_answers"?: [one text a person]}],
             "regions"?: [{"box": [x0, y0, x1, y1], "words": [...]}],
             "hypotheses"?: [{"hypothesis", "label", "type"?}],
             "pair_statements"?: [{"statement", "other", "label": true or false, "type"?}],
@@ -166,7 +169,10 @@ def _parse_question(raw: Any, index: int) -> Question:
     for answer, score in answers.items():
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 < score <= 1:
             raise InvalidArgumentError(f"{place}.answers[{answer!r}]: got {score!r:.60}, expected above 0 and up to 1")
-    return Question(text, {answer: float(score) for answer, score in answers.items()}, kind)
+    human = item.get("human_answers", [])
+    if not isinstance(human, list) or not all(isinstance(answer, str) for answer in human):
+        raise InvalidArgumentError(f"{place}.human_answers: got {human!r:.60}, expected a list of texts")
+    return Question(text, {answer: float(score) for answer, score in answers.items()}, kind, tuple(human))
 
 
 def _parse_region(raw: Any, index: int) -> Region:

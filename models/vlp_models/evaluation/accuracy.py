@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vlp_models.data.records import PictureRecord, Question
+from vlp_models.evaluation.vqa_metric import JudgedAnswer, VqaAccuracy, report_vqa
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,16 @@ class TypeAccuracy:
 
 @dataclass(frozen=True)
 class AccuracyReport:
-    """A split's result. `baseline_split` names the data that the majority answers were counted on."""
+    """A split's result.
+
+    Attributes:
+        baseline_split: the data that the majority answers were counted on.
+        vqa: the official VQA accuracy, where all questions say what people answered.
+    """
 
     types: tuple[TypeAccuracy, ...]
     baseline_split: str
+    vqa: VqaAccuracy | None = None
 
     @property
     def questions(self) -> int:
@@ -75,6 +82,7 @@ def report_accuracy(
         majority: of `majority_answers`; a type that it lacks has a baseline of 0.
         baseline_split: where `majority` was counted.
     """
+    answered = list(answered)
     scores: dict[str, list[float]] = defaultdict(list)
     baselines: dict[str, list[float]] = defaultdict(list)
     for question, answer in answered:
@@ -90,4 +98,6 @@ def report_accuracy(
         )
         for kind, values in sorted(scores.items())
     )
-    return AccuracyReport(types, baseline_split)
+    has_people = bool(answered) and all(question.human for question, _ in answered)
+    judged = (JudgedAnswer(answer, question.human, question.type) for question, answer in answered)
+    return AccuracyReport(types, baseline_split, report_vqa(judged) if has_people else None)

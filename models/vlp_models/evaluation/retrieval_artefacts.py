@@ -13,6 +13,8 @@ from vlp_spec.errors import TaskNotSupportedError
 from vlp_spec.found_deployment import FoundDeployment, find_deployment
 from vlp_spec.tasks import Task
 
+from vlp_models.data.sources import RawPicture
+from vlp_models.evaluation.judging import preparation_of
 from vlp_models.evaluation.onnx_runner import Runner, onnx_runner
 
 Watch = Callable[[int], None]
@@ -61,16 +63,39 @@ class MatcherGraph:
     """A deployment that says how well a text fits a picture; arguments and errors as `EncoderGraphs`.
 
     Args:
-        images: of all pictures that will be asked about; each is prepared when it is first needed, and kept.
+        pictures: all that will be asked about; each is prepared when it is first needed, and kept.
+        regions: a store of their regions, in place of the extractor of a deployment that reads regions.
+        batch_size: pictures a pass.
     """
 
-    def __init__(self, repository: Path, reference: str, images: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        repository: Path,
+        reference: str,
+        pictures: Sequence[RawPicture],
+        regions: Path | None = None,
+        batch_size: int = 64,
+    ) -> None:
         found = _find(repository, reference, Task.MATCH)
         self.name = _label(found)
         self._pipeline = cast(MatchPipeline, build_pipeline(found.deployment, found.assets_dir))
+        self._prepare = preparation_of(self._pipeline, repository, regions)
         (self._run,) = _runners(found).values()
-        self._images = images
+        self._pictures = pictures
+        self._batch_size = batch_size
         self._prepared: dict[int, PreparedImage] = {}
+
+    def all_scores(self, texts: Sequence[str], watch: Watch) -> np.ndarray:
+        """(texts, pictures) float32 of every pair; `watch` is told of each finished text."""
+        every = np.arange(len(self._pictures))
+        rows = np.zeros((len(texts), len(every)), np.float32)
+        for number, text in enumerate(texts):
+            parts = range(0, len(every), self._batch_size)
+            rows[number] = np.concatenate(
+                [self.scores(text, every[start : start + self._batch_size]) for start in parts]
+            )
+            watch(1)
+        return rows
 
     def scores(self, text: str, pictures: np.ndarray) -> np.ndarray:
         """(pictures,) float, the probability that the text fits each of them."""
@@ -81,8 +106,13 @@ class MatcherGraph:
 
     def _picture(self, number: int) -> PreparedImage:
         if number not in self._prepared:
-            self._prepared[number] = self._pipeline.prepare_image(self._images[number])
+            self._prepared[number] = self._prepare(self._pictures[number])
         return self._prepared[number]
+
+
+def does(repository: Path, reference: str, task: Task) -> bool:
+    """Whether a deployment does a task; errors as `find_deployment`."""
+    return task in find_deployment(repository, reference).deployment.tasks
 
 
 def _find(repository: Path, reference: str, task: Task) -> FoundDeployment:
