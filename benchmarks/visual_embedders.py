@@ -84,8 +84,10 @@ class PixelBert(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = ResnetC4(64, res2_width=256, bottleneck_width=64, depths=(3, 4, 6), strides=(1, 2, 2))
-        self.res5 = bottleneck_stage(3, 1024, 512, 2048, stride=2)
+        self.backbone = ResnetC4(
+            64, res2_width=256, bottleneck_width=64, depths=(3, 4, 6), strides=(1, 2, 2), stride_in_1x1=False
+        )
+        self.res5 = bottleneck_stage(3, 1024, 512, 2048, stride=2, stride_in_1x1=False)
         self.bert = UniterBackbone(uniter_config())
 
     def forward(self, pixels: Tensor, input_ids: Tensor, text_mask: Tensor, positions: Tensor) -> Tensor:

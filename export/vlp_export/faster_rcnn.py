@@ -7,17 +7,11 @@ not, so the second graph stays with onnxruntime there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from vlp_models.checkpoints import LoadedCheckpoint
-from vlp_models.checkpoints.faster_rcnn_directory import DetectorCheckpoint
-from vlp_models.evaluation.detector_runners import torch_runners
-from vlp_models.evaluation.onnx_runner import onnx_runner
 from vlp_models.families.faster_rcnn import FasterRcnn, numbered_rois
 from vlp_pipeline.detector_pipeline import ATTRIBUTES_ASSET
 from vlp_pipeline.detector_regions import (
@@ -27,18 +21,15 @@ from vlp_pipeline.detector_regions import (
     ROI_HEAD_INPUTS,
     ROI_HEAD_OUTPUTS,
     ROI_HEAD_ROLE,
-    RegionDetector,
-    Runner,
 )
 from vlp_pipeline.detector_settings import DetectorSettings
 from vlp_spec.deployment import AxisLimit
-from vlp_spec.errors import ProofError
 from vlp_spec.repository import LABELS_ASSET
 from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
 
-from vlp_export.onnx_graph import OPSET, export_graph, save_graph
-from vlp_export.operators import STANDARD_OPERATORS, check_operators
+from vlp_export.onnx_graph import OPSET
+from vlp_export.operators import STANDARD_OPERATORS
 from vlp_export.plan import ExportPlan, GraphPlan, LargestEntry
 
 DETECTOR_OPERATORS = STANDARD_OPERATORS | {"MaxPool", "MaxRoiPool", "Pad"}
@@ -46,8 +37,6 @@ DETECTOR_OPERATORS = STANDARD_OPERATORS | {"MaxPool", "MaxRoiPool", "Pad"}
 
 MAX_BATCH = 1
 """Pictures differ in size, and padding would change what the cells near it see."""
-TOLERANCE = 1e-3
-"""Largest difference between graph and checkpoint, as a share of the largest value of the output."""
 
 
 class BackboneGraph(nn.Module):
@@ -171,90 +160,6 @@ def detector_axes(settings: DetectorSettings) -> dict[str, AxisLimit]:
         "columns": cells,
         "rois": AxisLimit(1, settings.post_nms_top_n, settings.post_nms_top_n),
     }
-
-
-def export_detector(checkpoint: DetectorCheckpoint, directory: Path) -> dict[str, Path]:
-    """Export both graphs.
-
-    Args:
-        checkpoint: the detector.
-        directory: made where it is not there; gets <role>.onnx.
-
-    Returns:
-        role -> file.
-
-    Raises:
-        ArtifactError: torch cannot export a part, or a graph holds an operator outside `DETECTOR_OPERATORS`.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    axes, paths = detector_axes(checkpoint.settings), {}
-    for plan in plan_detector(checkpoint.model, checkpoint.settings):
-        named = {size for spec in plan.inputs for size in spec.shape if isinstance(size, str)}
-        graph = export_graph(plan, {name: axes[name] for name in sorted(named)})
-        check_operators(graph, DETECTOR_OPERATORS)
-        paths[plan.role] = directory / f"{plan.role}.onnx"
-        save_graph(graph, paths[plan.role])
-    return paths
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorProof:
-    """What was measured on both graphs, over all pictures.
-
-    Attributes:
-        differences: output -> largest |graph - checkpoint|, over the output's largest |value|. The head of both is
-            given the checkpoint's own map and proposals.
-        pictures: how many.
-        same_regions: share of pictures whose regions, found by the graphs from end to end, are the checkpoint's: as
-            many and in the same places.
-    """
-
-    differences: Mapping[str, float]
-    pictures: int
-    same_regions: float
-
-
-def prove_detector(
-    checkpoint: DetectorCheckpoint, graphs: Mapping[str, Path], pictures: Sequence[np.ndarray]
-) -> DetectorProof:
-    """Compare the graphs with the checkpoint.
-
-    Args:
-        checkpoint: the detector.
-        graphs: of `export_detector`.
-        pictures: (H, W, 3) uint8 RGB each, at least one.
-
-    Raises:
-        ProofError: an output differs by more than `TOLERANCE`.
-    """
-    detector = RegionDetector(checkpoint.settings)
-    torch_backbone, torch_head = torch_runners(checkpoint.model)
-    onnx_backbone, onnx_head = (onnx_runner(graphs[role]) for role in (BACKBONE_ROLE, ROI_HEAD_ROLE))
-    worst = dict.fromkeys((*BACKBONE_OUTPUTS, *ROI_HEAD_OUTPUTS), 0.0)
-    same = 0
-    for pixels in pictures:
-        picture = detector.prepare(pixels)
-        found = _compare({"pixels": picture.pixels}, torch_backbone, onnx_backbone, worst)
-        proposals = detector.propose(picture, found)
-        feeds = {"roi_feature_map": found["feature_map"], "rois": proposals[None]}
-        wanted = detector.choose(picture, proposals, _compare(feeds, torch_head, onnx_head, worst))
-        regions = detector.detect(pixels, onnx_backbone, onnx_head)
-        same += len(regions) == len(wanted) and bool(np.abs(regions.boxes - wanted.boxes).max() < TOLERANCE)
-    if failed := {name: value for name, value in worst.items() if not value <= TOLERANCE}:
-        listing = ", ".join(f"{name} by {value:.3g}" for name, value in failed.items())
-        raise ProofError(f"detector: graphs differ from the checkpoint: {listing}; at most {TOLERANCE:g} is allowed")
-    return DetectorProof(worst, len(pictures), same / len(pictures))
-
-
-def _compare(
-    feeds: Mapping[str, np.ndarray], expected: Runner, graph: Runner, worst: dict[str, float]
-) -> Mapping[str, np.ndarray]:
-    """The checkpoint's outputs; `worst` takes in how far the graph's are from them."""
-    outputs, others = expected(feeds), graph(feeds)
-    for name, value in outputs.items():
-        scale = max(float(np.abs(value).max()), 1e-12)
-        worst[name] = max(worst[name], float(np.abs(others[name] - value).max()) / scale)
-    return outputs
 
 
 def _traced_arrays(map_width: int, settings: DetectorSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -39,8 +39,8 @@ class GraphPlan:
     table_inputs: frozenset[str] = frozenset()
 
 
-REASONING_LABELS = ["false", TRUE_LABEL]
-"""Of the two outputs of every NLVR2 head, UNITER's and ViLT's."""
+TRUTH_LABELS = ["false", TRUE_LABEL]
+"""Of the two outputs of every NLVR2 and every ITM head, UNITER's and ViLT's; checkpoints do not tell them."""
 
 
 class AnswerRule(Protocol):

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_models.families.uniter import UniterModel
 from vlp_models.families.uniter_config import UniterConfig
-from vlp_pipeline.label_scores import LABELS_KEY, REASONING_LOGITS
+from vlp_pipeline.label_scores import ITM_LOGITS, LABELS_KEY, REASONING_LOGITS
 from vlp_pipeline.pipeline import PAIR_PREFIXES
 from vlp_pipeline.region_settings import RegionSettings
 from vlp_pipeline.uniter_inputs import REGION_AXIS, REGION_INPUTS, TEXT_AXIS
-from vlp_pipeline.uniter_tasks import ENTAILMENT_LOGITS, GROUNDING_BOXES, GROUNDING_LOGITS, ITM_LOGITS, LOGITS
+from vlp_pipeline.uniter_tasks import ENTAILMENT_LOGITS, GROUNDING_BOXES, GROUNDING_LOGITS, LOGITS
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
 from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
 
-from vlp_export.plan import REASONING_LABELS, Arrays, ExportPlan, GraphPlan, LargestEntry
+from vlp_export.plan import TRUTH_LABELS, Arrays, ExportPlan, GraphPlan, LargestEntry
 
 MAX_BATCH = 64
 _TUNED_BATCH, _TUNED_TEXT, _TUNED_REGIONS = 8, 16, 36
@@ -121,7 +121,8 @@ def plan_uniter_vqa(checkpoint: LoadedCheckpoint) -> ExportPlan:
 
 def plan_uniter_match(checkpoint: LoadedCheckpoint) -> ExportPlan:
     """What to export of a UNITER with a head for matching ("itm") or retrieval ("rank")."""
-    return _plan(checkpoint, Task.MATCH, MatchGraph, (TensorSpec(ITM_LOGITS, "float32", ("batch", 2)),))
+    output = TensorSpec(ITM_LOGITS, "float32", ("batch", 2))
+    return _plan(checkpoint, Task.MATCH, MatchGraph, (output,), head={LABELS_KEY: TRUTH_LABELS})
 
 
 def plan_uniter_entailment(checkpoint: LoadedCheckpoint) -> ExportPlan:
@@ -135,7 +136,7 @@ def plan_uniter_reasoning(checkpoint: LoadedCheckpoint) -> ExportPlan:
     """What to export of a UNITER with a head for statements on two pictures."""
     output = TensorSpec(REASONING_LOGITS, "float32", ("batch", 2))
     return _plan(
-        checkpoint, Task.REASONING, ReasoningGraph, (output,), head={LABELS_KEY: REASONING_LABELS}, sides=PAIR_PREFIXES
+        checkpoint, Task.REASONING, ReasoningGraph, (output,), head={LABELS_KEY: TRUTH_LABELS}, sides=PAIR_PREFIXES
     )
 
 

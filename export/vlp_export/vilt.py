@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_models.families.vilt import ViltModel
-from vlp_pipeline.label_scores import LABELS_KEY, REASONING_LOGITS
+from vlp_pipeline.label_scores import ITM_LOGITS, LABELS_KEY, REASONING_LOGITS
 from vlp_pipeline.pipeline import PAIR_PREFIXES
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
-from vlp_pipeline.vilt_match import ITM_OUTPUT
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.errors import ArtifactError
 from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
 from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
 
-from vlp_export.plan import REASONING_LABELS, Arrays, ExportPlan, GraphPlan, LargestEntry
+from vlp_export.plan import TRUTH_LABELS, Arrays, ExportPlan, GraphPlan, LargestEntry
 
 MAX_BATCH = 64
 _TUNED_BATCH = 8
@@ -91,7 +91,7 @@ def plan_vilt_vqa(checkpoint: LoadedCheckpoint) -> ExportPlan:
         raise ArtifactError(f"{checkpoint.source}: expected {labels} answers; give them with --labels FILE")
     answers = (json.dumps(list(checkpoint.labels), ensure_ascii=False, indent=0) + "\n").encode()
     output = TensorSpec("logits", "float32", ("batch", labels))
-    return _plan(checkpoint, Task.VQA, ViltVqaGraph(model), output, {LABELS_ASSET: answers})
+    return _plan(checkpoint, Task.VQA, ViltVqaGraph(model), output, assets={LABELS_ASSET: answers})
 
 
 def plan_vilt_match(checkpoint: LoadedCheckpoint) -> ExportPlan:
@@ -100,8 +100,8 @@ def plan_vilt_match(checkpoint: LoadedCheckpoint) -> ExportPlan:
     Raises:
         ArtifactError: its processor and its model do not fit together.
     """
-    output = TensorSpec(ITM_OUTPUT, "float32", ("batch", 2))
-    return _plan(checkpoint, Task.MATCH, ViltMatchGraph(checkpoint.vilt), output, {})
+    output = TensorSpec(ITM_LOGITS, "float32", ("batch", 2))
+    return _plan(checkpoint, Task.MATCH, ViltMatchGraph(checkpoint.vilt), output, head={LABELS_KEY: TRUTH_LABELS})
 
 
 def plan_vilt_reasoning(checkpoint: LoadedCheckpoint) -> ExportPlan:
@@ -138,7 +138,7 @@ def plan_vilt_reasoning(checkpoint: LoadedCheckpoint) -> ExportPlan:
         text=checkpoint.text,
         answer=LargestEntry(output.name),
         assets={TOKENIZER_ASSET: checkpoint.tokenizer.encode()},
-        head={LABELS_KEY: REASONING_LABELS},
+        head={LABELS_KEY: TRUTH_LABELS},
     )
 
 
@@ -153,7 +153,13 @@ def _checked_settings(checkpoint: LoadedCheckpoint) -> ViltImageSettings:
 
 
 def _plan(
-    checkpoint: LoadedCheckpoint, task: Task, module: nn.Module, output: TensorSpec, assets: Mapping[str, bytes]
+    checkpoint: LoadedCheckpoint,
+    task: Task,
+    module: nn.Module,
+    output: TensorSpec,
+    *,
+    assets: Mapping[str, bytes] | None = None,
+    head: Mapping[str, Any] | None = None,
 ) -> ExportPlan:
     config, settings = checkpoint.vilt.config, _checked_settings(checkpoint)
     pixels = config.patch_size**2 * 3
@@ -172,7 +178,8 @@ def _plan(
         image=dict(checkpoint.image),
         text=checkpoint.text,
         answer=LargestEntry(output.name),
-        assets={TOKENIZER_ASSET: checkpoint.tokenizer.encode(), **assets},
+        assets={TOKENIZER_ASSET: checkpoint.tokenizer.encode(), **(assets or {})},
+        head=dict(head or {}),
     )
 
 

@@ -15,6 +15,7 @@ from vlp_pipeline.vqa import softmax
 
 REASONING_LOGITS = "reasoning_logits"
 TRUE_LABEL = "true"
+ITM_LOGITS = "itm_logits"
 LABELS_KEY = "labels"
 """Key of `Deployment.head`: the names of a classifier's outputs, in their order."""
 
@@ -97,16 +98,16 @@ def check_width(deployment: Deployment, output: str, width: int, told: str) -> N
             raise ArtifactError(f"{place}: {told}, the graph {spec.shape[-1]}")
 
 
-def truth_scores(deployment: Deployment) -> LabelScores:
-    """The two outputs of a reasoning head, one of which is called "true".
+def truth_scores(deployment: Deployment, output: str) -> LabelScores:
+    """The two numbers of an output, one of which is called "true": of a reasoning or a matching head.
 
     Raises:
         ArtifactError: the manifest names others.
     """
-    scores = LabelScores.from_head(deployment.head, REASONING_LOGITS)
+    scores = LabelScores.from_head(deployment.head, output)
     if len(scores.labels) != 2 or TRUE_LABEL not in scores.labels:
         raise ArtifactError(f"deployment.head.labels: got {list(scores.labels)}, expected two, one of them 'true'")
-    check_width(deployment, REASONING_LOGITS, 2, "deployment.head.labels has 2 names")
+    check_width(deployment, output, 2, "deployment.head.labels has 2 names")
     return scores
 
 

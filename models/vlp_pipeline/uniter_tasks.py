@@ -24,7 +24,15 @@ from vlp_spec.tasks import (
 )
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
-from vlp_pipeline.label_scores import LabelScores, check_width, finite_row, truth_of, truth_scores
+from vlp_pipeline.label_scores import (
+    ITM_LOGITS,
+    REASONING_LOGITS,
+    LabelScores,
+    check_width,
+    finite_row,
+    truth_of,
+    truth_scores,
+)
 from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
 from vlp_pipeline.region_settings import RegionSettings
 from vlp_pipeline.regions import Regions
@@ -32,7 +40,7 @@ from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits
 from vlp_pipeline.uniter_inputs import UniterInputs
 from vlp_pipeline.vqa import AnswerRanker, read_labels, softmax
 
-LOGITS, ITM_LOGITS, ENTAILMENT_LOGITS = "logits", "itm_logits", "entailment_logits"
+LOGITS, ENTAILMENT_LOGITS = "logits", "entailment_logits"
 GROUNDING_LOGITS, GROUNDING_BOXES = "grounding_logits", "grounding_boxes"
 
 
@@ -91,6 +99,8 @@ class UniterVqaPipeline(UniterPipeline):
 class UniterMatchPipeline(UniterPipeline):
     """Says whether a text fits a picture; see MatchPipeline."""
 
+    scores: LabelScores
+
     @classmethod
     def from_deployment(
         cls,
@@ -100,7 +110,8 @@ class UniterMatchPipeline(UniterPipeline):
         text_limits: TextLimits = DEFAULT_TEXT_LIMITS,
     ) -> UniterMatchPipeline:
         """Read the deployment's settings and assets; an ArtifactError says what is broken."""
-        return cls(UniterInputs.from_deployment(deployment, assets_dir, text_limits))
+        inputs = UniterInputs.from_deployment(deployment, assets_dir, text_limits)
+        return cls(inputs, truth_scores(deployment, ITM_LOGITS))
 
     def prepare(self, image: PreparedImage, text: str) -> Item:
         """Join regions and a text; see MatchPipeline."""
@@ -108,7 +119,7 @@ class UniterMatchPipeline(UniterPipeline):
 
     def score(self, outputs: Mapping[str, np.ndarray]) -> float:
         """The probability that they belong together, from the row `itm_logits`, (2,); see MatchPipeline."""
-        return float(softmax(finite_row(outputs, ITM_LOGITS, (2,)))[1])
+        return truth_of(self.scores, outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +167,7 @@ class UniterReasoningPipeline(UniterPipeline):
     ) -> UniterReasoningPipeline:
         """Read the deployment's settings and assets; an ArtifactError says what is broken."""
         inputs = UniterInputs.from_deployment(deployment, assets_dir, text_limits, pictures=2)
-        return cls(inputs, truth_scores(deployment))
+        return cls(inputs, truth_scores(deployment, REASONING_LOGITS))
 
     def prepare(self, left: PreparedImage, right: PreparedImage, query: ReasoningQuery) -> Item:
         """Join two pictures' regions and a statement; see ReasoningPipeline."""

@@ -1,4 +1,4 @@
-"""Does a text fit a picture, with ViLT: one graph, role "fusion", whose output `itm_logits` holds "no" and "yes"."""
+"""Does a text fit a picture, with ViLT: one graph, role "fusion", whose output `itm_logits` holds false and true."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from pathlib import Path
 
 import numpy as np
 from vlp_spec.deployment import Deployment
-from vlp_spec.errors import InferenceError, InvalidArgumentError
+from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.repository import TOKENIZER_ASSET
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
+from vlp_pipeline.label_scores import ITM_LOGITS, LabelScores, truth_of, truth_scores
 from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
 from vlp_pipeline.vilt_inputs import check_axes, join_pair, pad_pairs, prepare_picture
-from vlp_pipeline.vqa import softmax
-
-ITM_OUTPUT = "itm_logits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +24,13 @@ class ViltMatchPipeline:
     """The parts of one deployment; a MatchPipeline.
 
     Attributes:
+        scores: what the two outputs mean.
         min_sizes: dynamic axis -> the smallest size that the graph takes; smaller batches are padded to it.
     """
 
     image_processor: ViltImageProcessor
     text_processor: TextProcessor
+    scores: LabelScores
     image_limits: ImageLimits = DEFAULT_IMAGE_LIMITS
     text_limits: TextLimits = DEFAULT_TEXT_LIMITS
     min_sizes: Mapping[str, int] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class ViltMatchPipeline:
         texts = TextProcessor.from_file(assets_dir / TOKENIZER_ASSET, text_settings.max_length)
         check_axes(deployment, texts, images)
         min_sizes = {axis: limit.min for axis, limit in deployment.axes.items()}
-        return cls(images, texts, image_limits, text_limits, min_sizes)
+        return cls(images, texts, truth_scores(deployment, ITM_LOGITS), image_limits, text_limits, min_sizes)
 
     def prepare_image(self, data: bytes) -> PreparedImage:
         """Decode, resize and cut a picture file; see MatchPipeline."""
@@ -76,10 +76,4 @@ class ViltMatchPipeline:
 
     def score(self, outputs: Mapping[str, np.ndarray]) -> float:
         """The probability that text and picture belong together, from the row `itm_logits`, (2,); see MatchPipeline."""
-        logits = outputs.get(ITM_OUTPUT)
-        if logits is None or logits.shape != (2,):
-            got = None if logits is None else logits.shape
-            raise InferenceError(f"model output: {ITM_OUTPUT} {got}, expected (2,)")
-        if not np.isfinite(logits).all():
-            raise InferenceError("model output: logits that are not finite numbers, for this item alone")
-        return float(softmax(logits)[1])
+        return truth_of(self.scores, outputs)

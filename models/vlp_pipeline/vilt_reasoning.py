@@ -13,7 +13,7 @@ from vlp_spec.repository import TOKENIZER_ASSET
 from vlp_spec.tasks import ReasoningQuery, ReasoningResult
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
-from vlp_pipeline.label_scores import LabelScores, truth_of, truth_scores
+from vlp_pipeline.label_scores import REASONING_LOGITS, LabelScores, truth_of, truth_scores
 from vlp_pipeline.pipeline import PAIR_PREFIXES, Buckets, Item, Padding, PreparedImage, pad_batch, padded_sizes
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
 from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
@@ -61,7 +61,7 @@ class ViltReasoningPipeline:
                     f"its processor gives up to {size}"
                 )
         min_sizes = {axis: limit.min for axis, limit in deployment.axes.items()}
-        return cls(images, texts, truth_scores(deployment), image_limits, text_limits, min_sizes)
+        return cls(images, texts, truth_scores(deployment, REASONING_LOGITS), image_limits, text_limits, min_sizes)
 
     def prepare_image(self, data: bytes) -> PreparedImage:
         """Decode, resize and cut a picture file; see ReasoningPipeline."""

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from vlp_cli.main import cli
+from vlp_export.exporter import export_checkpoint
+from vlp_export.options import ExportOptions
 from vlp_models.scenes.dataset import ScenesConfig, write_scenes
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))  # tests are imported one by one, not as packages
+from tiny_gallery import write_gallery
+from tiny_regions import EXTRACTOR, tiny_detector_config, write_detector, write_uniter
 
 PICTURES = 12
 
@@ -51,3 +59,36 @@ def test_a_split_of_which_too_much_cannot_be_read_is_refused(scenes: Path, tmp_p
     code, text = recall("scenes-clip", "--data", tmp_path)
     assert code == 2
     assert "4 of 12 records skipped" in text
+
+
+def test_a_matcher_looks_at_every_pair_and_own_captions_are_counted_as_papers_do(scenes: Path) -> None:
+    code, text = recall("scenes-itm", "--data", scenes, "--pictures", 6, "--queries", 5, "--as-published", "--json")
+    assert code == 0, text
+    figures = json.loads(text)
+    assert list(figures)[:2] == ["words -> pictures", "pictures -> words"]
+    assert figures["words -> pictures"]["recall"]["1"] >= figures["words -> own picture"]["recall"]["1"] > 1 / 6
+    counted = figures["words -> own picture, as UNITER's script counts"]["recall"]
+    assert counted["5"] > figures["words -> own picture"]["recall"]["5"]
+
+
+def test_a_second_stage_on_top_of_every_pair_is_refused(scenes: Path) -> None:
+    code, text = recall("scenes-itm", "--data", scenes, "--rerank", "scenes-itm")
+    assert code == 2
+    assert "looks at every pair already" in text
+
+
+def test_a_matcher_of_regions_reads_its_extractor_or_a_store(tmp_path: Path) -> None:
+    options = ExportOptions(proof_samples=4)
+    repository = tmp_path / "repository"
+    export_checkpoint(write_detector(tmp_path / EXTRACTOR), repository=repository, options=options)
+    reading = dataclasses.replace(options, extractor=EXTRACTOR)
+    export_checkpoint(write_uniter(tmp_path / "uniter", "itm"), repository=repository, options=reading)
+    gallery = write_gallery(tmp_path / "gallery", {"test": 6}, tiny_detector_config().feature_width)
+    common = ("uniter", "--repository", repository, "--data", gallery, "--as-published", "--json")
+    stored = ("--regions", gallery / "regions" / "test")
+    answers = [recall(*common, *more) for more in ((), stored)]
+    assert [code for code, _ in answers] == [0, 0], answers
+    found = [json.loads(text) for _, text in answers]
+    assert found[0].keys() == found[1].keys()
+    with_all_pictures = [one["words -> pictures"]["recall"]["10"] for one in found]
+    assert with_all_pictures == [1, 1]

@@ -9,15 +9,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from vlp_export.faster_rcnn import export_detector, plan_detector, prove_detector
+from vlp_export.faster_rcnn import DETECTOR_OPERATORS, detector_axes, plan_detector
+from vlp_export.onnx_graph import export_graph, save_graph
+from vlp_export.operators import check_operators
 from vlp_models.checkpoints.faster_rcnn_directory import DetectorCheckpoint
 from vlp_models.evaluation.detector_runners import torch_runners
 from vlp_models.evaluation.onnx_runner import onnx_runner
 from vlp_models.families.faster_rcnn import FasterRcnn
 from vlp_models.families.faster_rcnn_config import FasterRcnnConfig
-from vlp_pipeline.detector_regions import BACKBONE_ROLE, ROI_HEAD_ROLE
+from vlp_pipeline.detector_regions import BACKBONE_ROLE, ROI_HEAD_ROLE, RegionDetector
 from vlp_pipeline.detector_settings import DetectorSettings
-from vlp_spec.errors import ProofError
 
 # Shaped as the published one: stride in the first convolution, dilation, a box for each class, frozen norms.
 CONFIG = FasterRcnnConfig(
@@ -50,6 +51,31 @@ def checkpoint() -> DetectorCheckpoint:
     return DetectorCheckpoint(model.eval(), model.anchored(settings))
 
 
+def export_detector(checkpoint: DetectorCheckpoint, folder: Path) -> dict[str, Path]:
+    """Role -> graph."""
+    axes, paths = detector_axes(checkpoint.settings), {}
+    for plan in plan_detector(checkpoint.model, checkpoint.settings):
+        named = {size for spec in plan.inputs for size in spec.shape if isinstance(size, str)}
+        graph = export_graph(plan, {name: axes[name] for name in sorted(named)})
+        check_operators(graph, DETECTOR_OPERATORS)
+        paths[plan.role] = folder / f"{plan.role}.onnx"
+        save_graph(graph, paths[plan.role])
+    return paths
+
+
+def check_detections(checkpoint: DetectorCheckpoint, graphs: dict[str, Path], pictures: list[np.ndarray]) -> None:
+    """From end to end, the graphs find as many regions as the checkpoint, with the same places and features."""
+    detector = RegionDetector(checkpoint.settings)
+    exported = [onnx_runner(graphs[role]) for role in (BACKBONE_ROLE, ROI_HEAD_ROLE)]
+    for pixels in pictures:
+        found = detector.detect(pixels, *exported)
+        wanted = detector.detect(pixels, *torch_runners(checkpoint.model))
+        assert len(found) == len(wanted) > 0
+        assert np.abs(found.boxes - wanted.boxes).max() < 1e-4
+        scale = np.abs(wanted.features).max()
+        assert np.abs(found.features - wanted.features).max() < 1e-5 * max(scale, 1.0)
+
+
 @pytest.fixture(scope="module")
 def graphs(checkpoint: DetectorCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return export_detector(checkpoint, tmp_path_factory.mktemp("graphs"))
@@ -63,10 +89,7 @@ def _pictures() -> list[np.ndarray]:
 def test_the_graphs_are_the_checkpoint_on_pictures_of_any_size(
     checkpoint: DetectorCheckpoint, graphs: dict[str, Path]
 ) -> None:
-    proof = prove_detector(checkpoint, graphs, _pictures())
-    assert max(proof.differences.values()) < 1e-5
-    assert len(proof.differences) == 7
-    assert (proof.pictures, proof.same_regions) == (4, 1.0)
+    check_detections(checkpoint, graphs, _pictures())
 
 
 def test_pooling_is_onnx_own_and_there_is_nothing_else_that_is_rare(graphs: dict[str, Path]) -> None:
@@ -110,12 +133,4 @@ def test_bytes_go_in_where_the_settings_say_so(checkpoint: DetectorCheckpoint, t
     graphs = export_detector(bytes_in, tmp_path)
     elem_type = onnx.load(graphs[BACKBONE_ROLE]).graph.input[0].type.tensor_type.elem_type
     assert elem_type == onnx.TensorProto.UINT8
-    assert prove_detector(bytes_in, graphs, _pictures()[:2]).same_regions == 1.0
-
-
-def test_a_graph_of_other_weights_is_refused(checkpoint: DetectorCheckpoint, graphs: dict[str, Path]) -> None:
-    torch.manual_seed(1)
-    other = FasterRcnn(CONFIG)
-    other.init_weights()
-    with pytest.raises(ProofError, match="feature_map by"):
-        prove_detector(replace(checkpoint, model=other.eval()), graphs, _pictures()[:1])
+    check_detections(bytes_in, graphs, _pictures()[:2])

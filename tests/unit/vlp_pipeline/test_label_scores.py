@@ -65,7 +65,7 @@ def test_no_label_comes_twice() -> None:
 
 @pytest.mark.parametrize(("labels", "place"), [(["false", "true"], 1), (["true", "false"], 0)])
 def test_the_truth_is_where_the_manifest_says(deployment: Deployment, labels: list[str], place: int) -> None:
-    scores = truth_scores(dataclasses.replace(deployment, head={"labels": labels}))
+    scores = truth_scores(dataclasses.replace(deployment, head={"labels": labels}), REASONING_LOGITS)
     logits = np.array([0.0, 0.0], dtype=np.float32)
     logits[place] = 1.0
     assert truth_of(scores, {REASONING_LOGITS: logits}) == pytest.approx(np.e / (1 + np.e))
@@ -74,7 +74,7 @@ def test_the_truth_is_where_the_manifest_says(deployment: Deployment, labels: li
 @pytest.mark.parametrize("labels", [["no", "yes"], ["false", "true", "open"]])
 def test_a_truth_has_two_sides(deployment: Deployment, labels: list[str]) -> None:
     with pytest.raises(ArtifactError, match="expected two, one of them 'true'"):
-        truth_scores(dataclasses.replace(deployment, head={"labels": labels}))
+        truth_scores(dataclasses.replace(deployment, head={"labels": labels}), REASONING_LOGITS)
 
 
 def test_names_and_outputs_are_as_many(deployment: Deployment) -> None:
@@ -86,5 +86,6 @@ def test_names_and_outputs_are_as_many(deployment: Deployment) -> None:
     check_width(dataclasses.replace(deployment, graphs=(dynamic,)), "logits", 4, "4 names")
     reasoning = TensorSpec(REASONING_LOGITS, "float32", ("batch", 3))
     graphs = (dataclasses.replace(deployment.graphs[0], outputs=(reasoning,)),)
+    changed = dataclasses.replace(deployment, graphs=graphs, head={"labels": ["false", "true"]})
     with pytest.raises(ArtifactError, match="labels has 2 names, the graph 3"):
-        truth_scores(dataclasses.replace(deployment, graphs=graphs, head={"labels": ["false", "true"]}))
+        truth_scores(changed, REASONING_LOGITS)

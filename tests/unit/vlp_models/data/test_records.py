@@ -31,6 +31,13 @@ def test_a_whole_record_is_read() -> None:
 def test_all_but_the_picture_is_optional() -> None:
     record = parse_record({"image": "0.jpg", "questions": [{"question": "what?", "answers": {"a": 1}}]}, key="7")
     assert (record.id, record.captions, record.questions[0].type) == ("7", (), "other")
+    assert record.questions[0].human == ()
+
+
+def test_what_people_answered_is_kept_as_given() -> None:
+    people = ["Red", "red", "a red one"]
+    record = parse_record({"questions": [{"question": "a", "answers": {"red": 1}, "human_answers": people}]})
+    assert record.questions[0].human == tuple(people)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +54,8 @@ def test_all_but_the_picture_is_optional() -> None:
         ({"questions": [{"question": "a", "answers": {"b": 1.5}}]}, "'b'"),
         ({"questions": [{"question": "a", "answers": {"b": True}}]}, "'b'"),
         ({"questions": [{"question": "a", "answers": {"b": 1}, "type": 4}]}, "type"),
+        ({"questions": [{"question": "a", "answers": {"b": 1}, "human_answers": "b"}]}, "human_answers"),
+        ({"questions": [{"question": "a", "answers": {"b": 1}, "human_answers": ["b", 1]}]}, "human_answers"),
         ({"hypotheses": [{"hypothesis": "a", "label": 1}]}, r"hypotheses\[0\].label"),
         ({"hypotheses": ["a"]}, r"hypotheses\[0\]: got str"),
         ({"pair_statements": [{"statement": "a", "other": "b", "label": 1}]}, r"pair_statements\[0\].label: got 1"),

@@ -36,3 +36,15 @@ def test_scores_are_soft_and_types_count_the_same() -> None:
     assert report.macro_baseline == pytest.approx(1 / 3)
     assert report.accuracy == pytest.approx(2.3 / 4)
     assert (report.questions, report.baseline_split) == (4, "train")
+
+
+def test_the_official_accuracy_is_counted_where_every_question_says_what_people_answered() -> None:
+    people = ("two", "two", *["3"] * 8)
+    asked = Question("?", {"3": 1.0, "2": 0.6}, "number", people)
+    answered = [(asked, "2"), (asked, "three")]
+    report = report_accuracy(answered, {}, "train")
+    assert report.vqa is not None
+    # Two of ten: each of them left out in turn leaves one, (2 * 1/3 + 8 * 2/3) / 10.
+    assert report.vqa.accuracy == pytest.approx(((2 / 3 + 16 / 3) / 10 + 1) / 2)
+    assert report.vqa.by_type.keys() == {"number"}
+    assert report_accuracy([*answered, (_question("number", one=1.0), "one")], {}, "train").vqa is None
