@@ -115,7 +115,8 @@ def test_what_the_manifest_needs_besides_is_in_the_plan(tmp_path: Path) -> None:
     plans = {name: planned(tmp_path / name, head)[1] for name, head in READERS.items()}
     heads: dict[str, Any] = {name: dict(plan.head) for name, plan in plans.items()}
     assert heads.pop("uniter-entailment") == {"labels": list(LABELS)}
-    assert heads.pop("uniter-reasoning") == {"labels": ["false", "true"]}
+    for name in ("uniter-reasoning", "uniter-match", "uniter-rank"):
+        assert heads.pop(name) == {"labels": ["false", "true"]}
     assert not any(heads.values())
     for name, plan in plans.items():
         assert set(plan.assets) == {"tokenizer.json"} | ({"labels.json"} if name == "uniter-vqa" else set())

@@ -25,7 +25,8 @@ OUTPUTS = {
     Task.REASONING: TensorSpec("reasoning_logits", "float32", ("batch", 2)),
     Task.GROUNDING: TensorSpec("grounding_logits", "float32", ("batch", "regions")),
 }
-HEADS = {Task.ENTAILMENT: JUDGEMENTS, Task.REASONING: ["false", "true"]}
+SIDES = ["false", "true"]
+HEADS = {Task.ENTAILMENT: JUDGEMENTS, Task.REASONING: SIDES, Task.MATCH: SIDES}
 Build = Callable[..., Any]
 
 
@@ -107,6 +108,12 @@ def test_a_match_is_the_share_of_its_logit(build: Build) -> None:
             pipeline.score(outputs)
 
 
+def test_a_match_is_where_the_manifest_says(manifest: Callable[[Task], Deployment], assets_dir: Path) -> None:
+    turned = dataclasses.replace(manifest(Task.MATCH), head={"labels": SIDES[::-1]})
+    pipeline: Any = build_pipeline(turned, assets_dir)
+    assert pipeline.score(row("itm_logits", 2, 1)) == pytest.approx(np.e / (1 + np.e))
+
+
 def test_judgements_are_the_manifests_labels(build: Build) -> None:
     result = build(Task.ENTAILMENT).result(EntailmentQuery("a"), row("entailment_logits", 0, 2, 1))
     assert result.label == "entailment"
@@ -181,6 +188,6 @@ def test_names_that_do_not_fit_the_graph_are_refused(manifest: Callable[[Task], 
     judge = dataclasses.replace(manifest(Task.ENTAILMENT), head={"labels": ["no", "yes"]})
     with pytest.raises(ArtifactError, match="labels has 2 names, the graph 3"):
         build_pipeline(judge, assets_dir)
-    reasoner = dataclasses.replace(manifest(Task.REASONING), head={})
-    with pytest.raises(ArtifactError, match=r"deployment\.head\.labels"):
-        build_pipeline(reasoner, assets_dir)
+    for task in (Task.REASONING, Task.MATCH):
+        with pytest.raises(ArtifactError, match=r"deployment\.head\.labels"):
+            build_pipeline(dataclasses.replace(manifest(task), head={}), assets_dir)
