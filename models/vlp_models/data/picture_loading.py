@@ -214,7 +214,7 @@ def _records_from_json(raw: list[dict[str, object]]) -> tuple[PictureRecord, ...
             str(item["id"]),
             str(item["image"]),
             tuple(item["captions"]),  # type: ignore[arg-type]
-            tuple(Question(**question) for question in item["questions"]),  # type: ignore[attr-defined]
+            tuple(Question(**one | {"human": tuple(one.get("human", ()))}) for one in item["questions"]),  # type: ignore[attr-defined]
             tuple(Region(tuple(region["box"]), tuple(region["words"])) for region in item["regions"]),  # type: ignore[attr-defined]
             read_scene(item.get("scene")),
         )
