@@ -59,8 +59,8 @@ def test_the_judgements_of_the_readme_are_those_that_it_names(tmp_path: Path) ->
     samples = re.search(r"^SAMPLES=(\S+)$", readme, re.MULTILINE)
     assert samples is not None
     told = readme[readme.index("<!-- sample-judgements -->") :]
-    label, truth = re.search(r"`label` is `(\w+)`", told), re.search(r"second one's is `(\w+)`", told)
-    box = re.search(r"box of about \[([\d., ]+)\]", told)
+    label, truth = re.search(r"`label` is\s+`(\w+)`", told), re.search(r"second one's is\s+`(\w+)`", told)
+    box = re.search(r"box of about\s+\[([\d., ]+)\]", told)
     assert label is not None
     assert truth is not None
     assert box is not None
