@@ -60,11 +60,12 @@ def recall(  # noqa: PLR0913 - one parameter an option
     from vlp_models.data.sources import open_source
     from vlp_models.evaluation.published_recall import published_recall
     from vlp_models.evaluation.retrieval import captions_of_records, recall_figures, truth_of
-    from vlp_models.evaluation.retrieval_artefacts import does
+    from vlp_spec.found_deployment import find_deployment
     from vlp_spec.tasks import Task
 
     place = zoo_path() / "repository" if repository is None else repository
-    is_matcher = does(place, model, Task.MATCH) and not does(place, model, Task.EMBEDDINGS)
+    tasks = find_deployment(place, model).deployment.tasks
+    is_matcher = Task.MATCH in tasks and Task.EMBEDDINGS not in tasks
     if is_matcher and matcher is not None:
         raise click.UsageError("--rerank: MODEL looks at every pair already")
     faults = FaultCounter(split)

@@ -19,9 +19,7 @@ from vlp_models.data.faults import FaultCounter
 from vlp_models.data.records import Question
 from vlp_models.data.sources import PictureSource
 from vlp_models.evaluation.artefacts import AnsweringModel
-
-# Batches that are sorted by size together: enough to pad little, few enough to hold in memory.
-_POOL_BATCHES = 8
+from vlp_models.evaluation.batches import POOL_BATCHES, run_items
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def answer_questions(
     asked = _prepare(model, source, faults, blind=blind)
     if limit:
         asked = itertools.islice(asked, limit)
-    while pool := list(itertools.islice(asked, batch_size * _POOL_BATCHES)):
+    while pool := list(itertools.islice(asked, batch_size * POOL_BATCHES)):
         yield from _answer_pool(model, pool, batch_size)
 
 
@@ -91,19 +89,11 @@ def _prepare(model: AnsweringModel, source: PictureSource, faults: FaultCounter,
             yield _Asked(raw.record.id, number, question, item)
 
 
-def _answer_pool(model: AnsweringModel, pool: Sequence[_Asked], batch_size: int) -> list[Prediction]:
-    """Run a pool in batches of like sizes and put the answers back into their order."""
-    order = sorted(range(len(pool)), key=lambda index: tuple(sorted(pool[index].item.sizes.items())))
-    found: dict[int, Prediction] = {}
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        outputs = model.forward(model.pipeline.collate([pool[row].item for row in rows]))
-        for place, row in enumerate(rows):
-            asked = pool[row]
-            query = VqaQuery(asked.question.text, top_k=1)
-            best = model.pipeline.result(query, {name: array[place] for name, array in outputs.items()}).answers[0]
-            found[row] = Prediction(asked.picture, asked.number, asked.question, best.answer, best.score)
-    return [found[row] for row in range(len(pool))]
+def _answer_pool(model: AnsweringModel, pool: Sequence[_Asked], batch_size: int) -> Iterator[Prediction]:
+    rows = run_items([asked.item for asked in pool], model.pipeline.collate, model.forward, batch_size)
+    for asked, row in zip(pool, rows, strict=True):
+        best = model.pipeline.result(VqaQuery(asked.question.text, top_k=1), row).answers[0]
+        yield Prediction(asked.picture, asked.number, asked.question, best.answer, best.score)
 
 
 def _grey_picture(side: int) -> bytes:

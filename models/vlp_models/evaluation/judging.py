@@ -27,12 +27,12 @@ from vlp_models.data.records import PairStatement, PictureRecord, Question
 from vlp_models.data.region_store import open_region_store
 from vlp_models.data.sources import PictureSource, RawPicture, open_source
 from vlp_models.evaluation.accuracy import AccuracyReport, report_accuracy
+from vlp_models.evaluation.batches import POOL_BATCHES, run_items
 from vlp_models.evaluation.detector_artefacts import GRAPH_FILE, open_extractor
 from vlp_models.evaluation.grounding import is_grounded
 from vlp_models.evaluation.onnx_runner import onnx_runner
 
 FOUND, MISSED = "found", "missed"
-_POOL_BATCHES = 8
 Prepare = Callable[[RawPicture], PreparedImage]
 
 
@@ -110,7 +110,7 @@ def judge_split(
     if limit:
         asked = itertools.islice(asked, limit)
     answered: list[tuple[Question, str]] = []
-    while pool := list(itertools.islice(asked, batch_size * _POOL_BATCHES)):
+    while pool := list(itertools.islice(asked, batch_size * POOL_BATCHES)):
         answered += _answer(model, pool, batch_size)
         watch(len(answered))
     if not answered and not faults.reasons:
@@ -244,16 +244,11 @@ _ASKERS: dict[Task, Callable[[JudgingModel, PictureSource, FaultCounter], Iterat
 
 
 def _answer(model: JudgingModel, pool: Sequence[_Asked], batch_size: int) -> list[tuple[Question, str]]:
-    """Run a pool in batches of like sizes."""
-    order = sorted(range(len(pool)), key=lambda index: tuple(sorted(pool[index].item.sizes.items())))
-    found: dict[int, str] = {}
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        outputs = model.forward(model.pipeline.collate([pool[row].item for row in rows]))
-        for place, row in enumerate(rows):
-            own = {name: array[place] for name, array in outputs.items()}
-            found[row] = pool[row].name_of(model.pipeline.result(pool[row].query, own))
-    return [(pool[row].question, found[row]) for row in range(len(pool))]
+    rows = run_items([asked.item for asked in pool], model.pipeline.collate, model.forward, batch_size)
+    return [
+        (asked.question, asked.name_of(model.pipeline.result(asked.query, row)))
+        for asked, row in zip(pool, rows, strict=True)
+    ]
 
 
 def _majority(answered: Sequence[tuple[Question, str]]) -> dict[str, str]:

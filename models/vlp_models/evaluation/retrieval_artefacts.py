@@ -110,11 +110,6 @@ class MatcherGraph:
         return self._prepared[number]
 
 
-def does(repository: Path, reference: str, task: Task) -> bool:
-    """Whether a deployment does a task; errors as `find_deployment`."""
-    return task in find_deployment(repository, reference).deployment.tasks
-
-
 def _find(repository: Path, reference: str, task: Task) -> FoundDeployment:
     found = find_deployment(repository, reference)
     if task not in found.deployment.tasks:

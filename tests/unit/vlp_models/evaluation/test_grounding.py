@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from vlp_models.evaluation.grounding import box_iou, grounding_accuracy, is_grounded
+from vlp_models.evaluation.grounding import box_iou, is_grounded
 
 UNIT = [0.0, 0.0, 1.0, 1.0]
 
@@ -36,31 +36,9 @@ def test_right_is_an_overlap_above_a_half() -> None:
     assert is_grounded(predicted, truth, 0.03).tolist() == [True, True, True, True]
 
 
-def test_choices_are_scored_beside_what_was_to_be_had() -> None:
-    regions = [
-        np.array([UNIT, [0, 0, 1, 0.8], [0, 0, 0.1, 0.1]]),
-        np.array([[0, 0, 0.1, 0.1], [0, 0, 1, 0.9]]),
-        np.array([[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]),
-        np.array([[0, 0, 0.2, 0.2]]),
-    ]
-    truth = np.array([UNIT, UNIT, UNIT, [0, 0, 0.2, 0.25]])
-    result = grounding_accuracy(regions, np.array([1, 0, 1, 0]), truth)
-    assert result.phrases == 4
-    assert result.accuracy == 0.5  # the first and the last
-    assert result.ceiling == 0.75  # none of the third's regions is right
-    assert result.chance == pytest.approx((2 / 3 + 1 / 2 + 0 + 1) / 4)
-    assert result.mean_overlap == pytest.approx((0.8 + 0.01 + 0.25 + 0.8) / 4)
-
-
 def test_what_does_not_fit_together_is_refused() -> None:
     box = np.array([UNIT])
     with pytest.raises(ValueError, match="expected the same"):
         is_grounded(box, np.array([UNIT, UNIT]))
     with pytest.raises(ValueError, match=r"expected \(N, 4\)"):
         box_iou(box[:, :3], box)
-    for regions, chosen, truth in (([], [], box[:0]), ([box], [0, 0], box), ([box], [0], box[:0])):
-        with pytest.raises(ValueError, match="lists of regions"):
-            grounding_accuracy(regions, np.array(chosen), truth)
-    for choice in (1, -1):
-        with pytest.raises(ValueError, match="not among those"):
-            grounding_accuracy([box], np.array([choice]), box)
