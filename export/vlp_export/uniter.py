@@ -13,9 +13,9 @@ from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_models.families.uniter import UniterModel
 from vlp_models.families.uniter_config import UniterConfig
 from vlp_pipeline.label_scores import ITM_LOGITS, LABELS_KEY, REASONING_LOGITS
-from vlp_pipeline.pipeline import PAIR_PREFIXES
+from vlp_pipeline.pipeline import PAIR_PREFIXES, TEXT_AXIS
 from vlp_pipeline.region_settings import RegionSettings
-from vlp_pipeline.uniter_inputs import REGION_AXIS, REGION_INPUTS, TEXT_AXIS
+from vlp_pipeline.uniter_inputs import REGION_AXIS, REGION_INPUTS
 from vlp_pipeline.uniter_tasks import ENTAILMENT_LOGITS, GROUNDING_BOXES, GROUNDING_LOGITS, LOGITS
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.errors import ArtifactError

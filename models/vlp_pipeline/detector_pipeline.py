@@ -12,11 +12,11 @@ from vlp_spec.deployment import Deployment
 from vlp_spec.errors import ArtifactError, InferenceError, InvalidArgumentError, TooLargeError
 from vlp_spec.repository import LABELS_ASSET
 
+from vlp_pipeline.deployment_fit import check_width
 from vlp_pipeline.detector_image import DetectorPicture
 from vlp_pipeline.detector_regions import BACKBONE_ROLE, ROI_HEAD_ROLE, RegionDetector
 from vlp_pipeline.detector_settings import DetectorSettings
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits, open_picture
-from vlp_pipeline.label_scores import check_width
 from vlp_pipeline.pipeline import Buckets, FoundRegions, Item, PreparedImage
 from vlp_pipeline.regions import RegionLimits, check_regions
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits

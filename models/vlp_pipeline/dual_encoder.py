@@ -16,14 +16,14 @@ from vlp_spec.repository import TOKENIZER_ASSET
 
 from vlp_pipeline.clip_image import ClipImageProcessor, ClipImageSettings
 from vlp_pipeline.clip_text import ClipTextProcessor, ClipTextSettings
+from vlp_pipeline.deployment_fit import check_axes
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits, open_picture
-from vlp_pipeline.pipeline import Buckets, Item, Padding, PreparedImage, Scoring, pad_batch, padded_sizes
+from vlp_pipeline.pipeline import TEXT_AXIS, Buckets, Item, Padding, PreparedImage, Scoring, pad_batch, padded_sizes
 from vlp_pipeline.settings import read_settings
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits, check_text
 
 IMAGE_ROLE, TEXT_ROLE = "image", "text"
 OUTPUTS = {IMAGE_ROLE: "image_embeds", TEXT_ROLE: "text_embeds"}
-TEXT_AXIS = "text"
 _SCORINGS = ("softmax", "sigmoid")
 _SHORTEST = 1e-6
 
@@ -173,9 +173,7 @@ class DualEncoderPipeline:
 def _check_fit(deployment: Deployment, image: ClipImageSettings, text: ClipTextSettings, head: DualEncoderHead) -> None:
     """What the processors produce must be what the graphs take."""
     place = f"deployment {deployment.name}@{deployment.version}"
-    limit = deployment.axes.get(TEXT_AXIS)
-    if limit is not None and limit.max < text.max_length:
-        raise ArtifactError(f"{place}: axis 'text' ends at {limit.max}, its processor gives up to {text.max_length}")
+    check_axes(deployment, {TEXT_AXIS: text.max_length})
     wanted = {
         "pixels": ("batch", image.height, image.width, 3),
         "input_ids": ("batch", text.max_length if text.fixed else TEXT_AXIS),

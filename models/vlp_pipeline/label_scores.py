@@ -11,6 +11,7 @@ from vlp_spec.deployment import Deployment
 from vlp_spec.errors import ArtifactError, InferenceError
 from vlp_spec.tasks import ScoredLabel
 
+from vlp_pipeline.deployment_fit import check_width
 from vlp_pipeline.vqa import softmax
 
 REASONING_LOGITS = "reasoning_logits"
@@ -78,24 +79,6 @@ def finite_row(outputs: Mapping[str, np.ndarray], name: str, shape: Sequence[int
     if not np.isfinite(row).all():
         raise InferenceError(f"model output: {name} holds numbers that are not finite, for this item alone")
     return row
-
-
-def check_width(deployment: Deployment, output: str, width: int, told: str) -> None:
-    """Refuse names of a graph's outputs that are not as many as the outputs.
-
-    Args:
-        deployment: of the graph.
-        output: that is named.
-        width: numbers that a row of it should have.
-        told: what says so, for the message.
-
-    Raises:
-        ArtifactError: the graph gives another number.
-    """
-    for spec in (spec for graph in deployment.graphs for spec in graph.outputs):
-        if spec.name == output and isinstance(spec.shape[-1], int) and spec.shape[-1] != width:
-            place = f"deployment {deployment.name}@{deployment.version}"
-            raise ArtifactError(f"{place}: {told}, the graph {spec.shape[-1]}")
 
 
 def truth_scores(deployment: Deployment, output: str) -> LabelScores:

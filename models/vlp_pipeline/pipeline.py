@@ -24,6 +24,7 @@ from vlp_pipeline.regions import Regions
 
 Buckets = Mapping[str, Sequence[int]]
 PAIR_PREFIXES = ("left_", "right_")
+TEXT_AXIS = "text"
 """Before the names of inputs and axes of a graph that reads two pictures."""
 Scoring = Literal["softmax", "sigmoid"]
 """How similarities become scores: shares of a list of texts, or each text's probability by itself."""
@@ -348,6 +349,15 @@ class DetectorPipeline(Protocol):
             InferenceError: outputs that are not finite.
         """
         ...
+
+
+def join_text(ids: np.ndarray, images: Sequence[PreparedImage], prefixes: Sequence[str] = ("",)) -> Item:
+    """A text, (tokens,) int32 with [CLS] and [SEP], and its pictures as one row; a prefix for each picture's names."""
+    arrays, sizes = {"input_ids": ids, "text_mask": np.ones_like(ids)}, {TEXT_AXIS: len(ids)}
+    for prefix, image in zip(prefixes, images, strict=True):
+        arrays |= {f"{prefix}{name}": array for name, array in image.arrays.items()}
+        sizes |= {f"{prefix}{axis}": size for axis, size in image.sizes.items()}
+    return Item(arrays, sizes)
 
 
 def padded_sizes(items: Sequence[Item], minimums: Mapping[str, int], buckets: Buckets | None = None) -> dict[str, int]:

@@ -8,15 +8,26 @@ from pathlib import Path
 
 import numpy as np
 from vlp_spec.deployment import Deployment
-from vlp_spec.errors import ArtifactError, InvalidArgumentError
+from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.repository import TOKENIZER_ASSET
 
-from vlp_pipeline.pipeline import PAIR_PREFIXES, Buckets, Item, Padding, PreparedImage, pad_batch, padded_sizes
+from vlp_pipeline.deployment_fit import check_axes
+from vlp_pipeline.pipeline import (
+    PAIR_PREFIXES,
+    TEXT_AXIS,
+    Buckets,
+    Item,
+    Padding,
+    PreparedImage,
+    join_text,
+    pad_batch,
+    padded_sizes,
+)
 from vlp_pipeline.region_settings import RegionSettings
 from vlp_pipeline.regions import RegionLimits, Regions, check_region_shape
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
 
-TEXT_AXIS, REGION_AXIS = "text", "regions"
+REGION_AXIS = "regions"
 REGION_INPUTS = ("region_features", "region_positions", "region_mask")
 
 
@@ -55,13 +66,7 @@ class UniterInputs:
             {axis: limit.min for axis, limit in deployment.axes.items()},
         )
         sizes = {TEXT_AXIS: texts.max_length, **{f"{p}{REGION_AXIS}": settings.max_regions for p in made.prefixes}}
-        for axis, size in sizes.items():
-            limit = deployment.axes.get(axis)
-            if limit is not None and limit.max < size:
-                raise ArtifactError(
-                    f"deployment {deployment.name}@{deployment.version}: axis {axis!r} ends at {limit.max}, "
-                    f"its processor gives up to {size}"
-                )
+        check_axes(deployment, sizes)
         return made
 
     @property
@@ -105,11 +110,7 @@ class UniterInputs:
         ids = self.text_processor.encode(text)
         if len(ids) == 2:
             raise InvalidArgumentError(f"{name}: holds no readable character; say something", field=name)
-        arrays, sizes = {"input_ids": ids, "text_mask": np.ones_like(ids)}, {TEXT_AXIS: len(ids)}
-        for prefix, image in zip(self.prefixes, images, strict=True):
-            arrays |= {f"{prefix}{key}": array for key, array in image.arrays.items()}
-            sizes |= {f"{prefix}{axis}": size for axis, size in image.sizes.items()}
-        return Item(arrays, sizes)
+        return join_text(ids, images, self.prefixes)
 
     def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
         """Stack rows into the graph's inputs, padded axis by axis."""

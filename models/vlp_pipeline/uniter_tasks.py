@@ -23,12 +23,12 @@ from vlp_spec.tasks import (
     VqaResult,
 )
 
+from vlp_pipeline.deployment_fit import check_width
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
 from vlp_pipeline.label_scores import (
     ITM_LOGITS,
     REASONING_LOGITS,
     LabelScores,
-    check_width,
     finite_row,
     truth_of,
     truth_scores,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from vlp_spec.deployment import Deployment
-from vlp_spec.errors import ArtifactError
+from vlp_spec.repository import TOKENIZER_ASSET
 
+from vlp_pipeline.deployment_fit import check_axes
 from vlp_pipeline.images import ImageLimits, open_picture
-from vlp_pipeline.pipeline import Buckets, Item, Padding, PreparedImage, pad_batch, padded_sizes
-from vlp_pipeline.text import TextProcessor
-from vlp_pipeline.vilt_image import ViltImageProcessor
+from vlp_pipeline.pipeline import TEXT_AXIS, Buckets, Item, Padding, PreparedImage, join_text, pad_batch, padded_sizes
+from vlp_pipeline.text import BertTextSettings, TextProcessor
+from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
 
-TEXT_AXIS, PATCH_AXIS = "text", "patches"
+PATCH_AXIS = "patches"
 
 
 def prepare_picture(processor: ViltImageProcessor, data: bytes, limits: ImageLimits) -> PreparedImage:
@@ -34,8 +36,7 @@ def prepare_picture(processor: ViltImageProcessor, data: bytes, limits: ImageLim
 
 def join_pair(image: PreparedImage, ids: np.ndarray) -> Item:
     """A picture and a text, (tokens,) int32 with [CLS] and [SEP], as one row."""
-    text = {"input_ids": ids, "text_mask": np.ones_like(ids)}
-    return Item({**image.arrays, **text}, {**image.sizes, TEXT_AXIS: len(ids)})
+    return join_text(ids, [image])
 
 
 def pad_pairs(
@@ -51,16 +52,22 @@ def pad_pairs(
     return pad_batch(items, paddings, padded_sizes(items, min_sizes, buckets))
 
 
-def check_axes(deployment: Deployment, texts: TextProcessor, images: ViltImageProcessor) -> None:
-    """What the processors can produce must be what the graph takes.
+def read_processors(
+    deployment: Deployment, assets_dir: Path, prefixes: Sequence[str] = ("",)
+) -> tuple[ViltImageProcessor, TextProcessor]:
+    """Read a deployment's settings and tokenizer.
+
+    Args:
+        deployment: of a ViLT.
+        assets_dir: where its assets lie.
+        prefixes: before the names of each picture's inputs.
 
     Raises:
-        ArtifactError: a processor gives more than an axis allows.
+        ArtifactError: settings or tokenizer are broken, or give more than an axis of the graph allows.
     """
-    for axis, size in {TEXT_AXIS: texts.max_length, PATCH_AXIS: images.max_patches}.items():
-        limit = deployment.axes.get(axis)
-        if limit is not None and limit.max < size:
-            raise ArtifactError(
-                f"deployment {deployment.name}@{deployment.version}: axis {axis!r} ends at {limit.max}, "
-                f"its processor gives up to {size}"
-            )
+    images = ViltImageProcessor(ViltImageSettings.from_mapping(deployment.image))
+    text_settings = BertTextSettings.from_mapping(deployment.text)
+    texts = TextProcessor.from_file(assets_dir / TOKENIZER_ASSET, text_settings.max_length)
+    patches = {f"{prefix}{PATCH_AXIS}": images.max_patches for prefix in prefixes}
+    check_axes(deployment, {TEXT_AXIS: texts.max_length, **patches})
+    return images, texts

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 from vlp_spec.deployment import Deployment
 from vlp_spec.errors import InvalidArgumentError
-from vlp_spec.repository import TOKENIZER_ASSET
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
 from vlp_pipeline.label_scores import ITM_LOGITS, LabelScores, truth_of, truth_scores
 from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
-from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
-from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
-from vlp_pipeline.vilt_inputs import check_axes, join_pair, pad_pairs, prepare_picture
+from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits, TextProcessor, check_text
+from vlp_pipeline.vilt_image import ViltImageProcessor
+from vlp_pipeline.vilt_inputs import join_pair, pad_pairs, prepare_picture, read_processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,7 @@ class ViltMatchPipeline:
         Raises:
             ArtifactError: settings or assets are broken, or do not fit the graph.
         """
-        images = ViltImageProcessor(ViltImageSettings.from_mapping(deployment.image))
-        text_settings = BertTextSettings.from_mapping(deployment.text)
-        texts = TextProcessor.from_file(assets_dir / TOKENIZER_ASSET, text_settings.max_length)
-        check_axes(deployment, texts, images)
+        images, texts = read_processors(deployment, assets_dir)
         min_sizes = {axis: limit.min for axis, limit in deployment.axes.items()}
         return cls(images, texts, truth_scores(deployment, ITM_LOGITS), image_limits, text_limits, min_sizes)
 

@@ -8,16 +8,25 @@ from pathlib import Path
 
 import numpy as np
 from vlp_spec.deployment import Deployment
-from vlp_spec.errors import ArtifactError, InvalidArgumentError
-from vlp_spec.repository import TOKENIZER_ASSET
+from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.tasks import ReasoningQuery, ReasoningResult
 
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
 from vlp_pipeline.label_scores import REASONING_LOGITS, LabelScores, truth_of, truth_scores
-from vlp_pipeline.pipeline import PAIR_PREFIXES, Buckets, Item, Padding, PreparedImage, pad_batch, padded_sizes
-from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
-from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
-from vlp_pipeline.vilt_inputs import PATCH_AXIS, TEXT_AXIS, prepare_picture
+from vlp_pipeline.pipeline import (
+    PAIR_PREFIXES,
+    TEXT_AXIS,
+    Buckets,
+    Item,
+    Padding,
+    PreparedImage,
+    join_text,
+    pad_batch,
+    padded_sizes,
+)
+from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits, TextProcessor, check_text
+from vlp_pipeline.vilt_image import ViltImageProcessor
+from vlp_pipeline.vilt_inputs import PATCH_AXIS, prepare_picture, read_processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +58,7 @@ class ViltReasoningPipeline:
         Raises:
             ArtifactError: settings or assets are broken, or do not fit the graph.
         """
-        images = ViltImageProcessor(ViltImageSettings.from_mapping(deployment.image))
-        text_settings = BertTextSettings.from_mapping(deployment.text)
-        texts = TextProcessor.from_file(assets_dir / TOKENIZER_ASSET, text_settings.max_length)
-        sizes = {TEXT_AXIS: texts.max_length, **{f"{side}{PATCH_AXIS}": images.max_patches for side in PAIR_PREFIXES}}
-        for axis, size in sizes.items():
-            limit = deployment.axes.get(axis)
-            if limit is not None and limit.max < size:
-                raise ArtifactError(
-                    f"deployment {deployment.name}@{deployment.version}: axis {axis!r} ends at {limit.max}, "
-                    f"its processor gives up to {size}"
-                )
+        images, texts = read_processors(deployment, assets_dir, PAIR_PREFIXES)
         min_sizes = {axis: limit.min for axis, limit in deployment.axes.items()}
         return cls(images, texts, truth_scores(deployment, REASONING_LOGITS), image_limits, text_limits, min_sizes)
 
@@ -73,11 +72,7 @@ class ViltReasoningPipeline:
         ids = self.text_processor.encode(query.statement)
         if len(ids) == 2:
             raise InvalidArgumentError("statement: holds no readable character; say something", field="statement")
-        arrays, sizes = {"input_ids": ids, "text_mask": np.ones_like(ids)}, {TEXT_AXIS: len(ids)}
-        for side, image in zip(PAIR_PREFIXES, (left, right), strict=True):
-            arrays |= {f"{side}{name}": array for name, array in image.arrays.items()}
-            sizes |= {f"{side}{axis}": size for axis, size in image.sizes.items()}
-        return Item(arrays, sizes)
+        return join_text(ids, (left, right), PAIR_PREFIXES)
 
     def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
         """Stack items into the graph's inputs; see ReasoningPipeline."""

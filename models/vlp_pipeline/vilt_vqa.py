@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from vlp_spec.deployment import Deployment
 from vlp_spec.errors import InferenceError, InvalidArgumentError
-from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET
+from vlp_spec.repository import LABELS_ASSET
 from vlp_spec.tasks import VqaQuery, VqaResult
 
+from vlp_pipeline.deployment_fit import check_width
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
-from vlp_pipeline.label_scores import check_width
 from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
-from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
-from vlp_pipeline.vilt_image import ViltImageProcessor, ViltImageSettings
-from vlp_pipeline.vilt_inputs import check_axes, join_pair, pad_pairs, prepare_picture
+from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits, TextProcessor, check_text
+from vlp_pipeline.vilt_image import ViltImageProcessor
+from vlp_pipeline.vilt_inputs import join_pair, pad_pairs, prepare_picture, read_processors
 from vlp_pipeline.vqa import AnswerRanker, read_labels
 
 
@@ -50,11 +50,8 @@ class ViltVqaPipeline:
         Raises:
             ArtifactError: settings or assets are broken, or do not fit the graph.
         """
-        images = ViltImageProcessor(ViltImageSettings.from_mapping(deployment.image))
-        text_settings = BertTextSettings.from_mapping(deployment.text)
-        texts = TextProcessor.from_file(assets_dir / TOKENIZER_ASSET, text_settings.max_length)
+        images, texts = read_processors(deployment, assets_dir)
         ranker = AnswerRanker(read_labels(assets_dir / LABELS_ASSET))
-        check_axes(deployment, texts, images)
         check_width(deployment, "logits", len(ranker.labels), f"{LABELS_ASSET} has {len(ranker.labels)} answers")
         min_sizes = {axis: limit.min for axis, limit in deployment.axes.items()}
         return cls(images, texts, ranker, image_limits, text_limits, min_sizes)

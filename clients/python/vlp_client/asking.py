@@ -11,6 +11,7 @@ from vlp_client.connection import Connection, deadline_headers
 from vlp_client.subject import Subject
 
 T = TypeVar("T")
+Texts = list[str] | tuple[str, ...]
 
 
 class Asking:
@@ -34,6 +35,6 @@ class Asking:
         return self._connection.call("POST", path, read, headers=deadline_headers(deadline_s), **content)
 
 
-def one_or_list(one: str, several: str, texts: str | list[str] | tuple[str, ...]) -> dict[str, Any]:
+def one_or_list(one: str, several: str, texts: str | Texts) -> dict[str, Any]:
     """The field that holds one text, or the one that holds a list."""
     return {one: texts} if isinstance(texts, str) else {several: list(texts)}

@@ -8,7 +8,7 @@ from typing import Any, Self, overload
 
 import httpx
 
-from vlp_client.asking import one_or_list
+from vlp_client.asking import Texts, one_or_list
 from vlp_client.collection import Collection
 from vlp_client.collection_records import CollectionInfo, collection_info
 from vlp_client.connection import Connection, deadline_headers, server_error, timings_of
@@ -60,7 +60,7 @@ class Client(Judging):
     def vqa(
         self,
         image: ImageSource | None,
-        question: list[str] | tuple[str, ...],
+        question: Texts,
         *,
         top_k: int = ...,
         answers: Sequence[str] | None = ...,
@@ -72,7 +72,7 @@ class Client(Judging):
     def vqa(
         self,
         image: ImageSource | None,
-        question: str | list[str] | tuple[str, ...],
+        question: str | Texts,
         *,
         top_k: int = 5,
         answers: Sequence[str] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, overload
 
-from vlp_client.asking import Asking, one_or_list
+from vlp_client.asking import Asking, Texts, one_or_list
 from vlp_client.connection import timings_of
 from vlp_client.judgement_records import (
     Entailment,
@@ -21,8 +21,6 @@ from vlp_client.judgement_records import (
 from vlp_client.pictures import ImageSource
 from vlp_client.regions import RegionSource
 from vlp_client.subject import pair_of, subject_of
-
-Texts = list[str] | tuple[str, ...]
 
 
 class Judging(Asking):

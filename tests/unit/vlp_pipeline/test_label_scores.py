@@ -3,10 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from vlp_pipeline.deployment_fit import check_width
 from vlp_pipeline.label_scores import (
     REASONING_LOGITS,
     LabelScores,
-    check_width,
     finite_row,
     truth_of,
     truth_scores,
