@@ -8,12 +8,16 @@ from enum import StrEnum
 from vlp_spec.errors import InvalidArgumentError
 
 MAX_TOP_K = 100
+MAX_TOKENS = 512
+MAX_BEAMS = 16
+MAX_CAPTIONS = 16
 
 
 class Task(StrEnum):
     """The tasks that a deployment can offer; the value is also the path under /v1."""
 
     VQA = "vqa"
+    CAPTION = "caption"
     EMBEDDINGS = "embeddings"
     CLASSIFY = "classify"
     MATCH = "match"
@@ -73,6 +77,100 @@ class VqaResult:
     """The best answers to one question, best first."""
 
     answers: tuple[ScoredAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How the words of a text are chosen; what is None is the model's own default.
+
+    Attributes:
+        max_tokens: of the text, the prompt not counted, 1 to 512.
+        min_tokens: before the text may end, 0 to `max_tokens`.
+        num_beams: texts kept side by side, 1 to 16; 1 takes the likeliest token at each step.
+        length_penalty: a text's log-probability is divided by its length to this power when beams are compared.
+        temperature: above 0 tokens are drawn by chance from probabilities flattened by it; 0 draws nothing.
+        top_p: tokens are drawn from the smallest set that has so much of the probability, above 0 to 1.
+        seed: of the drawing; the same seed draws the same text. None takes another one each time.
+    """
+
+    max_tokens: int | None = None
+    min_tokens: int | None = None
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_range("max_tokens", self.max_tokens, 1, MAX_TOKENS)
+        _check_range("min_tokens", self.min_tokens, 0, MAX_TOKENS)
+        _check_range("num_beams", self.num_beams, 1, MAX_BEAMS)
+        _check_range("length_penalty", self.length_penalty, -5.0, 5.0)
+        _check_range("temperature", self.temperature, 0.0, 5.0)
+        _check_range("seed", self.seed, 0, 2**63 - 1)
+        if not 0 < self.top_p <= 1:
+            raise InvalidArgumentError(f"top_p: got {self.top_p}, expected above 0, 1 at most", field="top_p")
+        if None not in (self.max_tokens, self.min_tokens) and self.min_tokens > self.max_tokens:  # type: ignore[operator]
+            raise InvalidArgumentError(
+                f"min_tokens: got {self.min_tokens}, max_tokens is {self.max_tokens}", field="min_tokens"
+            )
+        if self.samples and (self.num_beams or 1) > 1:
+            raise InvalidArgumentError("num_beams: beams and temperature exclude each other", field="num_beams")
+        if not self.samples and self.top_p < 1:
+            raise InvalidArgumentError("top_p: needs a temperature above 0", field="top_p")
+
+    @property
+    def samples(self) -> bool:
+        """Whether tokens are drawn by chance."""
+        return self.temperature > 0
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionQuery:
+    """What a picture shows, in words.
+
+    Attributes:
+        prompt: how the text begins; empty for the model's own beginning.
+        num_captions: how many texts, 1 to 16; more than one wants as many beams, or a temperature.
+    """
+
+    prompt: str = ""
+    num_captions: int = 1
+    decoding: Decoding = Decoding()
+
+    def __post_init__(self) -> None:
+        _check_range("num_captions", self.num_captions, 1, MAX_CAPTIONS)
+        beams = self.decoding.num_beams
+        if beams is not None and not self.decoding.samples and self.num_captions > beams:
+            raise InvalidArgumentError(
+                f"num_captions: got {self.num_captions}, num_beams is {beams}; ask for as many beams, or a temperature",
+                field="num_captions",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCaption:
+    """A caption.
+
+    Attributes:
+        score: the geometric mean of its tokens' probabilities, 0 to 1.
+    """
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionResult:
+    """The captions of one picture, best first."""
+
+    captions: tuple[ScoredCaption, ...]
+
+
+def _check_range(name: str, value: float | None, least: float, most: float) -> None:
+    """Refuse what is out of bounds; None, and nothing that is no number, passes."""
+    if value is not None and not least <= value <= most:
+        raise InvalidArgumentError(f"{name}: got {value}, expected {least} to {most}", field=name)
 
 
 PLACEHOLDER = "{}"
