@@ -11,6 +11,15 @@ A model that writes has these graphs. Names of tensors are of one graph alone; `
 
 `cross` is computed once for a picture; its arrays are what the decoder of a captioner, or the question's encoder, looks
 at. The decoder serves the beginning of a text (`past_lengths` 0), every step, and the scoring of given answers.
+
+A model of the same kind that judges texts has, of these, `vision` and mostly `cross`, and besides:
+
+| role | in | out |
+|---|---|---|
+| vision (of a matcher) | pixels | image_states, image_embeds (batch, dimension) of length 1 |
+| text | input_ids, text_mask (batch, text) | text_embeds (batch, dimension) of length 1 |
+| fusion | question_ids, question_mask (batch, texts, text), looked_key_{l}, looked_value_{l} | itm_logits (batch, texts, 2) |
+| pair | left_states, right_states as of `vision`, input_ids, text_mask (batch, text) | reasoning_logits (batch, 2) |
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -22,12 +31,22 @@ from typing import Protocol
 import numpy as np
 from vlp_spec.deployment import GraphRef
 from vlp_spec.errors import ArtifactError
-from vlp_spec.tasks import CaptionQuery, CaptionResult, VqaQuery, VqaResult
+from vlp_spec.tasks import (
+    CaptionQuery,
+    CaptionResult,
+    MatchResult,
+    ReasoningQuery,
+    ReasoningResult,
+    VqaQuery,
+    VqaResult,
+)
+from vlp_spec.tensors import TensorSpec
 
 from vlp_pipeline.generation import DecodingPlan, GeneratedText
-from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
+from vlp_pipeline.pipeline import Buckets, EmbeddingPipeline, Item, PreparedImage
 
 VISION_ROLE, CROSS_ROLE, QUESTION_ROLE, DECODER_ROLE = "vision", "cross", "question", "decoder"
+TEXT_ROLE, FUSION_ROLE, PAIR_ROLE = "text", "fusion", "pair"
 AT_MASK = "at_mask"
 
 
@@ -54,11 +73,16 @@ class DecoderShape:
         Raises:
             ArtifactError: it is none.
         """
-        specs = {spec.name: spec.shape for spec in graph.inputs}
+        return cls.of_inputs(graph.inputs, graph.name)
+
+    @classmethod
+    def of_inputs(cls, inputs: Sequence[TensorSpec], graph: str) -> DecoderShape:
+        """Of the inputs of such a graph, whose name is for the message; errors as `of`."""
+        specs = {spec.name: spec.shape for spec in inputs}
         layers = sum(name.startswith("past_key_") for name in specs)
         shape = specs.get("past_key_0", ())
         if len(shape) != 5 or not isinstance(shape[2], int) or not isinstance(shape[4], int):
-            raise ArtifactError(f"graph {graph.name}: past_key_0 is {shape}, expected five axes, two of them fixed")
+            raise ArtifactError(f"graph {graph}: past_key_0 is {shape}, expected five axes, two of them fixed")
         return cls(layers, shape[2], shape[4], AT_MASK in specs)
 
 
@@ -73,8 +97,8 @@ class LookedAt:
     arrays: Mapping[str, np.ndarray]
 
 
-class PictureStates(Protocol):
-    """The picture's way through the first two graphs."""
+class StagedPictures(Protocol):
+    """The picture's way through the first graph, which reads nothing else."""
 
     @property
     def family(self) -> str:
@@ -89,12 +113,16 @@ class PictureStates(Protocol):
         """A picture as a row of the graph with role "vision"."""
         ...
 
-    def cross_item(self, outputs: Mapping[str, np.ndarray]) -> Item:
-        """The row of outputs of "vision" as a row of "cross"."""
-        ...
-
     def collate(self, items: Sequence[Item], buckets: Buckets | None = None) -> dict[str, np.ndarray]:
         """Stack items of one role, whichever; see VqaPipeline."""
+        ...
+
+
+class PictureStates(StagedPictures, Protocol):
+    """The picture's way through the first two graphs."""
+
+    def cross_item(self, outputs: Mapping[str, np.ndarray]) -> Item:
+        """The row of outputs of "vision" as a row of "cross"."""
         ...
 
 
@@ -174,4 +202,58 @@ class WrittenAnswerPipeline(PictureStates, Protocol):
 
     def ranked(self, query: VqaQuery, log_probabilities: np.ndarray) -> VqaResult:
         """The best of `candidates`, whose log-probabilities are (answers,); scores are a softmax over them."""
+        ...
+
+
+class StagedMatchPipeline(PictureStates, EmbeddingPipeline, Protocol):
+    """A family's way from a picture and texts to how well they fit, by embeddings alone or by reading them together.
+
+    As an EmbeddingPipeline its `image_item` is `vision_item`, and `embedding` takes the outputs of "vision" or "text".
+    A text's similarity (ITC) is the product of the two embeddings.
+    """
+
+    def check_match(self, text: str) -> None:
+        """Refuse a text that cannot be judged, before the picture is looked at.
+
+        Raises:
+            InvalidArgumentError: it is empty, or cannot be read.
+            TooLargeError: over its limit.
+        """
+        ...
+
+    def fusion_item(self, cross: Mapping[str, np.ndarray], texts: Sequence[str]) -> Item:
+        """Texts about one picture, with the row of outputs of "cross", as one row of "fusion"; errors as `check_match`.
+
+        A text of more tokens than the model reads is cut.
+        """
+        ...
+
+    def results(
+        self, outputs: Mapping[str, np.ndarray], similarities: Sequence[float] | None = None
+    ) -> list[MatchResult]:
+        """How well each text of a `fusion_item` fits.
+
+        Args:
+            outputs: the row of outputs of "fusion".
+            similarities: of the same texts, where they are known; `itc` and `rank_score` are None without.
+
+        Raises:
+            InferenceError: outputs that are not finite, or of another shape.
+        """
+        ...
+
+
+class StagedReasoningPipeline(StagedPictures, Protocol):
+    """A family's way from two pictures, each seen by itself, and a statement to the probability that it is true."""
+
+    def check(self, query: ReasoningQuery) -> None:
+        """Refuse a statement that cannot be judged, before the pictures are looked at; errors as of VqaPipeline."""
+        ...
+
+    def pair_item(self, left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray], query: ReasoningQuery) -> Item:
+        """The rows of outputs of "vision" for both pictures, and the statement, as one row of "pair"."""
+        ...
+
+    def result(self, query: ReasoningQuery, outputs: Mapping[str, np.ndarray]) -> ReasoningResult:
+        """How likely it is true, from the row of outputs of "pair"; errors as of VqaPipeline."""
         ...

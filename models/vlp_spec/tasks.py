@@ -79,6 +79,12 @@ class VqaResult:
     answers: tuple[ScoredAnswer, ...]
 
 
+def _check_range(name: str, value: float | None, least: float, most: float) -> None:
+    """Refuse what is out of bounds; None, and nothing that is no number, passes."""
+    if value is not None and not least <= value <= most:
+        raise InvalidArgumentError(f"{name}: got {value}, expected {least} to {most}", field=name)
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How the words of a text are chosen; what is None is the model's own default.
@@ -167,12 +173,6 @@ class CaptionResult:
     captions: tuple[ScoredCaption, ...]
 
 
-def _check_range(name: str, value: float | None, least: float, most: float) -> None:
-    """Refuse what is out of bounds; None, and nothing that is no number, passes."""
-    if value is not None and not least <= value <= most:
-        raise InvalidArgumentError(f"{name}: got {value}, expected {least} to {most}", field=name)
-
-
 PLACEHOLDER = "{}"
 
 
@@ -236,9 +236,19 @@ class MatchQuery:
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
-    """The probability that a text fits a picture, 0 to 1."""
+    """How well a text fits a picture.
+
+    Attributes:
+        score: the probability that it fits, 0 to 1.
+        itm: the same, by a head that read picture and text together; None where the model has no other score beside.
+        itc: the cosine of picture and text each by itself, -1 to 1; None where it was not computed.
+        rank_score: what pictures are ordered by for a text, any number, larger is better; None where that is `score`.
+    """
 
     score: float
+    itm: float | None = None
+    itc: float | None = None
+    rank_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from vlp_pipeline.pipeline import Item
 from vlp_spec.errors import InferenceError, InternalError
 
 RowOutputs = dict[str, NDArray[Any]]
-RunBatch = Callable[[Sequence[Item]], Mapping[str, NDArray[Any]]]
+T = TypeVar("T")
 
 
-def run_bisecting(items: Sequence[Item], run: RunBatch) -> list[RowOutputs | InferenceError]:
+def run_bisecting(
+    items: Sequence[T], run: Callable[[Sequence[T]], Mapping[str, NDArray[Any]]]
+) -> list[RowOutputs | InferenceError]:
     """Compute items together; where that fails, in halves, down to the items that fail on their own.
 
     A failure is an exception, or an output that is not finite. All rows of such a batch are computed again, the finite
@@ -22,7 +23,7 @@ def run_bisecting(items: Sequence[Item], run: RunBatch) -> list[RowOutputs | Inf
     finite and wrong. n items with one bad one cost less than 2 log2(n) further runs.
 
     Args:
-        items: at least one.
+        items: at least one, of whatever `run` takes; a part of them is always a slice.
         run: computes a batch; output name -> (items, ...).
 
     Returns:

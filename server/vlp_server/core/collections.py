@@ -27,6 +27,7 @@ from vlp_spec.errors import (
 )
 from vlp_spec.tasks import Lane, Task
 
+from vlp_server.core.answer_flows import AnswerFlows
 from vlp_server.core.collection_records import (
     AddReply,
     CollectionItem,
@@ -39,7 +40,7 @@ from vlp_server.core.collection_records import (
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.embed_flow import PARALLEL_ITEMS, EmbedFlow
 from vlp_server.core.fan_out import each_outcome
-from vlp_server.core.picture_flow import PictureFlow, picture_fault
+from vlp_server.core.picture_flow import picture_fault
 from vlp_server.core.records import ModelState, Timings, longest
 from vlp_server.core.request_life import FoundRequest, Request, RequestLife, Terms, check_task
 from vlp_server.core.second_look import SecondLook
@@ -74,7 +75,7 @@ class Flows:
     directory: ModelDirectory
     life: RequestLife
     embedding: EmbedFlow
-    pictures: PictureFlow
+    answers: AnswerFlows
     check_picture: CheckPicture
     max_image_bytes: int
 
@@ -105,7 +106,7 @@ class Collections:
         self._housekeeper = ThreadTeam("store-upkeep", 1)
         self._upkeep: asyncio.Task[None] | None = None
         self._additions: set[asyncio.Task[AddReply]] = set()
-        self._second_look = SecondLook(store, self._readers, flows.pictures)
+        self._second_look = SecondLook(store, self._readers, flows.answers)
         self._closed = False
 
     def start(self) -> None:

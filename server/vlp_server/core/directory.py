@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from vlp_pipeline.pipeline import RegionReader
-from vlp_spec.errors import ConfigError, ModelNotFoundError
+from vlp_spec.errors import ConfigError, ModelNotFoundError, NoExtractorError
 from vlp_spec.tasks import Task
 
-from vlp_server.core.records import ModelState
+from vlp_server.core.records import ModelCard, ModelState
 from vlp_server.core.served_model import ServedModel
+from vlp_server.core.usable_model import UsableModel
 
 _SHOWN_NAMES = 20
 
@@ -89,6 +90,41 @@ class ModelDirectory:
             served = sorted(model.label for model in self._models)[:_SHOWN_NAMES]
             raise ModelNotFoundError(f"model {wanted[:128]!r}: not served here; there are: {', '.join(served)}")
         return max(matching, key=_version)
+
+    def extractor_for(self, reader: RegionReader) -> UsableModel:
+        """The served model that makes the features that a model reads.
+
+        Raises:
+            NoExtractorError: there is none, or another version of it.
+            UnavailableError: it is not ready.
+        """
+        wanted = reader.regions
+        if not wanted.extractor:
+            raise NoExtractorError("this model reads region features; send them as `regions`: no extractor is named")
+        served = self.with_encoder(wanted.extractor_digest, Task.REGIONS)
+        if served is not None:
+            return served.usable()
+        for model in self:  # it may be one of these
+            if model.state is ModelState.LOADING or (model.loaded is None and model.is_called(wanted.extractor)):
+                model.usable()
+        raise NoExtractorError(
+            f"this model reads region features of {wanted.extractor!r} ({wanted.extractor_digest[:12]}), which is "
+            "not served here; serve it too, or send `regions`"
+        )
+
+    def cards(self) -> list[ModelCard]:
+        """What a caller may know of the models, the default one first."""
+        default = self.default
+        defaults = {task: self.default_for(task) for task in Task}
+        return [
+            model.card(
+                default=model is default,
+                default_for=tuple(
+                    task for task, chosen in defaults.items() if chosen is model and model.loaded and model.may_do(task)
+                ),
+            )
+            for model in sorted(self, key=lambda model: model is not default)
+        ]
 
 
 def _matches(model: ServedModel, name: str, suffix: str, wanted: str) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from vlp_server.core.records import Timings
+from vlp_server.core.running_texts import TextToWrite
 from vlp_server.core.scheduler import Batch, DropReason
 
 UNKNOWN_MODEL = "unknown"
@@ -67,6 +70,9 @@ class Metrics:
             ["model", "role", "lane"],
             registry=registry,
         )
+        self.tokens = Counter(
+            "vlpserve_written_tokens", "Tokens that the model has written", ["model"], registry=registry
+        )
         self.canary = Counter("vlpserve_canary", "Canary runs by result", ["model", "result"], registry=registry)
         self.model_ready = Gauge("vlpserve_model_ready", "1 when the model answers", ["model"], registry=registry)
 
@@ -96,7 +102,7 @@ class Metrics:
 
 
 class ModelObserver:
-    """A batcher's BatchObserver: writes the figures of one graph.
+    """A batcher's BatchObserver, and a decoder's DecoderObserver: writes the figures of one graph.
 
     Args:
         model: "name@version".
@@ -131,3 +137,20 @@ class ModelObserver:
     def worker_crashed(self) -> None:
         """See BatchObserver."""
         self._metrics.worker_crashes.labels(*self._labels).inc()
+
+    def round_done(self, joined: Sequence[TextToWrite], left: Sequence[TextToWrite], rows: int, tokens: int) -> None:
+        """See DecoderObserver."""
+        self._metrics.batch_items.labels(*self._labels).observe(rows)
+        self._metrics.tokens.labels(self._labels[0]).inc(tokens)
+
+    def waiting_changed(self, items: int, cost: int) -> None:
+        """See DecoderObserver."""
+        self.queue_changed(items, cost)
+
+    def text_dropped(self, reason: DropReason) -> None:
+        """See DecoderObserver."""
+        self.item_dropped(reason)
+
+    def round_failed(self, texts: int, failed: int) -> None:
+        """See DecoderObserver."""
+        self.batch_finished(texts, failed)

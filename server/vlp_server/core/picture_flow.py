@@ -5,9 +5,8 @@ The same for every task that joins one picture, or two, with a text and runs all
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -17,6 +16,7 @@ from vlp_pipeline.regions import Regions
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 from vlp_spec.tasks import MatchQuery, MatchResult
 
+from vlp_server.core.answer_cache import AnswerCache
 from vlp_server.core.content_digest import content_digest
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.metrics import Metrics
@@ -34,7 +34,6 @@ Query_contra = TypeVar("Query_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
 Picture = bytes | Regions
 """An encoded picture, or what somebody has found in it already."""
-_ANSWER_BYTES = 120
 _MS = 1000.0
 
 
@@ -124,12 +123,14 @@ class PictureFlow:
     a picture.
 
     Args:
+        answers: shared with other flows.
         extractor_for: gives the model that makes a pipeline's region features.
     """
 
     def __init__(
         self,
         cache: CacheSettings,
+        answers: AnswerCache,
         pool: PreprocessPool,
         metrics: Metrics,
         regions: RegionFlow,
@@ -140,9 +141,7 @@ class PictureFlow:
         self._regions = regions
         self._extractor_for = extractor_for
         self._clock = clock
-        self._answers: SharedWork[Any] = SharedWork(
-            "answer", cache.answer_entries, cache.answer_bytes, _answer_bytes, metrics=metrics, clock=clock
-        )
+        self._answers = answers
         self._images: SharedWork[PreparedImage] = SharedWork(
             "image", cache.image_entries, cache.image_bytes, _image_bytes, metrics=metrics, clock=clock
         )
@@ -181,10 +180,6 @@ class PictureFlow:
             computed = iter(answers)
             found = [next(computed).value if result is None else result for result in found]
         return [result for result in found if result is not None], timings
-
-    def forget_answers(self, model_digest: str) -> int:
-        """Drop every kept answer of a model that can no longer be trusted; says how many."""
-        return self._answers.forget(lambda key: key[1] == model_digest)
 
     async def _digested(self, picture: Picture, urgency: Urgency) -> _Picture:
         if isinstance(picture, Regions):
@@ -256,23 +251,3 @@ class PictureFlow:
 
 def _image_bytes(_: Key, image: PreparedImage) -> int:
     return image.size_bytes
-
-
-def _answer_bytes(key: Key, result: object) -> int:
-    """Memory of a cached answer with its key, roughly; strings count four bytes a character at worst."""
-    texts = [*_texts_of(key[-1]), *_texts_of(result)]
-    return sum(_ANSWER_BYTES + 4 * len(text) for text in texts)
-
-
-def _texts_of(value: object) -> Iterator[str]:
-    """Every string in a record of records."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from _texts_of(part)
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from _texts_of(getattr(value, field.name))
-    else:
-        yield ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vlp_pipeline.pipeline import FoundRegions
 from vlp_spec.tasks import (
+    CaptionResult,
     ClassifyResult,
     EntailmentResult,
     GroundingResult,
@@ -62,17 +63,20 @@ class Timings:
 
 def longest(parts: Sequence[Timings]) -> Timings:
     """Of work done side by side: the longest of each stage, and how many came from the cache in all."""
+    return _joined(parts, max)
+
+
+def in_turn(*parts: Timings) -> Timings:
+    """Of work done one after another: the sum of each stage."""
+    return _joined(parts, sum)
+
+
+def _joined(parts: Sequence[Timings], join: Callable[[list[float]], float]) -> Timings:
     if not parts:
         return Timings()
+    names = [field.name for field in fields(Timings) if field.name.endswith("_ms")]
     return Timings(
-        queue_ms=max(part.queue_ms for part in parts),
-        preprocess_ms=max(part.preprocess_ms for part in parts),
-        regions_ms=max(part.regions_ms for part in parts),
-        infer_ms=max(part.infer_ms for part in parts),
-        postprocess_ms=max(part.postprocess_ms for part in parts),
-        cache_ms=max(part.cache_ms for part in parts),
-        store_ms=max(part.store_ms for part in parts),
-        rerank_ms=max(part.rerank_ms for part in parts),
+        **{name: join([getattr(part, name) for part in parts]) for name in names},
         cached=sum(part.cached for part in parts),
         batch_items=max(part.batch_items for part in parts),
     )
@@ -92,10 +96,18 @@ class QueryReply(Generic[R]):
 
 
 VqaReply = QueryReply[VqaResult]
+CaptionReply = QueryReply[CaptionResult]
 MatchReply = QueryReply[MatchResult]
 EntailmentReply = QueryReply[EntailmentResult]
 ReasoningReply = QueryReply[ReasoningResult]
 GroundingReply = QueryReply[GroundingResult]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionPiece:
+    """A step of a caption that is sent while it is written: words to append to those before."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -33,6 +33,7 @@ class Reply(Protocol):
 
 R = TypeVar("R", bound=Reply)
 F = TypeVar("F")
+S = TypeVar("S")
 T = TypeVar("T")
 # Work without a model has no queue to tell when it will have room again.
 _RETRY_S = 1.0
@@ -125,6 +126,33 @@ class RequestLife:
             counted.timings = reply.timings
             return reply
 
+    async def stream(
+        self, request: Request, work: Callable[[UsableModel, Urgency], AsyncGenerator[S]]
+    ) -> AsyncGenerator[S]:
+        """As `run`, for work that gives its reply in parts: what has `timings` is the reply, and comes last.
+
+        The deadline counts the time that the caller takes between parts.
+        """
+        async with self._counted(request.operation) as counted:
+            served = request.find()
+            counted.label = served.label
+            model = served.usable()
+            check_task(model, request.task)
+            request.check()
+            urgency = Urgency(request.terms.lane, self._until(request.terms))
+            with self._admission.enter(request.terms.size_bytes, model.retry_after_s()):
+                async with aclosing(work(model, urgency)) as parts:
+                    while True:
+                        try:
+                            async with asyncio.timeout(max(0.0, urgency.deadline - self._clock())):
+                                part = await anext(parts)
+                        except StopAsyncIteration:
+                            return
+                        except TimeoutError:
+                            raise _late() from None
+                        counted.timings = getattr(part, "timings", None)
+                        yield part
+
     async def run_without_model(
         self, operation: str, terms: Terms, work: Callable[[Urgency], Coroutine[Any, Any, R]]
     ) -> R:
@@ -185,16 +213,24 @@ class RequestLife:
     async def _in_time(
         self, terms: Terms, retry_after_s: float, work: Callable[[Urgency], Coroutine[Any, Any, T]]
     ) -> T:
+        until = self._until(terms)
+        with self._admission.enter(terms.size_bytes, retry_after_s):
+            try:
+                async with asyncio.timeout(until - self._clock() if terms.bounded else None):
+                    return await work(Urgency(terms.lane, until))
+            except TimeoutError:
+                raise _late() from None
+
+    def _until(self, terms: Terms) -> float:
         now = self._clock()
         until = now + self._settings.default_timeout_s if terms.deadline is None else terms.deadline
         if until <= now:
             raise DeadlineError("the deadline had passed when the request came")
-        with self._admission.enter(terms.size_bytes, retry_after_s):
-            try:
-                async with asyncio.timeout(until - now if terms.bounded else None):
-                    return await work(Urgency(terms.lane, until))
-            except TimeoutError:
-                raise DeadlineError("the deadline passed before the answer was there") from None
+        return until
+
+
+def _late() -> DeadlineError:
+    return DeadlineError("the deadline passed before the answer was there")
 
 
 def check_task(model: UsableModel, task: Task) -> None:

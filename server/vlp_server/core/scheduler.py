@@ -235,8 +235,9 @@ class BatchScheduler:
 
 def _cost(item: Item) -> int:
     """A picture of one fixed size has no dynamic axis; its bytes then stand for its patches."""
-    weight = sum(array.nbytes for array in item.arrays.values()) // _PATCH_BYTES
-    return max(1, sum(item.sizes.values()), weight)
+    if item.sizes:
+        return max(1, sum(item.sizes.values()))
+    return max(1, sum(array.nbytes for array in item.arrays.values()) // _PATCH_BYTES)
 
 
 def _without(lane: Sequence[QueuedItem], taken: set[int]) -> Iterator[QueuedItem]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
-from typing import cast
 
-from vlp_pipeline.pipeline import MatchPipeline
 from vlp_spec.errors import InferenceError, InvalidImageError, ItemNotFoundError, TooLargeError
-from vlp_spec.tasks import MatchQuery, MatchResult
+from vlp_spec.tasks import MatchQuery, MatchResult, Task
 
+from vlp_server.core.answer_flows import AnswerFlows
 from vlp_server.core.collection_records import FoundItem
 from vlp_server.core.fan_out import all_or_first_error
-from vlp_server.core.picture_flow import Matching, PictureFlow
 from vlp_server.core.thread_team import ThreadTeam
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
@@ -30,13 +29,13 @@ class SecondLook:
     Args:
         store: that keeps the pictures.
         readers: threads in which it is read.
-        pictures: the flow that matches run through.
+        answers: the flows that matches run through.
     """
 
-    def __init__(self, store: VectorStore, readers: ThreadTeam, pictures: PictureFlow) -> None:
+    def __init__(self, store: VectorStore, readers: ThreadTeam, answers: AnswerFlows) -> None:
         self._store = store
         self._readers = readers
-        self._pictures = pictures
+        self._answers = answers
         # Of all searches together.
         self._room = asyncio.Semaphore(_AT_ONCE)
 
@@ -48,7 +47,7 @@ class SecondLook:
         Raises:
             VlpError: what is the matter with more than one picture: no room, no time, a model that has failed.
         """
-        pairs, query = Matching(cast(MatchPipeline, matcher.loaded.pipeline)), MatchQuery(text)
+        query = MatchQuery(text)
 
         async def look(hit: Hit) -> FoundItem:
             async with self._room:
@@ -57,14 +56,18 @@ class SecondLook:
                     return FoundItem(hit)
                 results: list[MatchResult]
                 try:
-                    results, _ = await self._pictures.answer(matcher, pairs, [picture], [query], urgency)
+                    results, _ = await self._answers.answer(Task.MATCH, matcher, [picture], [query], urgency)
                 except (InvalidImageError, TooLargeError, InferenceError) as error:  # of this picture alone
                     logger.info("item %r of %r could not be looked at again: %s", hit.id, collection, error)
                     return FoundItem(hit)
-                return FoundItem(hit, results[0].score)
+                result = results[0]
+                return FoundItem(hit, result.score if result.rank_score is None else result.rank_score)
 
         seen = await all_or_first_error(hits, look, _AT_ONCE)
-        return sorted(seen, key=lambda item: -1.0 if item.rerank_score is None else item.rerank_score, reverse=True)
+        # A score may be any number; what could not be looked at has none.
+        return sorted(
+            seen, key=lambda item: -math.inf if item.rerank_score is None else item.rerank_score, reverse=True
+        )
 
     async def _picture_of(self, collection: str, hit: Hit) -> bytes | None:
         if not hit.picture_stored or hit.picture_digest is None:

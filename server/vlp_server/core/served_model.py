@@ -7,17 +7,21 @@ import logging
 import time
 from collections.abc import Callable
 
+from vlp_pipeline.generative import DECODER_ROLE, DecoderShape
 from vlp_spec.errors import InternalError, StartupError, UnavailableError, VlpError
 from vlp_spec.tasks import Task
 
 from vlp_server.core.batcher import Batcher
+from vlp_server.core.decoder_loop import DecoderLoop
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.loading import LoadedModel
 from vlp_server.core.metrics import Metrics, ModelObserver
 from vlp_server.core.records import ModelCard, ModelState
+from vlp_server.core.running_texts import RunningTexts
 from vlp_server.core.scheduler import BatchScheduler
 from vlp_server.core.settings import AdmissionSettings, ModelSettings, WatchdogSettings
 from vlp_server.core.usable_model import UsableModel
+from vlp_server.core.waiting_texts import WaitingTexts
 
 logger = logging.getLogger(__name__)
 READY = "ready"
@@ -54,6 +58,7 @@ class ServedModel:
         self._fault: str | None = None
         self._loaded: LoadedModel | None = None
         self._batchers: dict[str, Batcher] = {}
+        self._decoder: DecoderLoop | None = None
         self._observers: list[ModelObserver] = []
 
     @property
@@ -115,7 +120,7 @@ class ServedModel:
             UnavailableError: loading, failed or stalled.
         """
         if self.state is ModelState.READY and self._loaded is not None:
-            return UsableModel(self._loaded, self._batchers)
+            return UsableModel(self._loaded, self._batchers, self._decoder)
         raise self._not_ready()
 
     def stalled(self) -> bool:
@@ -124,9 +129,7 @@ class ServedModel:
 
     def alive(self) -> bool:
         """False when only a restart of the process helps."""
-        return self._busy_for() <= self._watchdog.dead_after_s and all(
-            batcher.alive() for batcher in self._batchers.values()
-        )
+        return self._busy_for() <= self._watchdog.dead_after_s and all(queue.alive() for queue in self._queues.values())
 
     async def load(self, thread: EngineThread) -> None:
         """Load in the given thread and start the queues. Never raises: a failure is a state."""
@@ -155,21 +158,21 @@ class ServedModel:
         for observer in self._observers:
             observer.all_failed = False
         try:
-            for role, batcher in self._batchers.items():
-                await batcher.run_alone(functools.partial(loaded.check_canary, role))
+            for role, queue in self._queues.items():
+                await queue.run_alone(functools.partial(loaded.check_canary, role))
         except VlpError as error:
             logger.error("model %s: %s (%s)", self.label, error.message, error.detail)
             self._metrics.canary.labels(self.label, "failed").inc()
             self._fail(error.message)
-            for batcher in self._batchers.values():
-                batcher.distrust(self._not_ready())
+            for queue in self._queues.values():
+                queue.distrust(self._not_ready())
             forgotten = self._forget_answers(loaded.digest)
             logger.warning("model %s: %d kept answers dropped", self.label, forgotten)
             return
         self._metrics.canary.labels(self.label, "ok").inc()
         self._fault = None
-        for batcher in self._batchers.values():
-            batcher.trust()
+        for queue in self._queues.values():
+            queue.trust()
         self.publish_state()
 
     def wants_canary(self) -> bool:
@@ -184,8 +187,8 @@ class ServedModel:
 
     async def close(self) -> None:
         """Fail what waits and free the engine."""
-        for batcher in self._batchers.values():
-            await batcher.close()
+        for queue in self._queues.values():
+            await queue.close()
         if self._loaded is not None:
             self._loaded.engine.close()
         if self._fault is None:
@@ -196,9 +199,12 @@ class ServedModel:
         for role in loaded.keys:
             observer = ModelObserver(self._metrics, loaded.label, role)
             self._observers.append(observer)
-            self._batchers[role] = self._make_batcher(loaded, role, observer)
-        for batcher in self._batchers.values():
-            batcher.start()
+            if role == DECODER_ROLE:
+                self._decoder = self._make_decoder(loaded, observer)
+            else:
+                self._batchers[role] = self._make_batcher(loaded, role, observer)
+        for queue in self._queues.values():
+            queue.start()
         self._metrics.canary.labels(loaded.label, "ok").inc()
         self.publish_state()
 
@@ -214,6 +220,23 @@ class ServedModel:
         name = f"{loaded.label}/{role}"
         return Batcher(name, loaded.compute, scheduler, observer, workers=engine.workers, clock=self._clock)
 
+    def _make_decoder(self, loaded: LoadedModel, observer: ModelObserver) -> DecoderLoop:
+        """Where the texts of a model that writes are written."""
+        graph = loaded.deployment.graph(DECODER_ROLE)
+        return DecoderLoop(
+            f"{loaded.label}/{DECODER_ROLE}",
+            RunningTexts(DecoderShape.of(graph), functools.partial(loaded.engine.run, loaded.keys[DECODER_ROLE])),
+            WaitingTexts(self._admission, self.settings.batch.bulk_every),
+            observer,
+            max_rows=self.settings.batch.max_texts,
+            clock=self._clock,
+        )
+
+    @property
+    def _queues(self) -> dict[str, Batcher | DecoderLoop]:
+        """All that work for it waits in, by role."""
+        return self._batchers | ({} if self._decoder is None else {DECODER_ROLE: self._decoder})
+
     def _fail(self, reason: str) -> None:
         self._fault = reason
         self.publish_state()
@@ -225,5 +248,5 @@ class ServedModel:
         )
 
     def _busy_for(self) -> float:
-        busy = [since for batcher in self._batchers.values() if (since := batcher.busy_since()) is not None]
+        busy = [since for queue in self._queues.values() if (since := queue.busy_since()) is not None]
         return self._clock() - min(busy) if busy else 0.0

@@ -6,18 +6,20 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 from vlp_pipeline.images import ImageLimits, open_picture
-from vlp_pipeline.pipeline import EmbeddingPipeline, RegionReader
+from vlp_pipeline.pipeline import EmbeddingPipeline
 from vlp_pipeline.regions import Regions
 from vlp_pipeline.text import TextLimits
-from vlp_spec.errors import InvalidArgumentError, NoExtractorError, TaskNotSupportedError, TooLargeError
+from vlp_spec.errors import InvalidArgumentError, TaskNotSupportedError, TooLargeError
 from vlp_spec.tasks import (
+    CaptionQuery,
     ClassifyQuery,
     EntailmentQuery,
     GroundingQuery,
@@ -29,6 +31,7 @@ from vlp_spec.tasks import (
 )
 
 from vlp_server.core.admission import Admission
+from vlp_server.core.answer_flows import AnswerFlows
 from vlp_server.core.collections import Collections, Flows
 from vlp_server.core.content_digest import content_digest
 from vlp_server.core.dimensions import shortened
@@ -37,9 +40,11 @@ from vlp_server.core.embed_flow import EmbedFlow, Source
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.loading import EngineFactory, LoadedModel, load_model
 from vlp_server.core.metrics import Metrics
-from vlp_server.core.picture_flow import Asking, Matching, Picture, PictureFlow, QueryPipeline, picture_fault
+from vlp_server.core.picture_flow import Picture, picture_fault
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import (
+    CaptionPiece,
+    CaptionReply,
     ClassifyReply,
     EmbedReply,
     Encoder,
@@ -67,8 +72,6 @@ from vlp_server.engines.registry import build_engine
 from vlp_server.index.store import VectorStore
 
 logger = logging.getLogger(__name__)
-Q = TypeVar("Q")
-R = TypeVar("R")
 
 
 class Service:
@@ -101,10 +104,16 @@ class Service:
         self._metrics.requests_inside.set_function(lambda: self._admission.requests)
         self._pool = PreprocessPool(settings.preprocess_threads, clock)
         self._regions = RegionFlow(settings.cache, self._pool, self._metrics, clock)
-        self._pictures = PictureFlow(
-            settings.cache, self._pool, self._metrics, self._regions, self._extractor_for, clock
-        )
         self._embedding = EmbedFlow(settings.cache, self._pool, self._metrics, clock)
+        self._answers = AnswerFlows(
+            settings.cache,
+            self._pool,
+            self._metrics,
+            regions=self._regions,
+            vectors=self._embedding,
+            extractor_for=lambda reader: self._directory.extractor_for(reader),
+            clock=clock,
+        )
         self._life = RequestLife(settings.admission, self._admission, self._metrics, clock)
         self._loader = EngineThread("loader")
         served = [self._serve(model) for model in settings.models]
@@ -114,7 +123,7 @@ class Service:
             self._directory,
             self._life,
             self._embedding,
-            self._pictures,
+            self._answers,
             self._check_decodes,
             settings.max_image_bytes,
         )
@@ -199,7 +208,7 @@ class Service:
             asyncio.CancelledError: the awaiting task was cancelled; its items have left the queue.
         """
         asked = self._request(Task.VQA, model, [image], deadline, lane)
-        return await self._answer(asked, Asking, [image], queries, "questions")
+        return await self._answer(asked, [image], queries, "questions")
 
     async def match(
         self,
@@ -212,7 +221,7 @@ class Service:
     ) -> MatchReply:
         """Say how well each of some texts fits a picture; arguments and errors as `vqa`."""
         asked = self._request(Task.MATCH, model, [image], deadline, lane)
-        return await self._answer(asked, Matching, [image], queries, "texts")
+        return await self._answer(asked, [image], queries, "texts")
 
     async def entailment(
         self,
@@ -225,7 +234,7 @@ class Service:
     ) -> EntailmentReply:
         """Say what a picture says of each of some hypotheses; arguments and errors as `vqa`."""
         asked = self._request(Task.ENTAILMENT, model, [image], deadline, lane)
-        return await self._answer(asked, Asking, [image], queries, "hypotheses")
+        return await self._answer(asked, [image], queries, "hypotheses")
 
     async def reasoning(
         self,
@@ -238,7 +247,7 @@ class Service:
     ) -> ReasoningReply:
         """Say of each of some statements whether it is true of two pictures, left and right; the rest as `vqa`."""
         asked = self._request(Task.REASONING, model, images, deadline, lane)
-        return await self._answer(asked, Asking, images, queries, "statements")
+        return await self._answer(asked, images, queries, "statements")
 
     async def grounding(
         self,
@@ -251,7 +260,53 @@ class Service:
     ) -> GroundingReply:
         """Find what each of some phrases names in a picture; arguments and errors as `vqa`."""
         asked = self._request(Task.GROUNDING, model, [image], deadline, lane)
-        return await self._answer(asked, Asking, [image], queries, "phrases")
+        return await self._answer(asked, [image], queries, "phrases")
+
+    async def caption(
+        self,
+        image: Picture,
+        query: CaptionQuery,
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> CaptionReply:
+        """Say in words what a picture shows; arguments and errors as `vqa`."""
+
+        async def write(usable: UsableModel, urgency: Urgency) -> CaptionReply:
+            result, timings = await self._answers.caption(usable, image, query, urgency)
+            return CaptionReply(usable.loaded.label, [result], timings)
+
+        request = self._request(Task.CAPTION, model, [image], deadline, lane)
+        return await self._life.run(replace(request, check=lambda: self._check_pictures([image])), write)
+
+    async def stream_caption(
+        self,
+        image: Picture,
+        query: CaptionQuery,
+        *,
+        model: str | None = None,
+        deadline: float | None = None,
+        lane: Lane = Lane.INTERACTIVE,
+    ) -> AsyncGenerator[CaptionPiece | CaptionReply]:
+        """The same, word by word as it is written, and last the whole reply.
+
+        Whoever closes it early frees its place at the decoder's next step.
+        """
+
+        async def write(usable: UsableModel, urgency: Urgency) -> AsyncGenerator[CaptionPiece | CaptionReply]:
+            async with aclosing(self._answers.stream_caption(usable, image, query, urgency)) as news:
+                async for one in news:
+                    if isinstance(one, CaptionPiece):
+                        yield one
+                    else:
+                        yield CaptionReply(usable.loaded.label, [one[0]], one[1])
+
+        request = self._request(Task.CAPTION, model, [image], deadline, lane)
+        checked = replace(request, check=lambda: self._check_pictures([image]))
+        async with aclosing(self._life.stream(checked, write)) as news:
+            async for one in news:
+                yield one
 
     async def regions(
         self,
@@ -347,18 +402,7 @@ class Service:
 
     def models(self) -> list[ModelCard]:
         """The served models, the default one first."""
-        default = self._directory.default
-        defaults = {task: self._directory.default_for(task) for task in Task}
-        ordered = sorted(self._directory, key=lambda model: model is not default)
-        return [
-            model.card(
-                default=model is default,
-                default_for=tuple(
-                    task for task, chosen in defaults.items() if chosen is model and model.loaded and model.may_do(task)
-                ),
-            )
-            for model in ordered
-        ]
+        return self._directory.cards()
 
     def alive(self) -> bool:
         """False when only a restart helps: an engine or a decoder is stuck, or the service's own tasks have died."""
@@ -391,43 +435,16 @@ class Service:
     def _forget_answers(self, model_digest: str) -> int:
         found = self._regions.forget_regions(model_digest)
         for digest in (model_digest, *self._directory.readers_of(model_digest)):
-            found += self._pictures.forget_answers(digest)
+            found += self._answers.forget(digest)
         return found + self._embedding.forget_vectors(model_digest)
 
-    def _extractor_for(self, reader: RegionReader) -> UsableModel:
-        """The served model that makes the features that a model reads.
-
-        Raises:
-            NoExtractorError: there is none, or another version of it.
-            UnavailableError: it is not ready.
-        """
-        wanted = reader.regions
-        if not wanted.extractor:
-            raise NoExtractorError("this model reads region features; send them as `regions`: no extractor is named")
-        served = self._directory.with_encoder(wanted.extractor_digest, Task.REGIONS)
-        if served is not None:
-            return served.usable()
-        for model in self._directory:  # it may be one of these
-            if model.state is ModelState.LOADING or (model.loaded is None and model.is_called(wanted.extractor)):
-                model.usable()
-        raise NoExtractorError(
-            f"this model reads region features of {wanted.extractor!r} ({wanted.extractor_digest[:12]}), which is "
-            "not served here; serve it too, or send `regions`"
-        )
-
     async def _answer(
-        self,
-        request: Request,
-        asking: Callable[[Any], QueryPipeline[Q, R]],
-        pictures: Sequence[Picture],
-        queries: Sequence[Q],
-        name: str,
-    ) -> QueryReply[R]:
-        """Ask about pictures; `asking` makes a pipeline fit the flow, `name` is what the queries are in messages."""
+        self, request: Request, pictures: Sequence[Picture], queries: Sequence[Any], name: str
+    ) -> QueryReply[Any]:
+        """Ask about pictures; `name` is what the queries are in messages."""
 
-        async def answer(usable: UsableModel, urgency: Urgency) -> QueryReply[R]:
-            pipeline = asking(usable.loaded.pipeline)
-            results, timings = await self._pictures.answer(usable, pipeline, pictures, queries, urgency)
+        async def answer(usable: UsableModel, urgency: Urgency) -> QueryReply[Any]:
+            results, timings = await self._answers.answer(request.task, usable, pictures, queries, urgency)
             return QueryReply(usable.loaded.label, results, timings)
 
         check = functools.partial(self._check_queries, name, len(queries), pictures)

@@ -43,6 +43,7 @@ class BatchSettings:
         max_padding_waste: share of a batch's padded area that may be padding, 0 to 1; an item that would raise it
             above waits for a batch of its own length.
         bulk_every: while bulk items wait, every n-th batch is led by one of them, however many interactive ones wait.
+        max_texts: texts that a model writes side by side, beams counted; a request with more is written alone.
     """
 
     max_items: int = 16
@@ -50,11 +51,17 @@ class BatchSettings:
     max_patch_area: int = 8192
     max_padding_waste: float = 0.25
     bulk_every: int = 5
+    max_texts: int = 32
 
     def __post_init__(self) -> None:
         faults = _check_at_least(
             "batch",
-            {"max_items": self.max_items, "max_text_area": self.max_text_area, "max_patch_area": self.max_patch_area},
+            {
+                "max_items": self.max_items,
+                "max_text_area": self.max_text_area,
+                "max_patch_area": self.max_patch_area,
+                "max_texts": self.max_texts,
+            },
             1,
         )
         faults += _check_at_least("batch", {"bulk_every": self.bulk_every}, 2)
@@ -123,6 +130,8 @@ class CacheSettings:
         embedding_bytes: their memory, estimated.
         region_entries: pictures whose regions, with their features, are kept.
         region_bytes: their memory.
+        state_entries: of models that see pictures once for many questions: what they saw, kept.
+        state_bytes: its memory; 42 MB a picture for a captioner of BERT-base's size at 384 pixels.
     """
 
     answer_entries: int = 10_000
@@ -133,6 +142,8 @@ class CacheSettings:
     embedding_bytes: int = 64 * _MIB
     region_entries: int = 1000
     region_bytes: int = 128 * _MIB
+    state_entries: int = 1000
+    state_bytes: int = 512 * _MIB
 
     def __post_init__(self) -> None:
         faults = _check_at_least(
@@ -146,6 +157,8 @@ class CacheSettings:
                 "embedding_bytes": self.embedding_bytes,
                 "region_entries": self.region_entries,
                 "region_bytes": self.region_bytes,
+                "state_entries": self.state_entries,
+                "state_bytes": self.state_bytes,
             },
             0,
         )

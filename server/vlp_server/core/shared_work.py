@@ -78,6 +78,11 @@ class SharedWork(Generic[V]):
         self._epoch += 1
         return self._kept.drop(lambda key: isinstance(key, tuple) and unwanted(key))
 
+    def keep(self, key: Key, value: V, since: int) -> None:
+        """Keep a value that was made elsewhere, unless something has been forgotten since that epoch."""
+        if since == self._epoch:
+            self._kept.put(key, value, self._size_of(key, value))
+
     async def work_out(
         self,
         key: Key,
@@ -106,8 +111,8 @@ class SharedWork(Generic[V]):
 
         async def kept_work() -> Worked[V]:
             worked = await work()
-            if keep and epoch == self._epoch:
-                self._kept.put(key, worked.value, self._size_of(key, worked.value))
+            if keep:
+                self.keep(key, worked.value, epoch)
             return worked
 
         while True:

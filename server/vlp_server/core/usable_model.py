@@ -9,6 +9,7 @@ from vlp_pipeline.pipeline import Item
 from vlp_spec.errors import InternalError
 
 from vlp_server.core.batcher import Batcher, Computed
+from vlp_server.core.decoder_loop import DecoderLoop
 from vlp_server.core.loading import LoadedModel
 from vlp_server.core.urgency import Urgency
 
@@ -19,10 +20,12 @@ class UsableModel:
 
     Attributes:
         batchers: role -> the queue of its graph.
+        decoder: where its texts are written; None where it writes none.
     """
 
     loaded: LoadedModel
     batchers: Mapping[str, Batcher]
+    decoder: DecoderLoop | None = None
 
     async def compute(self, item: Item, urgency: Urgency) -> Computed:
         """Queue an item for the graph of its role; errors as `Batcher.submit`."""
@@ -33,4 +36,5 @@ class UsableModel:
 
     def retry_after_s(self) -> float:
         """Seconds after which what is queued now should be done."""
-        return max(batcher.retry_after_s() for batcher in self.batchers.values())
+        waits = [batcher.retry_after_s() for batcher in self.batchers.values()]
+        return max([*waits, *([] if self.decoder is None else [self.decoder.retry_after_s()])])

@@ -247,7 +247,7 @@ async def test_a_reader_that_names_no_extractor_says_so():
     async with Rig(EXTRACTOR) as rig:
         reader = SimpleNamespace(regions=RegionSettings(8))
         with pytest.raises(NoExtractorError, match="send them as `regions`: no extractor is named"):
-            rig.service._extractor_for(reader)
+            rig.service._directory.extractor_for(reader)
         other = SimpleNamespace(regions=RegionSettings(8, extractor="dummy-extractor", extractor_digest="0" * 64))
         with pytest.raises(NoExtractorError, match=r"'dummy-extractor' \(000000000000\), which is not served here"):
-            rig.service._extractor_for(other)
+            rig.service._directory.extractor_for(other)

@@ -1,0 +1,258 @@
+"""The life of texts that a model writes about pictures: cache, the picture's states, and the decoder's rounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from vlp_pipeline.generation import DecodingPlan
+from vlp_pipeline.generative import CaptionPipeline, LookedAt, WrittenAnswerPipeline
+from vlp_spec.errors import InternalError
+from vlp_spec.tasks import CaptionQuery, CaptionResult, VqaQuery, VqaResult
+
+from vlp_server.core.answer_cache import AnswerCache
+from vlp_server.core.content_digest import content_digest
+from vlp_server.core.decoder_loop import DecoderLoop, Written
+from vlp_server.core.fan_out import all_or_first_error
+from vlp_server.core.preprocess_pool import PreprocessPool
+from vlp_server.core.records import CaptionPiece, Timings, in_turn, longest
+from vlp_server.core.running_texts import TextToWrite
+from vlp_server.core.shared_work import Key, Worked
+from vlp_server.core.states_flow import StatesFlow
+from vlp_server.core.urgency import Urgency
+from vlp_server.core.usable_model import UsableModel
+
+_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A picture, its digest, and how long that took."""
+
+    picture: bytes
+    digest: str
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A caption's query, how it begins, and how it goes on."""
+
+    query: CaptionQuery
+    beginning: NDArray[np.int32]
+    plan: DecodingPlan
+
+    @classmethod
+    def of(cls, pipeline: CaptionPipeline, query: CaptionQuery) -> _Begun:
+        """Refuses what cannot be written, before the picture is looked at."""
+        beginning = pipeline.begin(query)
+        return cls(query, beginning, pipeline.plan(query, len(beginning)))
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same query gives the same text again."""
+        return not self.query.decoding.samples or self.query.decoding.seed is not None
+
+
+class _Pieces:
+    """Cuts a growing text into pieces to send. The last token is held back: the next one may belong to its word."""
+
+    def __init__(self, pipeline: CaptionPipeline, query: CaptionQuery) -> None:
+        self._pipeline = pipeline
+        self._query = query
+        self._tokens: list[int] = []
+        self._sent = ""
+
+    def add(self, tokens: Sequence[int]) -> str:
+        """What can be sent after further tokens; empty where that is nothing yet."""
+        self._tokens += tokens
+        return self.rest(self._pipeline.text_of(self._query, self._tokens[:-1]))
+
+    def rest(self, text: str) -> str:
+        """What of a text has not been sent; empty where it does not go on from what was."""
+        if not text.startswith(self._sent):
+            return ""
+        piece = text[len(self._sent) :]
+        self._sent = text
+        return piece
+
+
+class WritingFlow:
+    """Captions pictures and answers questions in words, with models that write.
+
+    Answers are shared by content as those of other flows, unless they are drawn by chance without a seed: those
+    are another text each time.
+
+    Args:
+        answers: shared with other flows.
+        states: what models see in pictures.
+    """
+
+    def __init__(
+        self,
+        answers: AnswerCache,
+        states: StatesFlow,
+        pool: PreprocessPool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._answers = answers
+        self._states = states
+        self._pool = pool
+        self._clock = clock
+
+    async def caption(
+        self, model: UsableModel, pipeline: CaptionPipeline, picture: bytes, query: CaptionQuery, urgency: Urgency
+    ) -> tuple[CaptionResult, Timings]:
+        """Caption a picture.
+
+        Raises:
+            VlpError: any RequestError, CapacityError, InferenceError or InternalError of vlp_spec.errors.
+        """
+        begun = _Begun.of(pipeline, query)
+        asked = await self._asked(picture, urgency)
+
+        async def write() -> Worked[CaptionResult]:
+            async with aclosing(self._written(model, pipeline, asked, begun, urgency)) as news:
+                async for one in news:
+                    if isinstance(one, Worked):
+                        return one
+            raise InternalError(detail="a text ended without its end")
+
+        if not begun.is_repeatable:
+            worked = await write()
+            return worked.value, in_turn(asked.timings, worked.timings)
+        key = self._key(asked, model, query)
+        kept = self._answers.look_up(key)
+        if kept is not None:
+            return kept, replace(asked.timings, cached=1)
+        worked = await self._answers.work_out(key, write, urgency)
+        return worked.value, in_turn(asked.timings, worked.timings)
+
+    async def stream_caption(
+        self, model: UsableModel, pipeline: CaptionPipeline, picture: bytes, query: CaptionQuery, urgency: Urgency
+    ) -> AsyncGenerator[CaptionPiece | tuple[CaptionResult, Timings]]:
+        """The same, word by word; the whole comes last. Closing it early stops the writing; errors as `caption`."""
+        begun = _Begun.of(pipeline, query)
+        asked = await self._asked(picture, urgency)
+        key, since = self._key(asked, model, query), self._answers.epoch
+        kept = self._answers.look_up(key) if begun.is_repeatable else None
+        if kept is not None:
+            yield CaptionPiece(kept.captions[0].text)
+            yield kept, replace(asked.timings, cached=1)
+            return
+        async with aclosing(self._written(model, pipeline, asked, begun, urgency)) as news:
+            async for one in news:
+                if isinstance(one, CaptionPiece):
+                    yield one
+                    continue
+                if begun.is_repeatable:
+                    self._answers.keep(key, one.value, since)
+                yield one.value, in_turn(asked.timings, one.timings)
+
+    async def answer(
+        self,
+        model: UsableModel,
+        pipeline: WrittenAnswerPipeline,
+        picture: bytes,
+        queries: Sequence[VqaQuery],
+        urgency: Urgency,
+    ) -> tuple[list[VqaResult], Timings]:
+        """Answer questions about one picture: they are read together, and each answer is written by itself.
+
+        Raises:
+            VlpError: the first error of any question.
+        """
+        for query in queries:
+            pipeline.check(query)
+        asked = await self._asked(picture, urgency)
+        epoch = self._answers.epoch
+        found: list[VqaResult | None] = [self._answers.look_up(self._key(asked, model, query)) for query in queries]
+        missing = [query for query, result in zip(queries, found, strict=True) if result is None]
+        timings = replace(asked.timings, cached=len(queries) - len(missing))
+        if not missing:
+            return [result for result in found if result is not None], timings
+        cross = await self._states.cross(model, pipeline, asked.picture, asked.digest, urgency)
+        ran = await self._pool.run(
+            lambda: pipeline.question_item(cross.value, missing), lane=urgency.lane, deadline=urgency.deadline
+        )
+        read = await model.compute(ran.value, urgency)
+        looked_at = pipeline.looked_at(read.outputs, missing)
+
+        async def shared(pair: tuple[VqaQuery, LookedAt]) -> Worked[VqaResult]:
+            query, seen = pair
+            return await self._answers.work_out(
+                self._key(asked, model, query),
+                lambda: self._answer(model, pipeline, query, seen, urgency),
+                urgency,
+                since=epoch,
+            )
+
+        answers = await all_or_first_error(list(zip(missing, looked_at, strict=True)), shared)
+        computed = iter(answers)
+        results = [next(computed).value if result is None else result for result in found]
+        reading = Timings(queue_ms=ran.waited_s * _MS, preprocess_ms=ran.ran_s * _MS)
+        asking = in_turn(cross.timings, reading, read.timings(postprocess_s=0.0))
+        return results, in_turn(timings, asking, longest([one.timings for one in answers]))
+
+    async def _answer(
+        self,
+        model: UsableModel,
+        pipeline: WrittenAnswerPipeline,
+        query: VqaQuery,
+        looked_at: LookedAt,
+        urgency: Urgency,
+    ) -> Worked[VqaResult]:
+        decoder = _decoder(model)
+        started = self._clock()
+        if query.candidates is not None:
+            ids, lengths = pipeline.candidate_ids(query)
+            weighed = await decoder.log_probabilities(looked_at, ids, lengths, urgency)
+            result = pipeline.ranked(query, weighed)
+            return Worked(result, Timings(infer_ms=(self._clock() - started) * _MS, batch_items=1))
+        text = TextToWrite(looked_at, pipeline.begin(query), pipeline.plan(query))
+        async with aclosing(decoder.write(text, urgency)) as news:
+            async for one in news:
+                if isinstance(one, Written):
+                    return Worked(pipeline.written(query, one.texts), one.timings)
+        raise InternalError(detail="a text ended without its end")
+
+    async def _written(
+        self,
+        model: UsableModel,
+        pipeline: CaptionPipeline,
+        asked: _Asked,
+        begun: _Begun,
+        urgency: Urgency,
+    ) -> AsyncGenerator[CaptionPiece | Worked[CaptionResult]]:
+        """Pieces of a caption, and at last its result."""
+        cross = await self._states.cross(model, pipeline, asked.picture, asked.digest, urgency)
+        text = TextToWrite(pipeline.looked_at(cross.value), begun.beginning, begun.plan)
+        pieces = _Pieces(pipeline, begun.query)
+        async with aclosing(_decoder(model).write(text, urgency)) as news:
+            async for one in news:
+                if not isinstance(one, Written):
+                    if piece := pieces.add(one):
+                        yield CaptionPiece(piece)
+                    continue
+                result = pipeline.result(begun.query, one.texts)
+                if piece := pieces.rest(result.captions[0].text):
+                    yield CaptionPiece(piece)
+                yield Worked(result, in_turn(cross.timings, one.timings))
+
+    async def _asked(self, picture: bytes, urgency: Urgency) -> _Asked:
+        started = self._clock()
+        digest = await content_digest(picture, self._pool, urgency)
+        return _Asked(picture, digest, Timings(cache_ms=(self._clock() - started) * _MS))
+
+    def _key(self, asked: _Asked, model: UsableModel, query: object) -> Key:
+        return (asked.digest,), model.loaded.digest, query
+
+
+def _decoder(model: UsableModel) -> DecoderLoop:
+    if model.decoder is None:
+        raise InternalError(detail=f"{model.loaded.label} has no decoder")
+    return model.decoder
