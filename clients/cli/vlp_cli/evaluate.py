@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vlp_cli.evaluate_captions import CaptionsAsked, evaluate_captions
 from vlp_cli.table import format_table
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     Scores are mean soft scores of the predicted answers. The baseline always gives the most frequent answer of the
     question's type. Where all questions carry "human_answers", one a person, the official VQA accuracy is printed too.
     A deployment for entailment, reasoning or grounding is asked the split's hypotheses, statements on
-    two pictures, or phrases (right is a box that overlaps by more than half).
+    two pictures, or phrases (right is a box that overlaps by more than half). One that captions is shown the split's
+    pictures: BLEU and CIDEr as the COCO caption tools count them, and the captions that are true of a known scene.
     """
     from tqdm import tqdm
     from vlp_spec.found_deployment import find_deployment
@@ -62,6 +64,12 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
 
     if repository is not None:
         deployment = find_deployment(repository, source).deployment
+        if deployment.tasks[0] is Task.CAPTION:
+            if regions is not None or blind or device != "cpu":
+                raise click.UsageError("--regions, --blind, --device: not for a deployment that captions")
+            asked = CaptionsAsked(repository, source, root, split, train_split, limit, batch_size, predictions, as_json)
+            click.echo(evaluate_captions(asked))
+            return
         if deployment.tasks[0] is not Task.VQA or deployment.image.get("type") == "regions":
             if predictions is not None or device != "cpu":
                 raise click.UsageError("--predictions, --device: not for this deployment's task")

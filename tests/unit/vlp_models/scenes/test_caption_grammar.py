@@ -45,6 +45,7 @@ FAIL = (
     "three things: two red cats and one orange cat",
     "two things: one red cat and one orange sheep",
     "two things: two red cats",
+    "three things: two red cats, two red cats and one orange sheep",
     "three things: three orange sheep",
     "an orange sheep to the left of a red cat",
     "an orange sheep above a red cat",
