@@ -7,7 +7,7 @@ from typing import Any
 
 
 class LeavingClient:
-    """Sends a POST; `statuses` holds what came back.
+    """Sends a POST; `statuses`, `headers` and `chunks` hold what came back, `whole` whether it came to its end.
 
     Args:
         app: the ASGI application.
@@ -18,6 +18,9 @@ class LeavingClient:
         self._app = app
         self._gone = gone
         self.statuses: list[int] = []
+        self.headers: dict[str, str] = {}
+        self.chunks: list[bytes] = []
+        self.whole = False
 
     async def post(self, path: str, body: bytes, *, content_type: str = "application/json", query: bytes = b"") -> None:
         messages = [{"type": "http.request", "body": body, "more_body": False}]
@@ -31,6 +34,10 @@ class LeavingClient:
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
                 self.statuses.append(message["status"])
+                self.headers |= {name.decode(): value.decode() for name, value in message["headers"]}
+            elif message["body"]:
+                self.chunks.append(message["body"])
+            self.whole = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         await self._app(post_scope(path, content_type, query), receive, send)
 

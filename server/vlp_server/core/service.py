@@ -275,7 +275,7 @@ class Service:
 
         async def write(usable: UsableModel, urgency: Urgency) -> CaptionReply:
             result, timings = await self._answers.caption(usable, image, query, urgency)
-            return CaptionReply(usable.loaded.label, [result], timings)
+            return QueryReply(usable.loaded.label, [result], timings)
 
         request = self._request(Task.CAPTION, model, [image], deadline, lane)
         return await self._life.run(replace(request, check=lambda: self._check_pictures([image])), write)
@@ -300,7 +300,7 @@ class Service:
                     if isinstance(one, CaptionPiece):
                         yield one
                     else:
-                        yield CaptionReply(usable.loaded.label, [one[0]], one[1])
+                        yield QueryReply(usable.loaded.label, [one[0]], one[1])
 
         request = self._request(Task.CAPTION, model, [image], deadline, lane)
         checked = replace(request, check=lambda: self._check_pictures([image]))

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vlp_pipeline.generative import DECODER_ROLE
 from vlp_spec.errors import InternalError
 from vlp_spec.tensors import TensorSpec
 
 from vlp_server.engines.base import Feeds, LoadedGraph, Outputs
+from vlp_server.engines.dummy_decoder import decode
 from vlp_server.engines.settings import EngineSettings
 
 FAIL_TOKEN = 2_000_000_001
@@ -61,7 +63,11 @@ class DummyEngine:
             raise InternalError(detail="dummy engine: closed")
         if _has(feeds, FAIL_TOKEN).any():
             raise DummyFailure("a row holds the token that makes this engine fail")
-        outputs = {spec.name: _outputs_of(spec, feeds) for spec in graph.ref.outputs}
+        if graph.ref.role == DECODER_ROLE:
+            (logits,) = (spec for spec in graph.ref.outputs if spec.name == "logits")
+            outputs = decode(feeds, int(logits.shape[-1]))
+        else:
+            outputs = {spec.name: _outputs_of(spec, feeds) for spec in graph.ref.outputs}
         broken = _has(feeds, NAN_TOKEN) | _has(feeds, POISON_TOKEN).any()
         for array in outputs.values():
             if array.dtype.kind == "f":

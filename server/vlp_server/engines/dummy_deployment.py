@@ -2,9 +2,9 @@
 
 The end of a name says what the model does, and any name with such an end is a further one of its kind: "-encoder" makes
 vectors of pictures and of texts, "-matcher" says how well a text fits a picture, "-entailment", "-reasoning" and
-"-grounding" do what they are called, "-extractor" finds regions; all others answer questions. A model with "-reader" in
-its name reads the regions that "dummy-extractor" finds, in place of pictures: "dummy-reader" answers questions about
-them, "dummy-reader-grounding" finds phrases among them.
+"-grounding" do what they are called, "-captioner" writes, "-extractor" finds regions; all others answer questions. A
+model with "-reader" in its name reads the regions that "dummy-extractor" finds, in place of pictures: "dummy-reader"
+answers questions about them, "dummy-reader-grounding" finds phrases among them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from vlp_pipeline.generative import CROSS_ROLE, DECODER_ROLE, VISION_ROLE
 from vlp_pipeline.pipeline import PAIR_PREFIXES
 from vlp_pipeline.region_settings import RegionSettings
 from vlp_spec.deployment import AxisLimit, Deployment, GraphRef, OutputProof, Proof
 from vlp_spec.encoder_digest import encoder_digest
-from vlp_spec.tasks import Task
+from vlp_spec.tasks import MAX_BEAMS, Task
 from vlp_spec.tensors import TensorSpec
 
 from vlp_server.engines.base import Feeds, LoadedGraph, Outputs
@@ -33,6 +34,7 @@ DUMMY_NAMES = (
     "dummy-entailment",
     "dummy-reasoning",
     "dummy-grounding",
+    "dummy-captioner",
     "dummy-extractor",
     "dummy-reader",
 )
@@ -41,10 +43,12 @@ DUMMY_JUDGEMENTS = ("entailment", "neutral", "contradiction")
 DUMMY_DIMENSION = 16
 DUMMY_REGIONS = 6
 DUMMY_REGION_SIZE = 8
+DUMMY_VOCABULARY = 64
 CELL_BYTES = 3
 _MAX_TEXT = 512
 _MAX_PATCHES = 256
 _MAX_REGIONS = 100
+_STATES, _HEADS, _HEAD_SIZE = 4, 2, 3
 _READER = "-reader"
 _EXTRACTOR = "dummy-extractor"
 _PICTURE = (
@@ -62,6 +66,9 @@ _AXES = {
     "text": AxisLimit(1, 16, _MAX_TEXT),
     "patches": AxisLimit(1, 64, _MAX_PATCHES),
     "regions": AxisLimit(1, 36, _MAX_REGIONS),
+    "beams": AxisLimit(1, 4, MAX_BEAMS),
+    "tokens": AxisLimit(1, 1, _MAX_TEXT),
+    "past": AxisLimit(1, 32, 2 * _MAX_TEXT),
 }
 
 
@@ -141,11 +148,40 @@ def _tasks_and_graphs(name: str) -> tuple[tuple[Task, ...], tuple[GraphRef, ...]
             _graph(name, "backbone", _PICTURE, (_output("corners", DUMMY_REGIONS, 4),)),
             _graph(name, "roi-head", rois, found),
         )
+    if name.endswith("-captioner"):
+        return (Task.CAPTION,), _writing_graphs(name)
     kind = next((kind for end, kind in _KINDS.items() if name.endswith(end)), _ASKING)
     seen = _REGIONS if _reads_regions(name) else _PICTURE
     prefixes = ("",) if kind.pictures == 1 else PAIR_PREFIXES
     inputs = tuple(_prefixed(spec, prefix) for prefix in prefixes for spec in seen)
     return (kind.task,), (_graph(name, "fusion", inputs + _TEXT, kind.outputs),)
+
+
+def _writing_graphs(name: str) -> tuple[GraphRef, ...]:
+    states, head = (_STATES, _HEADS * _HEAD_SIZE), (_HEADS, _STATES, _HEAD_SIZE)
+    kinds = ("key", "value")
+    past = [TensorSpec(f"past_{kind}_0", "float32", ("batch", "beams", _HEADS, "past", _HEAD_SIZE)) for kind in kinds]
+    new = [TensorSpec(f"new_{kind}_0", "float32", ("batch", "beams", _HEADS, "tokens", _HEAD_SIZE)) for kind in kinds]
+    words = (
+        TensorSpec("input_ids", "int32", ("batch", "beams", "tokens")),
+        TensorSpec("past_lengths", "int32", ("batch",)),
+    )
+    logits = TensorSpec("logits", "float32", ("batch", "beams", "tokens", DUMMY_VOCABULARY))
+    return (
+        _graph(name, VISION_ROLE, _PICTURE, (_output("image_states", *states),)),
+        _graph(
+            name,
+            CROSS_ROLE,
+            (_output("seen_states", *states),),
+            tuple(_output(f"cross_{kind}_0", *head) for kind in kinds),
+        ),
+        _graph(
+            name,
+            DECODER_ROLE,
+            (*words, *past, *(_output(f"at_{kind}_0", *head) for kind in kinds)),
+            (logits, *new),
+        ),
+    )
 
 
 def _reads_regions(name: str) -> bool:

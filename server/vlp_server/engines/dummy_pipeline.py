@@ -31,6 +31,7 @@ from vlp_spec.tasks import (
 )
 
 from vlp_server.engines.dummy_arrays import DummyArrays, boxes_of, output_of
+from vlp_server.engines.dummy_captions import DummyCaptionPipeline
 from vlp_server.engines.dummy_deployment import DUMMY_DIMENSION, DUMMY_JUDGEMENTS, DUMMY_LABELS, DUMMY_REGIONS
 from vlp_server.engines.dummy_regions import DummyDetectorPipeline, DummyRegionReader
 
@@ -151,4 +152,5 @@ _PIPELINES: Mapping[Task, type[DummyArrays]] = {
     Task.REASONING: DummyReasoningPipeline,
     Task.GROUNDING: DummyGroundingPipeline,
     Task.REGIONS: DummyDetectorPipeline,
+    Task.CAPTION: DummyCaptionPipeline,
 }

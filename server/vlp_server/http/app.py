@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from vlp_spec.errors import ErrorKind, InternalError, VlpError
 
 from vlp_server.config.server import ServerConfig
+from vlp_server.http.caption import caption_router
 from vlp_server.http.classify import classify_router
 from vlp_server.http.collection_fields import IDEMPOTENCY_HEADER
 from vlp_server.http.collections import collections_router
@@ -38,11 +38,13 @@ from vlp_server.http.vqa import vqa_router
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
 
-logger = logging.getLogger(__name__)
-
-_TEXT = "Pictures asked, judged, compared, labelled, embedded and searched by pretrained vision-and-language models."
+_TEXT = (
+    "Pictures asked, described, judged, compared, labelled, embedded and searched by pretrained vision-and-language "
+    "models."
+)
 _ROUTERS = (
     vqa_router,
+    caption_router,
     classify_router,
     entailment_router,
     reasoning_router,
@@ -97,12 +99,7 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
 async def _answer_error(request: Request, error: Exception) -> Response:
     context = context_of(request.scope)
     problem = _problem(request, error)
-    context.kind = problem.kind
-    detail = getattr(error, "detail", None) if isinstance(error, VlpError) else None
-    if problem.kind == ErrorKind.INTERNAL:
-        logger.error("request %s: %s", context.request_id, detail or error, exc_info=error)
-    elif detail:
-        logger.info("request %s: %s (%s)", context.request_id, problem.kind, detail)
+    context.note_fault(problem, error)
     return context.respond(problem)
 
 

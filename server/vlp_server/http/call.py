@@ -66,8 +66,12 @@ class Call:
             CancelledError: the client went away first.
         """
         reply = await until_disconnect(self.request.receive, work)
-        self.context.timings, self.context.model = reply.timings, reply.model
+        self.note(reply)
         return reply
+
+    def note(self, reply: _Reply) -> None:
+        """Keep what the header and the access log say of an answer."""
+        self.context.timings, self.context.model = reply.timings, reply.model
 
     async def answer_about(self, source: PictureUrl | P, work: Callable[[bytes | P], Coroutine[Any, Any, R]]) -> R:
         """As `answer`, for work on a picture, which is fetched first where it was named and not sent."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from vlp_spec.tasks import MatchQuery, MatchResult
 
 from vlp_server.http.call import let_in
 from vlp_server.http.classify_fields import CLASSIFY_CALL
@@ -58,9 +61,13 @@ def classify_router(door: Door) -> APIRouter:
                 sent.picture,
                 lambda picture: door.service.match(picture, ask.queries, model=ask.model, deadline=call.deadline),
             )
-        scores = [
-            {"text": query.text, "itm": result.score} for query, result in zip(ask.queries, reply.results, strict=True)
-        ]
+        scores = [_text_score(query, result) for query, result in zip(ask.queries, reply.results, strict=True)]
         return JSONResponse({"model": reply.model, "scores": scores})
 
     return router
+
+
+def _text_score(query: MatchQuery, result: MatchResult) -> dict[str, Any]:
+    itm = result.score if result.itm is None else result.itm
+    document = {"text": query.text, "score": result.score, "itm": itm}
+    return document if result.itc is None else {**document, "itc": result.itc}

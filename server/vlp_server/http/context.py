@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -10,10 +11,12 @@ from dataclasses import dataclass, field
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Scope
-from vlp_spec.errors import InvalidArgumentError
+from vlp_spec.errors import ErrorKind, InvalidArgumentError, VlpError
 
 from vlp_server.core.records import Timings
 from vlp_server.http.problems import Problem
+
+logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-Id"
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -56,11 +59,32 @@ class RequestContext:
         """The answer that a problem is, in the form that this path speaks."""
         return problem.openai_response() if self.openai_errors else problem.response(self.request_id)
 
+    def note_fault(self, problem: Problem, error: Exception) -> None:
+        """Keep the kind of a fault, and log what its caller is not told."""
+        self.kind = problem.kind
+        detail = error.detail if isinstance(error, VlpError) else None
+        if problem.kind == ErrorKind.INTERNAL:
+            logger.error("request %s: %s", self.request_id, detail or error, exc_info=error)
+        elif detail:
+            logger.info("request %s: %s (%s)", self.request_id, problem.kind, detail)
+
+    def timings_ms(self) -> dict[str, float]:
+        """What the Server-Timing header says, for an answer that ends long after its headers."""
+        return {**self._stages(), "total": self._total_ms()}
+
     def server_timing(self) -> str:
         """The Server-Timing header: stages of the core where there are any, and the total, in milliseconds."""
-        total = f"total;dur={(time.monotonic() - self.started) * 1000:.1f}"
+        entries = [f"{name};dur={duration_ms}" for name, duration_ms in self._stages().items()]
+        if self.timings is not None:
+            entries.append(f'batch;desc="{self.timings.batch_items}"')
+        return ", ".join([*entries, f"total;dur={self._total_ms()}"])
+
+    def _total_ms(self) -> float:
+        return round((time.monotonic() - self.started) * 1000, 1)
+
+    def _stages(self) -> dict[str, float]:
         if self.timings is None:
-            return total
+            return {}
         stages = {
             "queue": self.timings.queue_ms,
             "preprocess": self.timings.preprocess_ms,
@@ -72,8 +96,7 @@ class RequestContext:
             stages |= {"regions": self.timings.regions_ms}
         if self.timings.store_ms:
             stages |= {"store": self.timings.store_ms, "rerank": self.timings.rerank_ms}
-        entries = [f"{name};dur={duration_ms:.1f}" for name, duration_ms in stages.items()]
-        return ", ".join([*entries, f'batch;desc="{self.timings.batch_items}"', total])
+        return {name: round(duration_ms, 1) for name, duration_ms in stages.items()}
 
 
 def context_of(scope: Scope) -> RequestContext:

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 
 _MAX_MODEL_CHARS = 300
-_INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
+# Neither "nan" nor "inf", which Python would read.
+_NUMBER = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _BOOLS = {"true": True, "false": False}
 
 B = TypeVar("B", bound=BaseModel)
@@ -145,12 +147,12 @@ def check_texts(name: str, texts: Sequence[str], count: int, chars: int) -> None
 
 
 def _form_of(kind: type[BaseModel], name: str) -> Any:
-    """What a field holds: list, int, bool, dict, or str for all that a text can stand for."""
+    """What a field holds: list, int, float, bool, dict, or str for all that a text can stand for."""
     field = kind.model_fields.get(name)
     if field is None:
         return str
     forms = [typing.get_origin(option) or option for option in _options(field.annotation)]
-    for form in (list, int, bool, dict):
+    for form in (list, int, float, bool, dict):
         if form in forms:
             return form
     objects = [form for form in forms if isinstance(form, type) and issubclass(form, BaseModel)]
@@ -178,6 +180,8 @@ def _value_of(form: Any, name: str, text: str) -> Any:
     """A text as what its field holds; one that is not is left to the model of the fields, which says so."""
     if form is int and _INTEGER.fullmatch(text):
         return int(text)
+    if form is float and _NUMBER.fullmatch(text):
+        return float(text)
     if form is bool:
         return _BOOLS.get(text.lower(), text)
     if form is dict:

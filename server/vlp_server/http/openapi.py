@@ -132,6 +132,11 @@ def items_operation(body: type[BaseModel]) -> dict[str, Any]:
     }
 
 
+def event_content(example: str) -> dict[str, Any]:
+    """A response that is sent piece by piece; `example` shows one."""
+    return {"schema": {"type": "string"}, "example": example}
+
+
 def openai_problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Responses of a route whose errors have OpenAI's form."""
     return {

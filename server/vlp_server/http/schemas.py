@@ -35,6 +35,20 @@ class VqaResults(BaseModel):
     results: list[VqaResult]
 
 
+class Caption(BaseModel):
+    """A caption, and the geometric mean of its tokens' probabilities, 0 to 1."""
+
+    text: str
+    score: float
+
+
+class Captions(BaseModel):
+    """Captions, best first, and the model that wrote them (name@version)."""
+
+    captions: list[Caption]
+    model: str
+
+
 class LabelScore(BaseModel):
     """A label and its score between 0 and 1."""
 
@@ -50,10 +64,16 @@ class ClassifyScores(BaseModel):
 
 
 class TextScore(BaseModel):
-    """A text, and the probability that it fits the picture."""
+    """A text, and the probability that it fits the picture.
+
+    `itm` is the probability of the head that reads picture and text together; `itc`, where the model computes it, the
+    cosine of picture and text each by itself.
+    """
 
     text: str
+    score: float
     itm: float
+    itc: float | None = None
 
 
 class MatchScores(BaseModel):

@@ -30,7 +30,11 @@ class VqaFields(CallFields):
         DEFAULT_TOP_K
     )
     answers: Annotated[
-        list[str] | None, Field(description="A closed list of answers to choose among; the model must know each.")
+        list[str] | None,
+        Field(
+            description="A closed list of answers to choose among. A model that chooses among its own must know each; "
+            "one that writes its answers takes any."
+        ),
     ] = None
 
 
