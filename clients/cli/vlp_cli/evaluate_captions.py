@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlp_spec.errors import TaskNotSupportedError
 from vlp_zoo import zoo_path
 
 from vlp_cli.table import format_table
@@ -43,13 +43,15 @@ class CaptionsAsked:
     as_json: bool
 
 
-def open_captioner(repository: Path, reference: str) -> Captioner:
-    """Open a deployment that captions.
+def open_captioner(repository: Path, reference: str) -> AbstractContextManager[Captioner]:
+    """Serve a deployment that captions, as long as the context lasts.
 
     Raises:
-        TaskNotSupportedError: it cannot be run here.
+        ArtifactError: it cannot be served.
     """
-    raise TaskNotSupportedError(f"deployment {reference} of {repository}: captions cannot be evaluated yet")
+    from vlp_cli.served_captioner import ServedCaptioner
+
+    return ServedCaptioner(repository, reference)
 
 
 def evaluate_captions(asked: CaptionsAsked) -> str:
@@ -59,8 +61,10 @@ def evaluate_captions(asked: CaptionsAsked) -> str:
     from vlp_models.evaluation.caption_split import caption_split, write_captions
     from vlp_models.evaluation.captioning import score_captions
 
-    captioner = open_captioner(asked.repository, asked.source)
-    with tqdm(unit="picture", disable=asked.as_json) as bar:
+    with (
+        open_captioner(asked.repository, asked.source) as captioner,
+        tqdm(unit="picture", disable=asked.as_json) as bar,
+    ):
 
         def watch(done: int) -> None:
             bar.update(done - bar.n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from vlp_models.scenes.dataset import ScenesConfig, write_scenes
 from vlp_spec.tasks import Task
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))  # tests are imported one by one, not as packages
+from tiny_blip import export_tiny_blip
 from tiny_repository import publish, write_manifest
 
 PICTURES = 8
@@ -60,7 +62,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def parrot(monkeypatch: pytest.MonkeyPatch, scenes: Path) -> Parrot:
     bird = Parrot(scenes)
-    monkeypatch.setattr(evaluate_captions, "open_captioner", lambda repository, reference: bird)
+    monkeypatch.setattr(evaluate_captions, "open_captioner", lambda repository, reference: contextlib.nullcontext(bird))
     return bird
 
 
@@ -123,3 +125,22 @@ def test_what_captions_have_no_use_for_is_refused(scenes: Path, repository: Path
     failed = evaluate("--repository", repository, "--data", scenes, *option)
     assert failed.exit_code == 2
     assert "not for a deployment that captions" in failed.output
+
+
+def test_a_deployment_is_served_to_be_measured(scenes: Path, tmp_path: Path) -> None:
+    repository = export_tiny_blip(tmp_path, "caption", samples=2)
+    said = tmp_path / "said.jsonl"
+    result = CliRunner().invoke(
+        cli,
+        [
+            *("evaluate", "tiny-caption", "--repository", str(repository), "--data", str(scenes), "--json"),
+            *("--train-split", "none", "--predictions", str(said), "--batch-size", "3"),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["model"], report["pictures"]) == ("tiny-caption@1", PICTURES)
+    assert 0 <= report["bleu"][3] <= 1
+    lines = [json.loads(line) for line in said.read_text().splitlines()]
+    assert len(lines) == PICTURES
+    assert all(line["caption"] for line in lines)
