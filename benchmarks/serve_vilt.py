@@ -9,26 +9,22 @@ Usage: python benchmarks/serve_vilt.py [--threads 2] [--rounds 3] [--requests 24
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import platform
 import random
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import numpy as np
 import onnxruntime
 import torch
 from full_size_checkpoint import LABELS, VOCABULARY, spell
-from PIL import Image
+from serving_bench import picture, start_ours, start_plain
 from transformers import BertTokenizer, ViltConfig, ViltForQuestionAnswering, ViltImageProcessor, ViltProcessor
 from vlp_pipeline.registry import build_pipeline
 from vlp_spec.deployment_json import parse_deployment
@@ -53,74 +49,15 @@ def write_transformers_checkpoint(folder: Path) -> None:
     ViltProcessor(ViltImageProcessor(size={"shortest_edge": 384}), tokenizer).save_pretrained(folder)
 
 
-def picture(seed: int) -> bytes:
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-    buffer = io.BytesIO()
-    coarse.resize((640, 480), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
 def question(seed: int) -> str:
     return " ".join(random.Random(seed).choices(WORDS, k=8))
 
 
-class Server:
-    """A server process and its address."""
-
-    def __init__(self, name: str, command: list[str], url: str, log: Path, **environment: str) -> None:
-        self.name, self.url = name, url
-        with log.open("wb") as stream:
-            self.process = subprocess.Popen(command, stdout=stream, stderr=stream, env=os.environ | environment)
-        end = time.monotonic() + 180
-        while True:
-            try:
-                self.ask(0)
-                return
-            except httpx.HTTPError:
-                if self.process.poll() is not None or time.monotonic() > end:
-                    raise RuntimeError(f"{name} did not start:\n{log.read_text()[-3000:]}") from None
-                time.sleep(0.5)
-
-    def ask(self, seed: int) -> str:
-        files, data = {"image": picture(seed)}, {"question": question(seed)}
-        response = httpx.post(f"{self.url}/v1/vqa", files=files, data=data, timeout=120)
-        response.raise_for_status()
-        return str(response.json()["answers"][0]["answer"])
-
-    def rate(self, clients: int, requests: int, first_seed: int) -> tuple[float, list[str]]:
-        """Requests a second of `clients` that each wait for their answer, and the answers."""
-        with ThreadPoolExecutor(clients) as pool:
-            started = time.perf_counter()
-            answers = list(pool.map(self.ask, range(first_seed, first_seed + requests)))
-            return requests / (time.perf_counter() - started), answers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start_ours(name: str, deployment: str, repository: Path, folder: Path, threads: int) -> Server:
-    port = free_port()
-    command = [sys.executable, "-m", "vlp_cli", "serve", deployment]
-    settings = {
-        "VLPSERVE_HTTP_PORT": str(port),
-        "VLPSERVE_MODELS_REPOSITORY": str(repository),
-        "VLPSERVE_ENGINE_THREADS": str(threads),
-        "VLPSERVE_CACHE_ANSWER_ENTRIES": "0",
-        "VLPSERVE_CACHE_IMAGE_ENTRIES": "0",
-    }
-    return Server(name, command, f"http://127.0.0.1:{port}", folder / f"{name}.log", **settings)
-
-
-def start_plain(checkpoint: Path, folder: Path, threads: int) -> Server:
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "plain_fastapi:app", "--port", str(port), "--log-level", "warning"]
-    command += ["--app-dir", str(Path(__file__).parent)]
-    settings = {"BENCH_THREADS": str(threads), "BENCH_CHECKPOINT": str(checkpoint)}
-    return Server("plain", command, f"http://127.0.0.1:{port}", folder / "plain.log", **settings)
+def ask(url: str, seed: int) -> str:
+    files, data = {"image": picture(seed)}, {"question": question(seed)}
+    response = httpx.post(f"{url}/v1/vqa", files=files, data=data, timeout=120)
+    response.raise_for_status()
+    return str(response.json()["answers"][0]["answer"])
 
 
 def raw_rate(repository: Path, name: str, threads: int, batches: int = 6) -> float:
@@ -151,9 +88,9 @@ def measure(folder: Path, threads: int, rounds: int, requests: int) -> dict[str,
         command = [sys.executable, "-m", "vlp_cli", "export", str(checkpoint), "--repository", str(repository)]
         subprocess.run([*command, "--name", "vilt", *extra], check=True, stdout=subprocess.DEVNULL)
     servers = {
-        "plain": lambda: start_plain(checkpoint, folder, threads),
-        "fp32": lambda: start_ours("fp32", "vilt", repository, folder, threads),
-        "int8": lambda: start_ours("int8", "vilt-int8", repository, folder, threads),
+        "plain": lambda: start_plain("plain_fastapi", checkpoint, ask, threads),
+        "fp32": lambda: start_ours("fp32", "vilt", repository, ask, threads),
+        "int8": lambda: start_ours("int8", "vilt-int8", repository, ask, threads),
     }
     rates: dict[str, dict[int, list[float]]] = {name: {clients: [] for clients in CLIENTS} for name in servers}
     raw: dict[str, list[float]] = {"fp32": [], "int8": []}
@@ -167,8 +104,7 @@ def measure(folder: Path, threads: int, rounds: int, requests: int) -> dict[str,
                     rate, answers[name] = server.rate(clients, requests, 100)
                     rates[name][clients].append(rate)
             finally:
-                server.process.terminate()
-                server.process.wait(30)
+                server.stop()
         raw["fp32"].append(raw_rate(repository, "vilt", threads))
         raw["int8"].append(raw_rate(repository, "vilt-int8", threads))
     return _summary(rates, raw, answers) | {"threads": threads, "rounds": rounds, "requests": requests}

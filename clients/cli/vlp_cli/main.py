@@ -33,6 +33,7 @@ class LazyCommand:
 
 COMMANDS: Mapping[str, LazyCommand] = {
     "ask": LazyCommand("vlp_cli.ask:ask", "Ask a running server questions about a picture."),
+    "caption": LazyCommand("vlp_cli.caption:caption", "Say what a picture shows."),
     "collections": LazyCommand("vlp_cli.collections:collections", "Look after collections of pictures.", "cpu"),
     "compare": LazyCommand("vlp_cli.compare:compare", "Say whether statements about two pictures are true."),
     "config": LazyCommand("vlp_cli.config:config", "Look at the configuration."),

@@ -1,3 +1,5 @@
+from vlp_client.caption_records import CaptionAnswer, ScoredCaption
+from vlp_client.captioning import CaptionOptions, CaptionStream
 from vlp_client.client import Client
 from vlp_client.collection import Collection, NewItem, Rerank
 from vlp_client.collection_records import Added, AddedItem, CollectionInfo, Hit, Hits, StoredItem
@@ -42,6 +44,9 @@ __all__ = [
     "AddedItem",
     "Answer",
     "CapacityError",
+    "CaptionAnswer",
+    "CaptionOptions",
+    "CaptionStream",
     "Classification",
     "Client",
     "Collection",
@@ -68,6 +73,7 @@ __all__ = [
     "RequestError",
     "Rerank",
     "ScoredBox",
+    "ScoredCaption",
     "ServerError",
     "StatementResult",
     "StoredItem",

@@ -9,6 +9,7 @@ from typing import Any, Self, overload
 import httpx
 
 from vlp_client.asking import Texts, one_or_list
+from vlp_client.captioning import Captioning
 from vlp_client.collection import Collection
 from vlp_client.collection_records import CollectionInfo, collection_info
 from vlp_client.connection import Connection, deadline_headers, server_error, timings_of
@@ -31,7 +32,7 @@ from vlp_client.subject import subject_of
 from vlp_client.vectors import read_base64
 
 
-class Client(Judging):
+class Client(Judging, Captioning):
     """Talks to one vlpserve server; usable from several threads, and as a context manager.
 
     Args:
@@ -251,8 +252,12 @@ def _classification(body: Mapping[str, Any], headers: httpx.Headers) -> Classifi
 
 
 def _matches(body: Mapping[str, Any], headers: httpx.Headers) -> Matches:
-    scores = tuple(TextScore(str(item["text"]), float(item["itm"])) for item in body["scores"])
-    return Matches(body["model"], scores, timings_of(headers))
+    return Matches(body["model"], tuple(map(_text_score, body["scores"])), timings_of(headers))
+
+
+def _text_score(item: Mapping[str, Any]) -> TextScore:
+    itc = item.get("itc")
+    return TextScore(str(item["text"]), float(item["score"]), float(item["itm"]), None if itc is None else float(itc))
 
 
 def _embed_item(item: str | ImageItem) -> str | dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
 
-from vlp_client.errors import UNKNOWN_KIND, ConnectError, ProtocolError, TimeoutError, error_class
+from vlp_client.errors import UNKNOWN_KIND, ConnectError, ProtocolError, ServerError, TimeoutError, error_class
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -52,18 +53,35 @@ class Connection:
             raise server_error(response)
         return response
 
+    def stream(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """As `send`, for an answer whose body is not read yet; to be closed by the caller."""
+        with self._told_faults():
+            response = self._http.send(self._http.build_request(method, path, **content), stream=True)
+            if response.status_code == 200:
+                return response
+            try:
+                response.read()
+            finally:
+                response.close()
+        raise server_error(response)
+
     def request(self, method: str, path: str, **content: Any) -> httpx.Response:
         """Send a request; any answer is returned."""
-        try:
+        with self._told_faults():
             return self._http.request(method, path, **content)
-        except httpx.TimeoutException as error:
-            raise TimeoutError(f"{self._http.base_url}: no answer in time") from error
-        except httpx.TransportError as error:
-            raise ConnectError(f"{self._http.base_url}: {error or type(error).__name__}; is the server up?") from error
 
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+
+    @contextmanager
+    def _told_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise TimeoutError(f"{self._http.base_url}: no answer in time") from error
+        except httpx.TransportError as error:
+            raise ConnectError(f"{self._http.base_url}: {error or type(error).__name__}; is the server up?") from error
 
 
 def deadline_headers(deadline_s: float | None) -> dict[str, str]:
@@ -83,15 +101,31 @@ def timings_of(headers: httpx.Headers) -> dict[str, float]:
     return timings
 
 
-def server_error(response: httpx.Response) -> Exception:
+def server_error(response: httpx.Response) -> ServerError:
     """The error that an answer is; an answer that is no problem document came from something in between."""
     try:
         problem = response.json()
-        kind, message = str(problem["kind"]), str(problem["detail"])
-    except (ValueError, KeyError, TypeError):
-        problem, kind = {}, UNKNOWN_KIND
-        message = f"status {response.status_code} without a problem document; is this the server's address?"
-    retry_after = problem.get("retry_after_s", response.headers.get("Retry-After"))
+    except ValueError:
+        problem = None
+    return problem_error(problem, response.status_code, response.headers)
+
+
+def problem_error(document: Any, status: int, headers: httpx.Headers) -> ServerError:
+    """The error that a problem document is.
+
+    Args:
+        document: whatever was sent as one.
+        status: of the answer that it came with.
+        headers: of that answer.
+    """
+    problem: Mapping[str, Any] = {}
+    try:
+        kind, message = str(document["kind"]), str(document["detail"])
+        problem = document
+    except (KeyError, TypeError):
+        kind = UNKNOWN_KIND
+        message = f"status {status} without a problem document; is this the server's address?"
+    retry_after = problem.get("retry_after_s", headers.get("Retry-After"))
     try:
         retry_after_s = None if retry_after is None else float(retry_after)
     except ValueError:  # Retry-After may also be a date
@@ -99,9 +133,9 @@ def server_error(response: httpx.Response) -> Exception:
     return error_class(kind)(
         message,
         kind=kind,
-        status=response.status_code,
+        status=status,
         field=problem.get("field"),
-        request_id=problem.get("request_id") or response.headers.get("X-Request-Id"),
+        request_id=problem.get("request_id") or headers.get("X-Request-Id"),
         retry_after_s=retry_after_s,
     )
 

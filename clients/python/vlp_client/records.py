@@ -81,10 +81,17 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """A text, and the probability that it fits the picture."""
+    """A text, and the probability that it fits the picture.
+
+    Attributes:
+        itm: the probability of the head that reads picture and text together.
+        itc: the cosine of picture and text each by itself; None where the model does not compute it.
+    """
 
     text: str
     score: float
+    itm: float
+    itc: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,15 +76,19 @@ async def _events(door: Door, call: Call, sent: SentCall[CaptionAsk]) -> AsyncGe
     """The words, then the whole answer, as events."""
     ask = sent.ask
     picture = await call.picture(sent.images[0])
+    reply = None
     stream = door.service.stream_caption(picture, ask.query, model=ask.model, deadline=call.deadline)
     async with aclosing(stream) as items:
         async for item in items:
-            if not isinstance(item, CaptionPiece):
-                call.note(item)
-                yield event({**_document(item), "timings_ms": call.context.timings_ms()}, DONE_EVENT)
-                return
-            yield event({"text": item.text})
-    raise InternalError(detail="a stream of words ended without its answer")
+            if isinstance(item, CaptionPiece):
+                yield event({"text": item.text})
+            else:
+                # Not the end yet: closed here, it would be counted as one that its caller has left.
+                reply = item
+    if reply is None:
+        raise InternalError(detail="a stream of words ended without its answer")
+    call.note(reply)
+    yield event({**_document(reply), "timings_ms": call.context.timings_ms()}, DONE_EVENT)
 
 
 def _document(reply: CaptionReply) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class CaptionFields(CallFields):
     num_captions: Annotated[
         int,
         Field(
-            description=f"How many captions to return, 1 to {MAX_CAPTIONS}; several need as many beams, or a "
-            "temperature above 0."
+            description=f"How many captions to return, 1 to {MAX_CAPTIONS}; at least as many beams are needed, and "
+            "taken where `num_beams` is left out, unless tokens are drawn."
         ),
     ] = 1
     length_penalty: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,17 +15,29 @@ from prometheus_client import CollectorRegistry
 from vlp_pipeline.pipeline import FoundRegions
 from vlp_pipeline.regions import check_regions
 from vlp_server.config import ServerConfig
-from vlp_server.core.records import ModelCard, ModelState, QueryReply, Readiness, RegionsReply, Timings
+from vlp_server.core.records import (
+    CaptionPiece,
+    CaptionReply,
+    ModelCard,
+    ModelState,
+    QueryReply,
+    Readiness,
+    RegionsReply,
+    Timings,
+)
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings, EngineSettings, ModelSettings
 from vlp_server.http.app import create_app
 from vlp_spec.tasks import (
+    CaptionQuery,
+    CaptionResult,
     EntailmentResult,
     GroundingResult,
     MatchResult,
     ReasoningResult,
     ScoredAnswer,
     ScoredBox,
+    ScoredCaption,
     ScoredLabel,
     Task,
     VqaQuery,
@@ -37,6 +49,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 R = TypeVar("R")
 ANSWERS = (ScoredAnswer("red", 0.75), ScoredAnswer("blue", 0.25))
+CAPTIONS = (ScoredCaption("a red boat", 0.75), ScoredCaption("a boat", 0.25))
 LABELS = (ScoredLabel("neutral", 0.75), ScoredLabel("entailment", 0.25))
 
 
@@ -47,11 +60,36 @@ class ScriptedService:
         self.metrics = CollectorRegistry()
         self.calls: list[dict[str, Any]] = []
         self.behave: Callable[[], Any] | None = None
+        self.steps: list[Any] = ["a red", " boat"]
+        self.result: Any = CaptionResult(CAPTIONS)
+        self.left = self.finished = 0
         self.ready = Readiness(True, {"scripted@1": "ready"})
         self.is_alive = True
 
     async def vqa(self, image: bytes, queries: Sequence[VqaQuery], **options: Any) -> QueryReply[VqaResult]:
         return await self._answer(image, queries, VqaResult(ANSWERS), options)
+
+    async def caption(self, image: bytes, query: CaptionQuery, **options: Any) -> CaptionReply:
+        return await self._answer(image, [query], self.result, options)
+
+    async def stream_caption(
+        self, image: bytes, query: CaptionQuery, **options: Any
+    ) -> AsyncGenerator[CaptionPiece | CaptionReply, None]:
+        """Takes its steps: words are written, an error is raised, whatever else is called and awaited."""
+        self.calls.append({"image": image, "queries": [query], **options})
+        try:
+            for step in self.steps:
+                if isinstance(step, str):
+                    yield CaptionPiece(step)
+                elif isinstance(step, Exception):
+                    raise step
+                else:
+                    await step()
+            if self.result is not None:
+                yield QueryReply("scripted@1", [self.result], Timings(queue_ms=1.0, infer_ms=2.5, batch_items=3))
+            self.finished += 1
+        finally:
+            self.left += 1
 
     async def match(self, image: Any, queries: Sequence[Any], **options: Any) -> QueryReply[MatchResult]:
         return await self._answer(image, queries, MatchResult(0.75), options)

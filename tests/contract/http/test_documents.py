@@ -117,6 +117,7 @@ def operation_of(task: str) -> dict[str, Any]:
     ("task", "field"),
     [
         ("vqa", "question"),
+        ("caption", "max_tokens"),
         ("match", "text"),
         ("classify", "label"),
         ("entailment", "hypothesis"),
@@ -136,7 +137,7 @@ def test_the_description_shows_all_three_bodies_and_the_problems(task: str, fiel
     assert "ProblemDocument" in json.loads(openapi_text())["components"]["schemas"]
 
 
-@pytest.mark.parametrize("task", ["classify", "regions"])
+@pytest.mark.parametrize("task", ["caption", "classify", "regions"])
 def test_where_only_a_picture_will_do_it_is_required(task: str) -> None:
     operation = operation_of(task)
     for media_type in (FORM, JSON):
@@ -202,5 +203,18 @@ async def test_the_page_shows_what_may_stand_for_what(door: httpx.AsyncClient) -
     page = (await door.get("/docs")).text
     assert "regions (one of these)" in page
     assert "images (one of these)" in page
-    for task in ("entailment", "reasoning", "grounding", "regions"):
+    for task in ("caption", "entailment", "reasoning", "grounding", "regions"):
         assert f"POST /v1/{task}" in page
+
+
+async def test_captions_are_described_in_both_of_their_forms(door: httpx.AsyncClient) -> None:
+    content = operation_of("caption")["responses"]["200"]["content"]
+    assert set(content) == {JSON, "text/event-stream"}
+    assert content[JSON]["schema"] == {"$ref": "#/components/schemas/Captions"}
+    known = json.loads(openapi_text())["components"]["schemas"]
+    answer = (await door.post("/v1/caption", files={"image": ("a", b"x")})).json()
+    assert set(answer) == set(known["Captions"]["required"])
+    assert set(answer["captions"][0]) == set(known["Caption"]["required"])
+    streamed = await door.post("/v1/caption", files={"image": ("a", b"x")}, data={"stream": "true"})
+    example = content["text/event-stream"]["example"].split("\n\n")
+    assert [event.split("{")[0] for event in example] == [event.split("{")[0] for event in streamed.text.split("\n\n")]

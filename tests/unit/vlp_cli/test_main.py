@@ -26,7 +26,7 @@ def test_help_lists_every_command_that_is_not_hidden_and_imports_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ask", "compare", "config", "generate", "judge", "models", "point", "regions", "serve"]
+    "name", ["ask", "caption", "compare", "config", "generate", "judge", "models", "point", "regions", "serve"]
 )
 def test_commands_load(name: str) -> None:
     command = main.load_command(name, COMMANDS[name])
@@ -94,7 +94,7 @@ def test_only_the_command_that_is_asked_for_is_imported() -> None:
     assert (others | {"torch", "vlp_server", "vlp_models", "fastapi"}) & loaded == set()
 
 
-@pytest.mark.parametrize("name", ["judge", "compare", "point", "regions"])
+@pytest.mark.parametrize("name", ["caption", "judge", "compare", "point", "regions"])
 def test_a_command_that_asks_a_server_needs_none_of_it(name: str) -> None:
     code = (
         f"import sys; from vlp_cli.main import cli\n"
@@ -116,4 +116,4 @@ def test_an_unknown_command_is_a_usage_fault() -> None:
 
 def test_tasks_are_named_to_export_as_everywhere_else() -> None:
     result = CliRunner().invoke(cli, ["export", "nowhere", "--repository", "unused", "--task", "seeing"])
-    assert "is not one of 'vqa', 'embeddings', 'classify', 'match'" in result.output
+    assert "is not one of 'vqa', 'caption', 'embeddings', 'classify', 'match'" in result.output

@@ -1,0 +1,91 @@
+"""What the benchmarks of serving share: made-up pictures, server processes, and clients that wait for their answers."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+Ask = Callable[[str, int], str]
+"""Asks a server by its address about picture number so and so; gives what it said."""
+
+
+def picture(seed: int) -> bytes:
+    """A JPEG of 640 x 480 pixels, the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    coarse.resize((640, 480), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+class Server:
+    """A server process and its address."""
+
+    def __init__(self, name: str, command: list[str], port: int, ask: Ask, log: Path, **environment: str) -> None:
+        self.name, self.url, self._ask = name, f"http://127.0.0.1:{port}", ask
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(command, stdout=stream, stderr=stream, env=os.environ | environment)
+        end = time.monotonic() + 180
+        while True:
+            try:
+                self.ask(0)
+                return
+            except httpx.HTTPError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(f"{name} did not start:\n{log.read_text()[-3000:]}") from None
+                time.sleep(0.5)
+
+    def ask(self, seed: int) -> str:
+        return self._ask(self.url, seed)
+
+    def rate(self, clients: int, requests: int, first_seed: int) -> tuple[float, list[str]]:
+        """Requests a second of `clients` that each wait for their answer, and the answers."""
+        with ThreadPoolExecutor(clients) as pool:
+            started = time.perf_counter()
+            answers = list(pool.map(self.ask, range(first_seed, first_seed + requests)))
+            return requests / (time.perf_counter() - started), answers
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_ours(name: str, deployment: str, repository: Path, ask: Ask, threads: int, **settings: str) -> Server:
+    """vlpserve with a deployment, its caches of answers and pictures off unless `settings` say otherwise."""
+    port = free_port()
+    command = [sys.executable, "-m", "vlp_cli", "serve", deployment]
+    environment = {
+        "VLPSERVE_HTTP_PORT": str(port),
+        "VLPSERVE_MODELS_REPOSITORY": str(repository),
+        "VLPSERVE_ENGINE_THREADS": str(threads),
+        "VLPSERVE_CACHE_ANSWER_ENTRIES": "0",
+        "VLPSERVE_CACHE_IMAGE_ENTRIES": "0",
+        "VLPSERVE_CACHE_STATE_ENTRIES": "0",
+    }
+    return Server(name, command, port, ask, repository.parent / f"{name}.log", **(environment | settings))
+
+
+def start_plain(app: str, checkpoint: Path, ask: Ask, threads: int) -> Server:
+    """FastAPI around transformers: a module of this folder with `app`."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", f"{app}:app", "--port", str(port), "--log-level", "warning"]
+    command += ["--app-dir", str(Path(__file__).parent)]
+    settings = {"BENCH_THREADS": str(threads), "BENCH_CHECKPOINT": str(checkpoint)}
+    return Server("plain", command, port, ask, checkpoint.parent / "plain.log", **settings)
