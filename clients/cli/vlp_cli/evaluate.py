@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from vlp_cli.evaluate_captions import CaptionsAsked, evaluate_captions
+from vlp_cli.served_model import ServedModel
 from vlp_cli.table import format_table
 
 if TYPE_CHECKING:
     from vlp_models.evaluation.accuracy import AccuracyReport
+    from vlp_models.evaluation.answering import Prediction
+    from vlp_models.evaluation.evaluate import EvaluationData
 
 
 @click.command()
@@ -79,20 +83,45 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     if regions is not None:
         raise click.UsageError("--regions: belongs to a deployment that reads region features")
     from vlp_models.evaluation.answering import write_predictions
-    from vlp_models.evaluation.artefacts import open_checkpoint, open_deployment
-    from vlp_models.evaluation.evaluate import EvaluationData, evaluate_model
+    from vlp_models.evaluation.evaluate import EvaluationData
 
-    opened = open_checkpoint(source, device) if repository is None else open_deployment(repository, source)
     data = EvaluationData(root, split, train_split, limit=limit, blind=blind)
     with tqdm(unit="question", disable=as_json) as bar:
 
         def watch(answered_so_far: int) -> None:
             bar.update(answered_so_far - bar.n)
 
-        report, answered = evaluate_model(opened, data, batch_size=batch_size, watch=watch)
+        name, report, answered = _ask(repository, source, data, device=device, batch_size=batch_size, watch=watch)
     if predictions is not None:
         write_predictions(predictions, answered)
-    click.echo(_as_json(opened.name, split, report) if as_json else _as_text(opened.name, split, report))
+    click.echo(_as_json(name, split, report) if as_json else _as_text(name, split, report))
+
+
+def _ask(
+    repository: Path | None,
+    source: str,
+    data: EvaluationData,
+    *,
+    device: str,
+    batch_size: int,
+    watch: Callable[[int], None],
+) -> tuple[str, AccuracyReport, list[Prediction]]:
+    """Questions to a checkpoint or a deployment; those that write their answers are served to be asked."""
+    from vlp_models.evaluation.artefacts import open_checkpoint, open_deployment
+    from vlp_models.evaluation.evaluate import evaluate_answerer, evaluate_model
+    from vlp_pipeline.generative import DECODER_ROLE
+    from vlp_spec.found_deployment import find_deployment
+
+    if repository is None:
+        model = open_checkpoint(source, device)
+        return model.name, *evaluate_model(model, data, batch_size=batch_size, watch=watch)
+    if any(graph.role == DECODER_ROLE for graph in find_deployment(repository, source).deployment.graphs):
+        if data.blind:
+            raise click.UsageError("--blind: not for a deployment that writes its answers")
+        with ServedModel(repository, source) as served:
+            return served.name, *evaluate_answerer(served, data, batch_size=batch_size, watch=watch)
+    model = open_deployment(repository, source)
+    return model.name, *evaluate_model(model, data, batch_size=batch_size, watch=watch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vlp_zoo import zoo_path
 
+from vlp_cli.served_model import ServedModel
 from vlp_cli.table import format_table
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ def open_captioner(repository: Path, reference: str) -> AbstractContextManager[C
     Raises:
         ArtifactError: it cannot be served.
     """
-    from vlp_cli.served_captioner import ServedCaptioner
-
-    return ServedCaptioner(repository, reference)
+    return ServedModel(repository, reference)
 
 
 def evaluate_captions(asked: CaptionsAsked) -> str:

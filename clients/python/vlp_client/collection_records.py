@@ -78,7 +78,8 @@ class Hit:
 
     Attributes:
         score: higher is nearer.
-        rerank_score: probability that text and picture belong together, where the hit was looked at again.
+        rerank_score: how well text and picture fit, where the hit was looked at again: a probability, or what the
+            matcher's family orders by; larger is better.
     """
 
     id: str

@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 from vlp_pipeline.pipeline import Item, PreparedImage
 from vlp_spec.errors import RequestError
-from vlp_spec.tasks import VqaQuery
+from vlp_spec.tasks import ScoredAnswer, VqaQuery
 
 from vlp_models.data.faults import FaultCounter
 from vlp_models.data.records import Question
-from vlp_models.data.sources import PictureSource
+from vlp_models.data.sources import PictureSource, RawPicture
 from vlp_models.evaluation.artefacts import AnsweringModel
 from vlp_models.evaluation.batches import POOL_BATCHES, run_items
 
@@ -36,6 +38,18 @@ class Prediction:
     def id(self) -> str:
         """Unique in the split."""
         return f"{self.picture}/{self.number}"
+
+
+class Answerer(Protocol):
+    """What answers questions in its own way, such as a service."""
+
+    def answer(self, asked: Sequence[tuple[bytes, Sequence[str]]]) -> Sequence[Sequence[ScoredAnswer]]:
+        """The best answer to each question about each encoded picture.
+
+        Raises:
+            RequestError: a picture or a question cannot be read.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,45 @@ def answer_questions(
         asked = itertools.islice(asked, limit)
     while pool := list(itertools.islice(asked, batch_size * POOL_BATCHES)):
         yield from _answer_pool(model, pool, batch_size)
+
+
+def ask_answerer(
+    answerer: Answerer, source: PictureSource, faults: FaultCounter, *, batch_size: int = 64, limit: int = 0
+) -> Iterator[Prediction]:
+    """Ask an Answerer a split's questions in their order, `batch_size` of them a call; see `answer_questions`."""
+    left = limit or sys.maxsize
+    waiting: list[tuple[RawPicture, list[Question]]] = []
+    for raw in source.read(faults):
+        questions = list(raw.record.questions[:left])
+        if questions:
+            left -= len(questions)
+            waiting.append((raw, questions))
+        if not left or sum(len(asked) for _, asked in waiting) >= batch_size:
+            yield from _ask_waiting(answerer, waiting, faults)
+            waiting = []
+        if not left:
+            return
+    yield from _ask_waiting(answerer, waiting, faults)
+
+
+def _ask_waiting(
+    answerer: Answerer, waiting: Sequence[tuple[RawPicture, Sequence[Question]]], faults: FaultCounter
+) -> Iterator[Prediction]:
+    """All pictures of a call; where one cannot be read, the others."""
+    if not waiting:
+        return
+    try:
+        answers = answerer.answer([(raw.image, [question.text for question in asked]) for raw, asked in waiting])
+    except RequestError as error:
+        if len(waiting) == 1:
+            faults.note(waiting[0][0].place, error)
+            return
+        for one in waiting:
+            yield from _ask_waiting(answerer, [one], faults)
+        return
+    for (raw, asked), best in zip(waiting, answers, strict=True):
+        for number, (question, scored) in enumerate(zip(asked, best, strict=True)):
+            yield Prediction(raw.record.id, number, question, scored.answer, scored.score)
 
 
 def _prepare(model: AnsweringModel, source: PictureSource, faults: FaultCounter, *, blind: bool) -> Iterator[_Asked]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.data.faults import FaultCounter
-from vlp_models.data.sources import has_split, open_source
+from vlp_models.data.sources import PictureSource, has_split, open_source
 from vlp_models.evaluation.accuracy import AccuracyReport, majority_answers, report_accuracy
-from vlp_models.evaluation.answering import Prediction, answer_questions
+from vlp_models.evaluation.answering import Answerer, Prediction, answer_questions, ask_answerer
 from vlp_models.evaluation.artefacts import AnsweringModel
+
+_Ask = Callable[[PictureSource, FaultCounter], Iterator[Prediction]]
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,28 @@ def evaluate_model(
     Raises:
         ArtifactError: the split is not there, has no question, or too many faulty records.
     """
+    ask = partial(answer_questions, model, batch_size=batch_size, limit=data.limit, blind=data.blind)
+    return _score(ask, data, watch)
+
+
+def evaluate_answerer(
+    answerer: Answerer,
+    data: EvaluationData,
+    *,
+    batch_size: int = 64,
+    watch: Callable[[int], None] | None = None,
+) -> tuple[AccuracyReport, list[Prediction]]:
+    """The same for what answers in its own way; it is shown every picture as it is, whatever `data.blind` says."""
+    return _score(partial(ask_answerer, answerer, batch_size=batch_size, limit=data.limit), data, watch)
+
+
+def _score(
+    ask: _Ask, data: EvaluationData, watch: Callable[[int], None] | None
+) -> tuple[AccuracyReport, list[Prediction]]:
     source = open_source(data.root, data.split, data.form)
     faults = FaultCounter(data.split)
     predictions: list[Prediction] = []
-    answers = answer_questions(model, source, faults, batch_size=batch_size, limit=data.limit, blind=data.blind)
-    for prediction in answers:
+    for prediction in ask(source, faults):
         predictions.append(prediction)
         if watch is not None:
             watch(len(predictions))

@@ -144,3 +144,19 @@ def test_a_deployment_is_served_to_be_measured(scenes: Path, tmp_path: Path) -> 
     lines = [json.loads(line) for line in said.read_text().splitlines()]
     assert len(lines) == PICTURES
     assert all(line["caption"] for line in lines)
+
+
+def test_a_deployment_that_writes_its_answers_is_asked_as_it_is_served(scenes: Path, tmp_path: Path) -> None:
+    repository = export_tiny_blip(tmp_path, "vqa", samples=2, text_width=24)
+    said = tmp_path / "said.jsonl"
+    arguments = ["evaluate", "tiny-vqa", "--repository", str(repository), "--data", str(scenes), "--limit", "11"]
+    result = CliRunner().invoke(cli, [*arguments, "--json", "--predictions", str(said)])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["model"], report["questions"]) == ("tiny-vqa@1", 11)
+    lines = [json.loads(line) for line in said.read_text().splitlines()]
+    first = [question.text for raw in pictures_of(scenes) for question in raw.record.questions][:11]
+    assert [line["question"] for line in lines] == first
+    assert all(line["answer"] for line in lines)
+    refused = CliRunner().invoke(cli, [*arguments, "--blind"])
+    assert refused.exit_code == 2
