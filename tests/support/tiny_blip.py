@@ -1,10 +1,12 @@
-"""Tiny BLIPs of random weights: as models, as checkpoint directories, and exported into a repository in seconds.
+"""Tiny BLIPs of random weights: as models, as checkpoint directories, and exported as deployments "tiny-<head>".
 
-repository = export_tiny_blip(tmp_path, "caption")     # deployment "tiny-caption"; also "vqa", "match", "reasoning"
+Exporting takes seconds: tests that only read share what `shared_tiny_blip` gives.
 """
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ TEXTS = ("a picture of a red cat and two dogs", "the blue house is above the tre
 IMAGE_SIZE, PATCH_SIZE = 32, 16
 POSITIONS = 24
 MAX_TEXT = 12
+SHARED: dict[str, Any] = {"layers": 2, "text_width": 24}
 IMAGE = {"type": "clip", "height": IMAGE_SIZE, "width": IMAGE_SIZE, "resample": "bicubic"}
 
 
@@ -31,12 +34,12 @@ def blip_tokenizer() -> str:
     return with_blip_tokens(build_tokenizer(TEXTS, vocab_size=200).to_str())
 
 
-def tiny_blip(*heads: str, layers: int = 1, **changes: Any) -> BlipModel:
+def tiny_blip(*heads: str, layers: int = 1, text_width: int = 16, **changes: Any) -> BlipModel:
     """A model in evaluation mode; `changes` are BlipConfig's."""
     tokens = blip_token_ids(blip_tokenizer())
     text = {
         "vocab_size": max(tokens.start, tokens.fuse) + 1,
-        "hidden_size": 16,
+        "hidden_size": text_width,
         "encoder_hidden_size": 24,
         "intermediate_size": 32,
         "num_hidden_layers": layers,
@@ -73,12 +76,12 @@ def tiny_blip(*heads: str, layers: int = 1, **changes: Any) -> BlipModel:
     return _sharpened(model).eval()
 
 
-def write_tiny_blip(folder: Path, *heads: str, labels: tuple[str, ...] | None = None, **changes: Any) -> Path:
+def write_tiny_blip(
+    folder: Path, *heads: str, labels: tuple[str, ...] | None = None, storage: str = "float32", **changes: Any
+) -> Path:
     """A checkpoint directory."""
     model = tiny_blip(*heads, **changes)
-    save_checkpoint(
-        folder, model, tokenizer=blip_tokenizer(), image=IMAGE, labels=labels, storage=changes.get("storage", "float32")
-    )
+    save_checkpoint(folder, model, tokenizer=blip_tokenizer(), image=IMAGE, labels=labels, storage=storage)
     return folder
 
 
@@ -91,6 +94,26 @@ def export_tiny_blip(root: Path, *kinds: str, samples: int = 4, **changes: Any) 
     return repository
 
 
+def shared_tiny_blip(*kinds: str) -> Path:
+    """A folder with checkpoints "tiny-<kind>" and "repository", made once for all tests of a process; to be read only.
+
+    The models have two blocks, and texts and pictures are of the same width, as transformers wants it for questions.
+    """
+    for kind in kinds:
+        _share(kind)
+    return Path(_shared_folder().name)
+
+
+@functools.cache
+def _shared_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="tiny-blip-")
+
+
+@functools.cache
+def _share(kind: str) -> None:
+    export_tiny_blip(Path(_shared_folder().name), kind, samples=5, **SHARED)
+
+
 def _sharpened(model: BlipModel, seed: int = 0) -> BlipModel:
     """Random weights of a size at which outputs differ: fresh ones give outputs so flat that mistakes would hide."""
     torch.manual_seed(seed)
@@ -101,4 +124,6 @@ def _sharpened(model: BlipModel, seed: int = 0) -> BlipModel:
             nn.init.normal_(parameter, mean=0.7 if name.endswith("weight") else 0.0, std=0.2)
         else:
             nn.init.normal_(parameter, std=0.5 if parameter.ndim == 1 else 1.2 * parameter.shape[-1] ** -0.5)
+        if "position_embeddings" in name:
+            parameter.data *= 2  # or the same word would follow itself for ever
     return model

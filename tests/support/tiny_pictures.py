@@ -147,3 +147,8 @@ def dual_recipe_text(root: Path) -> str:
     before, _, after = recipe_text(root).partition("[model]")
     _, _, rest = after.partition("[objectives.vqa]")
     return before + DUAL_MODEL.strip() + rest
+
+
+def writing_recipe_text(root: Path, family: str = "blip") -> str:
+    """A recipe of a model that writes captions, for `root`."""
+    return dual_recipe_text(root).replace('"clip"', f'"{family}"').replace("[objectives.itc]", "[objectives.lm]")

@@ -26,6 +26,23 @@ def read_answer_list(path: Path, num_labels: int) -> tuple[str, ...]:
     return parse_answer_list(read_json(path), num_labels, str(path))
 
 
+def read_answers(path: Path) -> tuple[str, ...]:
+    """Read a JSON file of answers for a model that writes: any number of them, in any layout of `read_answer_list`.
+
+    Raises:
+        ArtifactError: another layout, no answer, or ids that do not count from 0.
+    """
+    content = read_json(path)
+    if isinstance(content, Mapping):
+        content = content.get("id2label") or content.get("label2id") or content
+        content = _by_id(content, str(path))
+        return _in_order(content, len(content), str(path))
+    answers = parse_answer_list(content, len(content) if isinstance(content, list) else 0, str(path))
+    if not answers:
+        raise ArtifactError(f"{path}: not one answer in it")
+    return answers
+
+
 def parse_answer_list(content: Any, num_labels: int, source: str) -> tuple[str, ...]:
     """Turn parsed JSON into the answers in the order of the logits.
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from vlp_spec.errors import ArtifactError
 
+from vlp_models.families.blip import BlipModel
+from vlp_models.families.blip_config import BlipConfig
 from vlp_models.families.dual_encoder import DualEncoder
 from vlp_models.families.dual_encoder_config import DualEncoderConfig
 from vlp_models.families.faster_rcnn import FasterRcnn
@@ -26,13 +28,14 @@ class LoadedCheckpoint:
     Attributes:
         model: float32, in evaluation mode, on the CPU.
         tokenizer: content of tokenizer.json.
-        labels: VQA answers, or a detector's classes, index = logit; None where the model has neither.
+        labels: VQA answers, or a detector's classes, index = logit; None where the model has neither. A BLIP writes its
+            answers: it has some where it is to choose among them.
         image: settings of the image processor, the form of `Deployment.image`.
         source: where it came from: a path, or hub id@revision.
         attributes: of a detector, likewise.
     """
 
-    model: ViltModel | UniterModel | DualEncoder | FasterRcnn
+    model: ViltModel | UniterModel | DualEncoder | BlipModel | FasterRcnn
     tokenizer: str
     labels: tuple[str, ...] | None
     image: Mapping[str, Any]
@@ -40,7 +43,7 @@ class LoadedCheckpoint:
     attributes: tuple[str, ...] = ()
 
     @property
-    def config(self) -> ViltConfig | UniterConfig | DualEncoderConfig | FasterRcnnConfig:
+    def config(self) -> ViltConfig | UniterConfig | DualEncoderConfig | BlipConfig | FasterRcnnConfig:
         """The model's configuration."""
         return self.model.config
 
@@ -50,7 +53,7 @@ class LoadedCheckpoint:
         config = self.config
         if isinstance(config, FasterRcnnConfig):
             return {}
-        if isinstance(config, ViltConfig):
+        if isinstance(config, ViltConfig | BlipConfig):
             return {"type": "bert", "max_length": config.max_text_len}
         if isinstance(config, UniterConfig):
             # The published model cuts no text; it has as many positions as BERT.
@@ -96,6 +99,17 @@ class LoadedCheckpoint:
         return self.model
 
     @property
+    def blip(self) -> BlipModel:
+        """The model, where it is a BLIP.
+
+        Raises:
+            ArtifactError: it is of another family.
+        """
+        if not isinstance(self.model, BlipModel):
+            raise self._of_another_family("a BLIP checkpoint")
+        return self.model
+
+    @property
     def detector(self) -> FasterRcnn:
         """The model, where it is a region detector.
 
@@ -111,6 +125,7 @@ class LoadedCheckpoint:
             ViltModel: "a ViLT checkpoint",
             UniterModel: "a UNITER checkpoint",
             DualEncoder: "a dual encoder",
+            BlipModel: "a BLIP checkpoint",
             FasterRcnn: "a region detector",
         }
         return ArtifactError(f"{self.source}: {names[type(self.model)]}, expected {expected}")
@@ -129,8 +144,13 @@ class GivenFiles:
     labels: Path | None = None
 
 
-_HEADS_OF_TASK = {"match": ("itm", "irtr", "rank"), "classify": ("embeddings",), "reasoning": ("nlvr2",)}
-"""Tasks whose head is called otherwise; any of the heads will do."""
+_HEADS_OF_TASK = {
+    "match": ("match", "itm", "irtr", "rank"),
+    "embeddings": ("embeddings", "match"),
+    "classify": ("embeddings", "match"),
+    "reasoning": ("reasoning", "nlvr2"),
+}
+"""Tasks whose head may be called otherwise; any of the heads will do. A BLIP that matches has embeddings too."""
 
 
 def require_head(checkpoint: LoadedCheckpoint, task: str) -> None:

@@ -1,21 +1,32 @@
-"""Image processor settings of CLIP and SigLIP, as transformers writes them, to ours and back."""
+"""Image processor settings of CLIP, SigLIP and BLIP, as transformers writes them, to ours and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vlp_pipeline.clip_image import RESAMPLING, ClipImageSettings
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.checkpoints.json_file import read_json_object
-from vlp_models.families.dual_encoder_config import DualEncoderConfig, Kind, default_pixels
+from vlp_models.families.dual_encoder_config import CLIP_MEAN, CLIP_STD, HALF
 
 Triple = tuple[float, float, float]
-_PROCESSORS: dict[Kind, str] = {"clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor"}
-_KNOWN = ("CLIPImageProcessor", "CLIPFeatureExtractor", "SiglipImageProcessor")
+PictureKind = Literal["clip", "siglip", "blip"]
+_PROCESSORS: dict[PictureKind, str] = {
+    "clip": "CLIPImageProcessor",
+    "siglip": "SiglipImageProcessor",
+    "blip": "BlipImageProcessor",
+}
+_DUAL = ("CLIPImageProcessor", "CLIPFeatureExtractor", "SiglipImageProcessor")
+_KNOWN: dict[PictureKind, tuple[str, ...]] = {"clip": _DUAL, "siglip": _DUAL, "blip": ("BlipImageProcessor",)}
+_PIXELS: dict[PictureKind, tuple[Triple, Triple]] = {
+    "clip": (CLIP_MEAN, CLIP_STD),
+    "siglip": (HALF, HALF),
+    "blip": (CLIP_MEAN, CLIP_STD),
+}
 _RESCALE = 1 / 255
 # PIL's numbers of the methods, as transformers stores them.
 _NUMBERS = {int(method): name for name, method in RESAMPLING.items()}
@@ -36,7 +47,7 @@ class PictureSettings:
     std: Triple
 
 
-def read_picture_settings(directory: Path, kind: Kind, image_size: int) -> PictureSettings:
+def read_picture_settings(directory: Path, kind: PictureKind, image_size: int) -> PictureSettings:
     """Read preprocessor_config.json, or the image processor's part of processor_config.json.
 
     Without either, the published settings of the kind hold for the model's image size.
@@ -51,8 +62,8 @@ def read_picture_settings(directory: Path, kind: Kind, image_size: int) -> Pictu
         if values.get(key, only) != only and not (key == "do_convert_rgb" and values[key] is None)
     ]
     name = values.get("image_processor_type", values.get("feature_extractor_type", _PROCESSORS[kind]))
-    if str(name).removesuffix("Fast").removesuffix("Pil") not in _KNOWN:
-        faults.append(f"image_processor_type is {name!r}, supported: {', '.join(_KNOWN)}")
+    if str(name).removesuffix("Fast").removesuffix("Pil") not in _KNOWN[kind]:
+        faults.append(f"image_processor_type is {name!r}, supported: {', '.join(_KNOWN[kind])}")
     if abs(values.get("rescale_factor", _RESCALE) - _RESCALE) > 1e-7:
         faults.append(f"rescale_factor is {values['rescale_factor']!r}, only 1/255 is supported")
     if values.get("resample", 3) not in _NUMBERS:
@@ -70,25 +81,26 @@ def read_picture_settings(directory: Path, kind: Kind, image_size: int) -> Pictu
     return PictureSettings(image, *_normalisation(values, kind, path))
 
 
-def write_picture_settings(image: ClipImageSettings, config: DualEncoderConfig) -> dict[str, Any]:
+def write_picture_settings(pictures: PictureSettings, kind: PictureKind) -> dict[str, Any]:
     """The content of a preprocessor_config.json that transformers reads as the same processor."""
+    image = pictures.image
     exact = {"height": image.height, "width": image.width}
     return {
-        "image_processor_type": _PROCESSORS[config.kind],
+        "image_processor_type": _PROCESSORS[kind],
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"shortest_edge": image.shortest_edge} if image.shortest_edge else exact,
         "resample": int(RESAMPLING[image.resample]),
-        **({"do_center_crop": bool(image.shortest_edge), "crop_size": exact} if config.kind == "clip" else {}),
+        **({"do_center_crop": bool(image.shortest_edge), "crop_size": exact} if kind == "clip" else {}),
         "do_rescale": True,
         "rescale_factor": _RESCALE,
         "do_normalize": True,
-        "image_mean": list(config.pixel_mean),
-        "image_std": list(config.pixel_std),
+        "image_mean": list(pictures.mean),
+        "image_std": list(pictures.std),
     }
 
 
-def _image(values: Mapping[str, Any], kind: Kind, image_size: int) -> ClipImageSettings:
+def _image(values: Mapping[str, Any], kind: PictureKind, image_size: int) -> ClipImageSettings:
     """Settings of the resize and crop; raises ValueError."""
     cropped = bool(values.get("do_center_crop", kind == "clip"))
     square = {"height": image_size, "width": image_size}
@@ -114,11 +126,11 @@ def _sides(size: Any, key: str) -> tuple[int, int]:
     return int(size["height"]), int(size["width"])
 
 
-def _normalisation(values: Mapping[str, Any], kind: Kind, path: Path) -> tuple[Triple, Triple]:
+def _normalisation(values: Mapping[str, Any], kind: PictureKind, path: Path) -> tuple[Triple, Triple]:
     if not values.get("do_normalize", True):
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     triples = []
-    for key, default in zip(("image_mean", "image_std"), default_pixels(kind), strict=True):
+    for key, default in zip(("image_mean", "image_std"), _PIXELS[kind], strict=True):
         numbers = values.get(key, default)
         if not isinstance(numbers, list | tuple) or len(numbers) != 3:
             raise ArtifactError(f"{path}: {key} is {numbers!r}, expected three numbers")

@@ -15,6 +15,7 @@ from vlp_models.checkpoints.hub import fetch_from_hub
 from vlp_models.checkpoints.json_file import read_json_object
 from vlp_models.checkpoints.official_faster_rcnn import read_official_faster_rcnn
 from vlp_models.checkpoints.official_file import read_official_file
+from vlp_models.checkpoints.transformers_blip import read_transformers_blip
 from vlp_models.checkpoints.transformers_dual_encoder import read_clip, read_siglip
 from vlp_models.checkpoints.transformers_vilt import read_transformers_vilt
 from vlp_models.checkpoints.uniter_directory import read_uniter_directory
@@ -28,6 +29,7 @@ _DIRECTORY_READERS: dict[str, Callable[[Path, GivenFiles], LoadedCheckpoint]] = 
     "vilt": read_transformers_vilt,
     "clip": read_clip,
     "siglip": read_siglip,
+    "blip": read_transformers_blip,
     uniter_config.MODEL_TYPE: read_uniter_directory,
     faster_rcnn_config.MODEL_TYPE: lambda directory, given: checkpoint_of(read_detector(directory), given),
 }

@@ -12,6 +12,7 @@ from vlp_spec.errors import ArtifactError
 from vlp_models.checkpoints.answer_list import read_answer_list
 from vlp_models.checkpoints.checkpoint import GivenFiles, LoadedCheckpoint
 from vlp_models.checkpoints.detector_checkpoint import checkpoint_of
+from vlp_models.checkpoints.official_blip import is_official_blip, read_official_blip
 from vlp_models.checkpoints.official_faster_rcnn import is_official_faster_rcnn, read_official_faster_rcnn
 from vlp_models.checkpoints.official_uniter import build_official_uniter, is_official_uniter, name_entailment_labels
 from vlp_models.checkpoints.official_vilt import build_official_vilt, is_official_vilt, official_image_settings
@@ -22,13 +23,13 @@ from vlp_models.checkpoints.uniter_tokenizer import read_uniter_tokenizer
 
 
 def read_official_file(path: Path, given: GivenFiles) -> LoadedCheckpoint:
-    """Read a .ckpt of dandelin/ViLT or a .pt of ChenRocks/UNITER.
+    """Read a .ckpt of dandelin/ViLT, a .pt of ChenRocks/UNITER or a .pth of salesforce/BLIP.
 
     Args:
         path: the file; loaded as tensors and plain values only.
-        given: the tokenizer, always; the answers, for a model with a VQA head. The file holds neither. For a UNITER
-            whose only labels are those of entailment, the answers are their names, where they are not in the published
-            order.
+        given: the tokenizer, always; the answers, for a model with a VQA head. The file holds neither. A BLIP writes
+            its answers freely where none are given. For a UNITER whose only labels are those of entailment, the answers
+            are their names, where they are not in the published order.
 
     Raises:
         ArtifactError: names all that lacks, or what does not fit.
@@ -38,6 +39,8 @@ def read_official_file(path: Path, given: GivenFiles) -> LoadedCheckpoint:
         return _read_vilt(path, state, settings, given)
     if is_official_faster_rcnn(state):
         return checkpoint_of(read_official_faster_rcnn(path), given)
+    if is_official_blip(state):
+        return read_official_blip(path, state, settings, given)
     if is_official_uniter(state):
         return _read_uniter(path, state, settings, given)
     raise ArtifactError(f"{path}: its names are of no family that is known here; first: {', '.join([*state][:3])}")

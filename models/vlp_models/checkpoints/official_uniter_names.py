@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 from vlp_spec.errors import ArtifactError
+
+from vlp_models.checkpoints.tied_weights import take_once
 
 # The earliest upload called the matching head otherwise (issue 5 of ChenRocks/UNITER).
 _PREFIXES = (("bert.", "uniter."), ("ITM.", "itm_output."))
@@ -46,9 +47,7 @@ def uniter_names(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
         if new_name in named:
             raise ArtifactError(f"{source}: {new_name} is there twice, the second time as {name}")
         named[new_name] = tensor
-    for tied, original in _TIED.items():
-        if tied in named and original in named:
-            _check_equal(named.pop(tied), named[original], f"{source}: {tied} and {original}")
+    named = take_once(named, _TIED, source)
     answers = named.get(f"{_ANSWERS}3.bias")
     if answers is None or answers.shape != (_ENTAILMENT_OUTPUTS,):
         return named
@@ -64,11 +63,3 @@ def _renamed(name: str) -> str:
             name = new + name.removeprefix(old)
     stem, dot, last = name.rpartition(".")
     return stem + dot + _LAST_PARTS.get(last, last)
-
-
-def _check_equal(tied: Tensor, original: Tensor, names: str) -> None:
-    if tied.shape != original.shape:
-        raise ArtifactError(f"{names} are one weight, but their shapes are {list(tied.shape)}, {list(original.shape)}")
-    # Without values, as on the meta device, there is nothing to compare.
-    if not tied.is_meta and not torch.equal(tied, original):
-        raise ArtifactError(f"{names} are one weight in UNITER, but their values differ")

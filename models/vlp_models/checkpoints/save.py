@@ -17,20 +17,23 @@ from vlp_pipeline.clip_image import ClipImageSettings
 from vlp_pipeline.vilt_image import ViltImageSettings
 from vlp_spec.errors import ArtifactError
 
-from vlp_models.checkpoints.dual_encoder_images import write_picture_settings
+from vlp_models.checkpoints.blip_files import blip_faults, blip_files
+from vlp_models.checkpoints.dual_encoder_images import PictureSettings, write_picture_settings
 from vlp_models.checkpoints.dual_encoder_tokenizer import ReadTokenizer, check_tokenizer, tokenizer_settings
 from vlp_models.checkpoints.transformers_dual_encoder import towers_config
 from vlp_models.checkpoints.uniter_directory import uniter_faults, uniter_files
+from vlp_models.families.blip import BlipModel
 from vlp_models.families.dual_encoder import DualEncoder
 from vlp_models.families.uniter import UniterModel
 from vlp_models.families.vilt import ViltModel
 
+SavedModel = ViltModel | UniterModel | DualEncoder | BlipModel
 _STORAGE = {"float32": torch.float32, "float16": torch.float16}
 
 
 def save_checkpoint(
     directory: Path,
-    model: ViltModel | UniterModel | DualEncoder,
+    model: SavedModel,
     *,
     tokenizer: str,
     image: Mapping[str, Any],
@@ -39,15 +42,16 @@ def save_checkpoint(
 ) -> None:
     """Write config.json, model.safetensors, tokenizer.json and preprocessor_config.json.
 
-    A dual encoder's directory is one that transformers itself opens; tokenizer_config.json is there for that. A
-    checkpoint that is there already is exchanged; a process that dies on the way leaves the old one or none.
+    The directory of a dual encoder or a BLIP is one that transformers itself opens; tokenizer_config.json is there for
+    that. A checkpoint that is there already is exchanged; a process that dies on the way leaves the old one or none.
 
     Args:
         directory: its parents are made.
         model: on any device; not changed.
         tokenizer: content of tokenizer.json.
         image: settings of the image processor, the form of `Deployment.image`.
-        labels: answers, as many as the VQA head has outputs; None without one.
+        labels: answers, as many as the VQA head has outputs; None without one. Of a BLIP that answers questions those
+            it chooses among; None where it writes freely.
         storage: "float32", or "float16" at half the size, which loads back as float32.
 
     Raises:
@@ -79,23 +83,28 @@ def save_checkpoint(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _faults(
-    model: ViltModel | UniterModel | DualEncoder, image: Mapping[str, Any], labels: Sequence[str] | None
-) -> list[str]:
+def _faults(model: SavedModel, image: Mapping[str, Any], labels: Sequence[str] | None) -> list[str]:
     """What does not fit the model."""
     if isinstance(model, DualEncoder):
         return _dual_encoder_faults(model, image, labels)
+    if isinstance(model, BlipModel):
+        return blip_faults(model, image, labels)
     if isinstance(model, UniterModel):
         return uniter_faults(model, image, labels)
     return _vilt_faults(model, image, labels)
 
 
 def _files(
-    model: ViltModel | UniterModel | DualEncoder, image: Mapping[str, Any], labels: Sequence[str] | None, tokenizer: str
+    model: SavedModel,
+    image: Mapping[str, Any],
+    labels: Sequence[str] | None,
+    tokenizer: str,
 ) -> dict[str, Mapping[str, Any]]:
     """File name -> content of the JSON files."""
     if isinstance(model, DualEncoder):
         return _dual_encoder_files(model, image, tokenizer)
+    if isinstance(model, BlipModel):
+        return blip_files(model, image, labels, tokenizer)
     if isinstance(model, UniterModel):
         return uniter_files(model, image, labels)
     return _vilt_files(model, image, labels)
@@ -139,10 +148,11 @@ def _dual_encoder_faults(model: DualEncoder, image: Mapping[str, Any], labels: S
 def _dual_encoder_files(model: DualEncoder, image: Mapping[str, Any], tokenizer: str) -> dict[str, Mapping[str, Any]]:
     """As `_vilt_files`, in transformers' form; checks that the tokenizer fits the model."""
     config, settings = model.config, ClipImageSettings.from_mapping(image)
+    pictures = PictureSettings(settings, config.pixel_mean, config.pixel_std)
     check_tokenizer(ReadTokenizer(tokenizer, config.pad_id, Path("tokenizer.json")), config)
     return {
         "config.json": towers_config(config),
-        "preprocessor_config.json": write_picture_settings(settings, config),
+        "preprocessor_config.json": write_picture_settings(pictures, config.kind),
         "tokenizer_config.json": tokenizer_settings(tokenizer, config),
     }
 

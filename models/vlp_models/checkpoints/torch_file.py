@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from vlp_spec.errors import ArtifactError
 
+_STATE_KEYS = ("state_dict", "model")
+
 
 class TorchFile(NamedTuple):
     """Weights and what the trainer wrote beside them."""
@@ -21,7 +23,7 @@ class TorchFile(NamedTuple):
 
 
 def read_torch_file(path: Path) -> TorchFile:
-    """Read a plain state dict, or one inside a trainer's dictionary under "state_dict".
+    """Read a plain state dict, or one inside a trainer's dictionary under "state_dict" or "model".
 
     Args:
         path: .ckpt, .pt, .pth or .bin.
@@ -41,9 +43,10 @@ def read_torch_file(path: Path) -> TorchFile:
         raise ArtifactError(f"{path}: not a file that torch.save wrote, or cut short", detail=str(error)) from error
     if not isinstance(content, Mapping):
         raise ArtifactError(f"{path}: expected a dictionary with weights, got {type(content).__name__}")
-    state = content.get("state_dict", content)
+    state = next((content[key] for key in _STATE_KEYS if key in content), content)
     if not isinstance(state, Mapping) or not state or not all(isinstance(item, Tensor) for item in state.values()):
-        raise ArtifactError(f"{path}: expected a state dict (name -> tensor), or one under the key 'state_dict'")
+        keys = " or ".join(map(repr, _STATE_KEYS))
+        raise ArtifactError(f"{path}: expected a state dict (name -> tensor), or one under the key {keys}")
     hyper_parameters = content.get("hyper_parameters") or {}
     settings = hyper_parameters.get("config", hyper_parameters) if isinstance(hyper_parameters, Mapping) else {}
     return TorchFile(dict(state), settings if isinstance(settings, Mapping) else {})

@@ -16,6 +16,7 @@ from vlp_models.checkpoints.dual_encoder_images import PictureSettings, read_pic
 from vlp_models.checkpoints.dual_encoder_tokenizer import check_tokenizer, read_dual_encoder_tokenizer
 from vlp_models.checkpoints.json_file import read_json_object
 from vlp_models.checkpoints.state_loading import load_strictly
+from vlp_models.checkpoints.transformers_config import transformers_config
 from vlp_models.checkpoints.weight_files import read_weights
 from vlp_models.families.dual_encoder import DualEncoder, make_towers
 from vlp_models.families.dual_encoder_config import DualEncoderConfig, Kind
@@ -45,7 +46,8 @@ def read_siglip(directory: Path, given: GivenFiles) -> LoadedCheckpoint:
 
 def _read(directory: Path, given: GivenFiles, kind: Kind) -> LoadedCheckpoint:
     source = str(directory)
-    hf = _read_config(directory / "config.json", kind)
+    path = directory / "config.json"
+    hf = transformers_config(_CONFIGS[kind], read_json_object(path), path)
     image_size = hf.vision_config.image_size
     if not isinstance(image_size, int):
         raise ArtifactError(f"{source}: image_size is {image_size!r}: only squares are supported")
@@ -62,17 +64,6 @@ def _read(directory: Path, given: GivenFiles, kind: Kind) -> LoadedCheckpoint:
         "resample": pictures.image.resample,
     }
     return LoadedCheckpoint(model=model, tokenizer=tokenizer.content, labels=None, image=image, source=source)
-
-
-def _read_config(path: Path, kind: Kind) -> CLIPConfig | SiglipConfig:
-    try:
-        return _CONFIGS[kind].from_dict(read_json_object(path))
-    except ArtifactError:
-        raise
-    # transformers checks values with errors of several libraries.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-        raise ArtifactError(f"{path}: not a configuration of {kind}: {reason:.300}") from error
 
 
 def _join(

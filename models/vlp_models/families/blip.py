@@ -41,7 +41,7 @@ class BlipModel(nn.Module):
         self.vision_model = BlipVisionModel(config.hf.vision_config)
         width, vision_width = config.hf.text_config.hidden_size, config.hf.vision_config.hidden_size
         if config.has_encoder:
-            self.text_encoder = MedModel(config)
+            self.text_encoder = MedModel(config, vision_width)
         if config.has_decoder:
             self.text_decoder = MedDecoder(config)
         if "match" in config.heads:

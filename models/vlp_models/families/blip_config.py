@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from transformers import BlipConfig as TransformersBlipConfig
@@ -46,6 +47,8 @@ class BlipConfig:
         pixel_mean: of red, green and blue after division by 255.
         pixel_std: likewise.
         prompt: how captions begin; "a picture of " in the published code, and it is no part of the answer.
+        generation: how it writes by itself, some fields of WritingSettings; where one is missing, the published code's
+            way holds.
         merged_from: NLVR2: the first block that joins what it saw in both pictures by a layer of its own; below it
             takes their mean.
     """
@@ -57,6 +60,7 @@ class BlipConfig:
     pixel_mean: tuple[float, float, float]
     pixel_std: tuple[float, float, float]
     prompt: str = ""
+    generation: Mapping[str, float] = field(default_factory=dict)
     merged_from: int = 6
 
     def __post_init__(self) -> None:
@@ -81,6 +85,8 @@ class BlipConfig:
         ]
         if text.hidden_size % text.num_attention_heads:
             faults.append(f"text: width {text.hidden_size} is no multiple of {text.num_attention_heads} heads")
+        if {"caption", "vqa"} <= set(self.heads) and text.hidden_size != self.hf.vision_config.hidden_size:
+            faults.append("heads: one decoder cannot look at pictures and at questions of another width")
         if text.hidden_act != "gelu":
             faults.append(f"text: hidden_act is {text.hidden_act!r}, only gelu is supported")
         return faults
@@ -137,6 +143,15 @@ class BlipConfig:
     def dimension(self) -> int:
         """Numbers in an embedding of the contrastive projections."""
         return int(self.hf.image_text_hidden_size)
+
+    @property
+    def decoder_context(self) -> int:
+        """Width of what the decoder looks at: the question's states in a VQA model, the picture's otherwise.
+
+        transformers' BlipForQuestionAnswering takes the picture's for both, which works where the widths are equal.
+        """
+        sizes = self.hf.text_config if "vqa" in self.heads else self.hf.vision_config
+        return int(sizes.hidden_size)
 
     def block_sizes(self, context_size: int) -> dict[str, Any]:
         """Arguments of a MedBlock that looks at states of this width."""

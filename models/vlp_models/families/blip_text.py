@@ -38,13 +38,17 @@ class MedModel(nn.Module):
     """The transformer over texts, as an encoder or as a decoder.
 
     `gradient_checkpointing` may be set on the instance: blocks are then computed again in the backward pass.
+
+    Args:
+        config: the model's.
+        context_size: width of the states that its blocks look at.
     """
 
-    def __init__(self, config: BlipConfig) -> None:
+    def __init__(self, config: BlipConfig, context_size: int) -> None:
         super().__init__()
         self.gradient_checkpointing = False
         self.embeddings = MedEmbeddings(config)
-        sizes = config.block_sizes(config.hf.text_config.encoder_hidden_size)
+        sizes = config.block_sizes(context_size)
         self.encoder = nn.ModuleDict(
             {"layer": nn.ModuleList(MedBlock(**sizes) for _ in range(config.hf.text_config.num_hidden_layers))}
         )
@@ -110,7 +114,7 @@ class MedModel(nn.Module):
             before = torch.arange(past[0].keys.shape[3], device=input_ids.device)
             is_real = before[None, :] < past_lengths[:, None]  # (B, P)
             earlier = _bias_of(is_real)[:, None, None, None].expand(-1, -1, -1, tokens, -1)
-            bias = torch.cat([earlier, bias.expand(len(past_lengths), -1, -1, -1, -1)], dim=4)
+            bias = torch.cat([earlier, bias.expand(past_lengths.shape[0], -1, -1, -1, -1)], dim=4)
         hidden = self.embeddings(input_ids, positions)
         bias = bias.to(hidden.dtype)
         new = []
@@ -153,7 +157,7 @@ class MedDecoder(nn.Module):
 
     def __init__(self, config: BlipConfig) -> None:
         super().__init__()
-        self.bert = MedModel(config)
+        self.bert = MedModel(config, config.decoder_context)
         self.cls = WordHead(config)
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ for all of them, and nothing of each other. Names are those of transformers' BLI
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +116,7 @@ class MedBlock(nn.Module):
         Returns:
             hidden (B, K, T, D), and the new positions' keys and values (B, K, heads, T, D / heads).
         """
-        new = self.attention["self"].keys_values(hidden)
+        new = cast(TextAttention, self.attention["self"]).keys_values(hidden)
         seen = new
         if past is not None:
             seen = KeysValues(torch.cat([past.keys, new.keys], dim=3), torch.cat([past.values, new.values], dim=3))

@@ -287,7 +287,9 @@ class Item(BaseModel):
 
 
 class SearchHit(BaseModel):
-    """A hit. A higher `score` is nearer; `rerank_score` is the probability that text and picture belong together."""
+    """A hit. A higher `score` is nearer; `rerank_score` is the matcher's, the probability that text and picture belong
+    together, or what the matcher's family orders by (BLIP: ITM logit + ITC cosine).
+    """
 
     id: str
     score: float

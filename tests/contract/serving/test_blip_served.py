@@ -12,7 +12,10 @@ from tiny_blip import MAX_TEXT, export_tiny_blip
 from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering
 from vlp_models.checkpoints import load_checkpoint
 from vlp_pipeline.registry import build_pipeline
-from vlp_server.core.settings import CacheSettings, EngineSettings, ModelSettings
+from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
+from vlp_server.core.service import Service
+from vlp_server.core.settings import CacheSettings, CoreSettings, EngineSettings, ModelSettings
+from vlp_server.index.opening import open_store
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 from vlp_spec.found_deployment import find_deployment
 from vlp_spec.tasks import CaptionQuery, Decoding, MatchQuery, ReasoningQuery, VqaQuery
@@ -31,9 +34,7 @@ def root(tmp_path_factory):
 
 
 def served(root, kind):
-    return ModelSettings(
-        reference=f"tiny-{kind}", repository=root / "repository", engine=EngineSettings(threads=1)
-    )
+    return ModelSettings(reference=f"tiny-{kind}", repository=root / "repository", engine=EngineSettings(threads=1))
 
 
 def picture(seed):
@@ -201,3 +202,32 @@ async def test_a_prompt_and_lengths_that_do_not_fit_are_refused_by_name(root):
     async with Rig(served(root, "vqa")) as rig:
         reply = await rig.service.vqa(picture(1), [long_question])
         assert reply.results[0].answers
+
+
+async def test_one_blip_is_encoder_and_reranker_of_a_collection(root, tmp_path):
+    settings = CoreSettings(models=(served(root, "match"),), preprocess_threads=1)
+    service = Service(settings, store=open_store(tmp_path, None))
+    await service.start()
+    try:
+        assert (await service.wait_ready(60)).ready
+        await service.collections.create(CollectionWish(name="seen"))
+        items = [CollectionItem(id=str(seed), picture=picture(seed)) for seed in range(6)]
+        added = await service.collections.add("seen", items)
+        assert [one.status for one in added.results] == ["created"] * 6
+        plain = await service.collections.search("seen", CollectionSearch(text="a red cat", k=6))
+        again = await service.collections.search(
+            "seen", CollectionSearch(text="a red cat", k=6, rerank=Rerank(k=6, model="tiny-match"))
+        )
+        by_hand = {}
+        for seed in range(6):
+            reply = await service.match(picture(seed), [MatchQuery("a red cat")], model="tiny-match")
+            by_hand[str(seed)] = reply.results[0]
+    finally:
+        await service.close()
+    order = [found.hit.id for found in plain.hits]
+    assert order == sorted(by_hand, key=lambda name: -by_hand[name].itc)
+    assert [found.hit.id for found in again.hits] == sorted(by_hand, key=lambda name: -by_hand[name].rank_score)
+    assert [found.rerank_score for found in again.hits] == sorted(
+        (one.rank_score for one in by_hand.values()), reverse=True
+    )
+    assert again.reranked_by == "tiny-match@1"
