@@ -17,6 +17,7 @@ from vlp_server.core.bisection import RowOutputs
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.records import Timings
 from vlp_server.core.scheduler import Batch, BatchScheduler, DropReason, QueuedItem
+from vlp_server.core.unavailable import copied, stopping
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -88,9 +89,8 @@ class Batcher:
         self._scheduler = scheduler
         self._observer = observer
         self._clock = clock
-        self._threads = [EngineThread(f"{name}-{index}") for index in range(workers)]
+        self._threads = [EngineThread(f"{name}-{index}", clock) for index in range(workers)]
         self._waiting: dict[QueuedItem, asyncio.Future[Computed]] = {}
-        self._busy: dict[object, float] = {}
         self._work_there = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
@@ -113,9 +113,9 @@ class Batcher:
             UnavailableError: the batcher has been closed, or is told meanwhile to distrust its model.
         """
         if self._closed:
-            raise _stopping()
+            raise stopping()
         if self._distrusted is not None:
-            raise _copied(self._distrusted)
+            raise copied(self._distrusted)
         queued = self._scheduler.add(item, lane, deadline, self._clock())
         future: asyncio.Future[Computed] = asyncio.get_running_loop().create_future()
         self._waiting[queued] = future
@@ -124,7 +124,7 @@ class Batcher:
         try:
             computed = await future
             if self._distrusted is not None:  # in the moment before this task went on
-                raise _copied(self._distrusted)
+                raise copied(self._distrusted)
             return computed
         finally:
             self._waiting.pop(queued, None)
@@ -135,7 +135,7 @@ class Batcher:
 
     async def run_alone(self, call: Callable[[], T]) -> T:
         """Run something else in an engine thread, between batches, such as a canary."""
-        return await self._timed(self._threads[0], call)
+        return await self._threads[0].run(call)
 
     def distrust(self, reason: UnavailableError) -> None:
         """Fail what waits or is being computed, and whatever is submitted from now on, until `trust`."""
@@ -143,7 +143,7 @@ class Batcher:
         for _ in self._scheduler.clear():
             self._observer.item_dropped(DropReason.DISTRUSTED)
         for queued in list(self._waiting):
-            self._fail(queued, _copied(reason))
+            self._fail(queued, copied(reason))
         self._queue_changed()
 
     def trust(self) -> None:
@@ -152,7 +152,7 @@ class Batcher:
 
     def busy_since(self) -> float | None:
         """When the oldest call that is under way was started, on the batcher's clock; None when idle."""
-        return min(list(self._busy.values()), default=None)  # a copy: engine threads write to it
+        return min((since for thread in self._threads if (since := thread.busy_since()) is not None), default=None)
 
     def retry_after_s(self) -> float:
         """Seconds after which what is queued now should be done."""
@@ -170,9 +170,9 @@ class Batcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for queued in self._scheduler.clear():
             self._observer.item_dropped(DropReason.CLOSED)
-            self._fail(queued, _stopping())
+            self._fail(queued, stopping())
         for queued in list(self._waiting):
-            self._fail(queued, _stopping())
+            self._fail(queued, stopping())
         for thread in self._threads:
             thread.close()
         self._queue_changed()
@@ -202,7 +202,7 @@ class Batcher:
         self._queue_changed()
         self._observer.batch_started(batch)
         items = [queued.item for queued in batch.items]
-        outcomes = await self._timed(thread, lambda: self._compute(items))
+        outcomes = await thread.run(lambda: self._compute(items))
         infer_s = self._clock() - started
         self._scheduler.drain_rate.observe(batch.cost, infer_s)
         if len(outcomes) != len(items):
@@ -216,22 +216,6 @@ class Batcher:
                 future.set_result(Computed(outcome, started - queued.enqueued, infer_s, len(items)))
         failed = sum(isinstance(outcome, InferenceError) for outcome in outcomes)
         self._observer.batch_finished(len(items), failed)
-
-    async def _timed(self, thread: EngineThread, call: Callable[[], T]) -> T:
-        """Run a call in a thread, and note how long it has been running until the call itself ends.
-
-        A cancelled caller leaves the note: the engine is busy as long as its thread is, whoever waits for it.
-        """
-        token = object()
-
-        def noted() -> T:
-            self._busy[token] = self._clock()
-            try:
-                return call()
-            finally:
-                self._busy.pop(token, None)
-
-        return await thread.run(noted)
 
     def _drop_expired(self) -> None:
         dropped = self._scheduler.drop_expired(self._clock())
@@ -248,15 +232,6 @@ class Batcher:
 
     def _queue_changed(self) -> None:
         self._observer.queue_changed(self._scheduler.queued_items, self._scheduler.queued_cost)
-
-
-def _stopping() -> UnavailableError:
-    return UnavailableError("the server is stopping", retry_after_s=5.0)
-
-
-def _copied(error: UnavailableError) -> UnavailableError:
-    """One for each caller: an exception that is raised twice keeps the stack of both."""
-    return UnavailableError(error.message, retry_after_s=error.retry_after_s)
 
 
 def _detail(error: Exception) -> str | None:

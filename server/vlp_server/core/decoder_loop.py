@@ -23,6 +23,7 @@ from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.records import Timings
 from vlp_server.core.running_texts import RunningTexts, Said, TextToWrite
 from vlp_server.core.scheduler import DropReason
+from vlp_server.core.unavailable import copied, stopping
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.waiting_texts import WaitingTexts
 
@@ -114,10 +115,9 @@ class DecoderLoop:
         self._observer = observer
         self._max_rows = max_rows
         self._clock = clock
-        self._thread = EngineThread(name)
+        self._thread = EngineThread(name, clock)
         self._asked: dict[TextToWrite, _Asked] = {}
         self._running: dict[TextToWrite, _Asked] = {}
-        self._busy: dict[object, float] = {}
         self._work_there = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -138,9 +138,9 @@ class DecoderLoop:
             UnavailableError: the loop has been closed, or is told meanwhile to distrust its model.
         """
         if self._closed:
-            raise _stopping()
+            raise stopping()
         if self._distrusted is not None:
-            raise _copied(self._distrusted)
+            raise copied(self._distrusted)
         self._waiting.add(text, urgency)
         asked = self._asked[text] = _Asked(text, urgency, self._clock())
         self._tell_waiting()
@@ -179,19 +179,19 @@ class DecoderLoop:
         found = []
         for start in range(0, len(answer_ids), _ANSWERS_AT_ONCE):
             if self._closed:
-                raise _stopping()
+                raise stopping()
             if self._distrusted is not None:
-                raise _copied(self._distrusted)
+                raise copied(self._distrusted)
             if self._clock() >= urgency.deadline:
                 raise DeadlineError("the deadline passed before all answers were weighed")
             part = slice(start, start + _ANSWERS_AT_ONCE)
             weigh = functools.partial(self._texts.weigh, looked_at, answer_ids[part], lengths[part])
-            found.append(await self._timed(weigh))
+            found.append(await self._thread.run(weigh))
         return np.concatenate(found)
 
     async def run_alone(self, call: Callable[[], T]) -> T:
         """Run something else in the engine thread, between rounds, such as a canary."""
-        return await self._timed(call)
+        return await self._thread.run(call)
 
     def distrust(self, reason: UnavailableError) -> None:
         """Fail all texts, and whatever is asked from now on, until `trust`."""
@@ -204,7 +204,7 @@ class DecoderLoop:
 
     def busy_since(self) -> float | None:
         """When the call that is under way was started, on the loop's clock; None when idle."""
-        return min(list(self._busy.values()), default=None)
+        return self._thread.busy_since()
 
     def retry_after_s(self) -> float:
         """Seconds after which what waits now should have been written."""
@@ -220,7 +220,7 @@ class DecoderLoop:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._fail_all(_stopping(), DropReason.CLOSED)
+        self._fail_all(stopping(), DropReason.CLOSED)
         self._thread.close()
 
     async def _work(self) -> None:
@@ -238,7 +238,7 @@ class DecoderLoop:
                 # No text's own fault, or it would have come as one. All texts under way have lost their states.
                 logger.exception("a round of %d texts failed: %r", len(self._running), error)
                 self._observer.worker_crashed()
-                await self._timed(self._texts.clear)
+                await self._thread.run(self._texts.clear)
                 for asked in self._running.values():
                     asked.news.put_nowait(InternalError(detail=repr(error)))
                 self._running.clear()
@@ -253,7 +253,7 @@ class DecoderLoop:
                 said += self._texts.begin(joining)
             return said, self._texts.rows
 
-        said, _ = await self._timed(run)
+        said, _ = await self._thread.run(run)
         rows = sum(asked.text.rows for asked in self._running.values())
         tokens = 0
         for one in said:
@@ -325,35 +325,13 @@ class DecoderLoop:
         for asked in self._running.values():
             self._observer.text_dropped(why)
             asked.gone = True  # leaves in the next round
-            asked.news.put_nowait(_copied(reason))
+            asked.news.put_nowait(copied(reason))
         self._tell_waiting()
         self._work_there.set()
 
     def _tell(self, text: TextToWrite, reason: UnavailableError) -> None:
         if (asked := self._asked.get(text)) is not None:
-            asked.news.put_nowait(_copied(reason))
+            asked.news.put_nowait(copied(reason))
 
     def _tell_waiting(self) -> None:
         self._observer.waiting_changed(len(self._waiting), self._waiting.cost)
-
-    async def _timed(self, call: Callable[[], T]) -> T:
-        """Run a call in the thread, and note how long it has been running until the call itself ends."""
-        token = object()
-
-        def noted() -> T:
-            self._busy[token] = self._clock()
-            try:
-                return call()
-            finally:
-                self._busy.pop(token, None)
-
-        return await self._thread.run(noted)
-
-
-def _stopping() -> UnavailableError:
-    return UnavailableError("the server is stopping", retry_after_s=5.0)
-
-
-def _copied(error: UnavailableError) -> UnavailableError:
-    """One for each caller: an exception that is raised twice keeps the stack of both."""
-    return UnavailableError(error.message, retry_after_s=error.retry_after_s)

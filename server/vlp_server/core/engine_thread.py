@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from vlp_spec.errors import InternalError, UnavailableError
+from vlp_spec.errors import InternalError
+
+from vlp_server.core.unavailable import stopping
 
 T = TypeVar("T")
 
@@ -27,10 +30,16 @@ class EngineThread:
 
     The thread is a daemon: one that hangs in an engine must not keep the process from ending, which the threads of
     concurrent.futures do. Whatever a call raises is handed to the one who awaits it, and the thread goes on.
+
+    Args:
+        name: of the thread, for debuggers.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
+        self._clock = clock
+        self._busy_since: float | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -45,7 +54,7 @@ class EngineThread:
             Exception: whatever the call raised; what is no Exception (SystemExit) comes as InternalError.
         """
         if self._closed:
-            raise UnavailableError("the server is stopping", retry_after_s=5.0)
+            raise stopping()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
@@ -53,6 +62,10 @@ class EngineThread:
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put(_Job(call, loop, future))
         return await future
+
+    def busy_since(self) -> float | None:
+        """When the call that is under way was started; None when idle. A call whose caller has gone counts, too."""
+        return self._busy_since
 
     def close(self) -> None:
         """Let the thread end after the call that it runs. Does not wait for it."""
@@ -64,6 +77,7 @@ class EngineThread:
         while (job := self._jobs.get()) is not None:
             result: Any = None
             failure: Exception | None = None
+            self._busy_since = self._clock()
             try:
                 result = job.call()
             except StopIteration as error:  # a future refuses it
@@ -72,6 +86,7 @@ class EngineThread:
                 failure = error
             except BaseException as error:
                 failure = InternalError(detail=f"engine thread: {error!r}")
+            self._busy_since = None
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 job.loop.call_soon_threadsafe(_deliver, job.future, result, failure)
 

@@ -104,7 +104,9 @@ async def test_identical_requests_in_flight_share_one_computation_and_one_may_le
     async with Rig(cache=NO_CACHE) as rig:
         blocked = await stall(rig)
         same = [asyncio.create_task(rig.service.vqa(picture(), [VqaQuery("a")])) for _ in range(4)]
-        await until(lambda: rig.value("vlpserve_queue_items", model="dummy@1") == 1)
+        flights = rig.service._answers._answers._flights._flights
+        await until(lambda: [flight.waiters for flight in flights.values()] == [1, 4])
+        assert rig.value("vlpserve_queue_items", model="dummy@1") == 1
         same[0].cancel()
         await settle()
         assert rig.value("vlpserve_queue_items", model="dummy@1") == 1
