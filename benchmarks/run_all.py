@@ -13,6 +13,8 @@ SCRIPTS = (
     "agreement.py",
     "export_full_size.py",
     "serve_vilt.py",
+    "serve_blip.py",
+    "generation_agreement.py",
     "embed_images.py",
     "visual_embedders.py",
     "index_search.py",

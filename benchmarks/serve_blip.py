@@ -9,19 +9,17 @@ Usage: python benchmarks/serve_blip.py [--threads 2] [--rounds 3] [--requests 16
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 import httpx
 from full_size_blip import export_blip, write_blip
 from full_size_checkpoint import spell
-from serving_bench import picture, start_ours, start_plain
+from serving_bench import picture, run_benchmark, start_ours, start_plain
 
 CLIENTS = (1, 8)
 TOKENS = 20
@@ -98,22 +96,5 @@ def _summary(
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=16)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--keep", type=Path, help="Folder for checkpoints and repository.")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = arguments.keep or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(measure(folder, arguments.threads, arguments.rounds, arguments.requests), indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, measure, requests=16)

@@ -8,7 +8,6 @@ Usage: python benchmarks/serve_vilt.py [--threads 2] [--rounds 3] [--requests 24
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -16,7 +15,6 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -24,7 +22,7 @@ import httpx
 import onnxruntime
 import torch
 from full_size_checkpoint import LABELS, VOCABULARY, spell
-from serving_bench import picture, start_ours, start_plain
+from serving_bench import picture, run_benchmark, start_ours, start_plain
 from transformers import BertTokenizer, ViltConfig, ViltForQuestionAnswering, ViltImageProcessor, ViltProcessor
 from vlp_pipeline.registry import build_pipeline
 from vlp_spec.deployment_json import parse_deployment
@@ -132,22 +130,5 @@ def _summary(
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=24)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--keep", type=Path, help="Folder for checkpoint and repository.")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = arguments.keep or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(measure(folder, arguments.threads, arguments.rounds, arguments.requests), indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, measure, requests=24)

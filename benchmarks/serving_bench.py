@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import io
+import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -89,3 +92,21 @@ def start_plain(app: str, checkpoint: Path, ask: Ask, threads: int) -> Server:
     command += ["--app-dir", str(Path(__file__).parent)]
     settings = {"BENCH_THREADS": str(threads), "BENCH_CHECKPOINT": str(checkpoint)}
     return Server("plain", command, port, ask, checkpoint.parent / "plain.log", **settings)
+
+
+def run_benchmark(told: str | None, measure: Callable[[Path, int, int, int], dict[str, object]], requests: int) -> None:
+    """The command line of a benchmark of serving: `measure` takes a folder, threads, rounds and requests."""
+    parser = argparse.ArgumentParser(description=told)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=requests)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--keep", type=Path, help="Folder for checkpoints and repository.")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(measure(folder, arguments.threads, arguments.rounds, arguments.requests), indent=1)
+    print(text)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
