@@ -9,7 +9,6 @@ Usage: python benchmarks/serve_blip.py [--threads 2] [--rounds 3] [--requests 16
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics

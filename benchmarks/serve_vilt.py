@@ -8,7 +8,6 @@ Usage: python benchmarks/serve_vilt.py [--threads 2] [--rounds 3] [--requests 24
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import random
