@@ -2,50 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar, overload
 
 import numpy as np
 from vlp_pipeline.pipeline import Item
 from vlp_pipeline.registry import Pipeline
 from vlp_spec.tasks import Task
 
-from vlp_export.plan import Arrays, ExportPlan, GraphPlan
+from vlp_export.module_runs import run_module
+from vlp_export.plan import Arrays, ExportPlan
 from vlp_export.proof import ProofSample, SampleBatch
-from vlp_export.sample_items import run_module, sample_items
+from vlp_export.sample_items import sample_items
 from vlp_export.samples import RawSample
 
 _BATCH = 4
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
 class GraphEvidence:
     """Samples of one graph in every form that the proof and the canary need.
 
+    Inputs are put together when they are asked for: what a decoder looks at is tens of megabytes a sample.
+
     Attributes:
         items: what the pipeline made of each sample.
-        samples: each alone, with the checkpoint's outputs.
-        batches: the same in company of other sizes.
+        expected: the checkpoint's outputs for each, batch first.
+        groups: numbers of the samples of each batch, which are of other sizes as a rule.
     """
 
     pipeline: Pipeline
     items: list[Item]
-    samples: list[ProofSample]
-    batches: list[SampleBatch]
+    expected: list[Arrays]
+    groups: list[tuple[int, ...]]
+
+    @property
+    def samples(self) -> Sequence[ProofSample]:
+        """Each sample alone, with the checkpoint's outputs."""
+        return _Made(len(self.expected), lambda index: ProofSample(self._feeds([index]), self.expected[index]))
+
+    @property
+    def batches(self) -> Sequence[SampleBatch]:
+        """The same in company of other sizes."""
+        groups = self.groups
+        return _Made(len(groups), lambda index: SampleBatch(self._feeds(groups[index]), groups[index]))
 
     def head(self, count: int) -> GraphEvidence:
         """The first samples alone, in whole batches: enough to see whether a graph is another one."""
-        batches = [batch for batch in self.batches if max(batch.rows) < count]
-        return replace(self, samples=self.samples[:count], batches=batches) if batches else self
+        groups = [group for group in self.groups if max(group) < count]
+        return replace(self, expected=self.expected[:count], groups=groups) if groups else self
 
     def canary(self, chosen: Sequence[int]) -> Arrays:
         """Arrays `input.<name>` and `output.<name>` of a small batch; the outputs are the checkpoint's."""
-        inputs = self.pipeline.collate([self.items[index] for index in chosen])
-        arrays = {f"input.{name}": array for name, array in inputs.items()}
-        for name in self.samples[0].expected:
-            arrays[f"output.{name}"] = np.concatenate([self.samples[index].expected[name] for index in chosen])
+        arrays = {f"input.{name}": array for name, array in self._feeds(chosen).items()}
+        for name in self.expected[0]:
+            arrays[f"output.{name}"] = np.concatenate([self.expected[index][name] for index in chosen])
         return arrays
+
+    def _feeds(self, chosen: Sequence[int]) -> Arrays:
+        return self.pipeline.collate([self.items[index] for index in chosen])
+
+
+class _Made(Sequence[Made]):
+    """A sequence whose entries are made anew each time they are asked for."""
+
+    def __init__(self, count: int, make: Callable[[int], Made]) -> None:
+        self._range, self._make = range(count), make
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, index: int) -> Made: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Made]: ...
+
+    def __getitem__(self, index: int | slice) -> Made | Sequence[Made]:
+        chosen = self._range[index]
+        return self._make(chosen) if isinstance(chosen, int) else [self._make(number) for number in chosen]
 
 
 Evidence = dict[str, GraphEvidence]
@@ -65,8 +103,8 @@ def gather_evidence(plan: ExportPlan, pipeline: Pipeline, raw: Sequence[RawSampl
     evidence = {}
     for graph in plan.graphs:
         items = [item for row in rows for item in row if item.role == graph.role]
-        samples = [_reference(graph, pipeline, item) for item in items]
-        evidence[graph.role] = GraphEvidence(pipeline, items, samples, _mixed_batches(pipeline, items, company))
+        expected = [run_module(graph, pipeline.collate([item])) for item in items]
+        evidence[graph.role] = GraphEvidence(pipeline, items, expected, _mixed_groups(len(items), company))
     return evidence
 
 
@@ -88,20 +126,12 @@ def _distinct(rows: list[list[Item]], task: Task) -> list[list[Item]]:
     return list(seen.values())
 
 
-def _reference(graph: GraphPlan, pipeline: Pipeline, item: Item) -> ProofSample:
-    """The checkpoint's outputs for one sample alone."""
-    feeds = pipeline.collate([item])
-    return ProofSample(feeds, run_module(graph, feeds))
-
-
-def _mixed_batches(pipeline: Pipeline, items: Sequence[Item], company: int) -> list[SampleBatch]:
+def _mixed_groups(samples: int, company: int) -> list[tuple[int, ...]]:
     """Every sample in a batch with others, which are of other sizes as a rule; a last one beside the first.
 
     Args:
-        pipeline: puts batches together.
-        items: all samples.
+        samples: how many there are.
         company: items of a batch; 1 where the graph takes no more.
     """
-    groups = [tuple(range(start, min(start + company, len(items)))) for start in range(0, len(items), company)]
-    rows = [group if len(group) > 1 or company == 1 else (0, *group) for group in groups]
-    return [SampleBatch(pipeline.collate([items[index] for index in group]), group) for group in rows]
+    groups = [tuple(range(start, min(start + company, samples))) for start in range(0, samples, company)]
+    return [group if len(group) > 1 or company == 1 else (0, *group) for group in groups]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,11 +27,12 @@ from vlp_export.int8 import quantize_rows
 from vlp_export.onnx_graph import export_graph, save_graph
 from vlp_export.operators import INT8_OPERATORS, check_operators
 from vlp_export.options import ExportOptions
-from vlp_export.plan import ExportPlan, GraphPlan
+from vlp_export.plan import Arrays, ExportPlan, GraphPlan
 from vlp_export.plans import own_task, plan_export
 from vlp_export.progress import Progress, Stage, no_progress
 from vlp_export.proof import TOLERANCES, Findings, GraphCase, check_proof, choose_canary, prove
 from vlp_export.publish import StagedDeployment, StagedGraph, publish
+from vlp_export.sample_items import chained_outputs
 from vlp_export.samples import RawSample, dataset_samples, made_up_samples
 from vlp_export.staging import staging_folder
 from vlp_export.tensorrt_engine import EngineSettings, build_engine, load_tensorrt
@@ -40,6 +43,7 @@ from vlp_export.triton_config import GraphInterface
 Models = dict[str, onnx.ModelProto]
 Runners = dict[str, Runner]
 """Role -> graph in memory, and as it runs."""
+Chain = Callable[[Runners], list[Arrays]]
 
 _INTERMEDIATE_SAMPLES = 8
 _CANARY_SAMPLES = 3
@@ -90,8 +94,8 @@ def export_checkpoint(
     Args:
         source: a checkpoint directory, a published file, or a hub id. Zoo names are the command's business.
         repository: made where it is not there.
-        task: what it shall do; None takes what the checkpoint was made for. A dual encoder's deployment offers both of
-            its tasks, whichever is named.
+        task: what it shall do; None takes what the checkpoint was made for. The deployment of a dual encoder, or of a
+            BLIP that matches, offers all of its tasks, whichever is named.
         options: name, precision, format, proof.
         tokenizer: for checkpoints that carry none.
         labels: answers, likewise.
@@ -110,6 +114,11 @@ def export_checkpoint(
     progress(Stage.LOAD)
     checkpoint = load_checkpoint(source, tokenizer=tokenizer, labels=labels, task=None if task is None else str(task))
     plan = plan_export(checkpoint, own_task(checkpoint) if task is None else task)
+    if options.format not in plan.formats:
+        raise ArtifactError(
+            f"{checkpoint.source}: the graphs of a {plan.family} for the task {plan.tasks[0]} are made as "
+            f"{', '.join(plan.formats)}, not as {options.format}"
+        )
     plan = with_extractor(plan, repository, options.extractor)
     name = _deployment_name(checkpoint, options)
     with staging_folder(repository) as staging:
@@ -178,9 +187,11 @@ def _prepare(job: _Job) -> _Manifest:
         (job.assets_dir / file_name).write_bytes(content)
     job.progress(Stage.REFERENCE)
     pipeline = build_pipeline(_Manifest(job, _no_proof())(1), job.assets_dir)
-    evidence = gather_evidence(job.plan, pipeline, _raw_samples(job))
+    raw = _raw_samples(job)
+    evidence = gather_evidence(job.plan, pipeline, raw)
     models = _export_float32(job, evidence)
-    findings = _prove(job, _finish(job, models), evidence, job.options.precision)
+    chain = functools.partial(chained_outputs, job.plan, pipeline, raw)
+    findings = _prove(job, _finish(job, models), evidence, job.options.precision, chain)
     chosen, tolerance = choose_canary(findings, _canary_samples(job.plan))
     write_canary(evidence, chosen, job.assets_dir / CANARY_ASSET)
     return _Manifest(job, findings.proof, tolerance, weights_digest(job.checkpoint.model.state_dict()))
@@ -250,8 +261,8 @@ def _finish_graph(job: _Job, graph: GraphPlan, model: onnx.ModelProto) -> Runner
     return engine_runner(engine, graph.inputs, graph.outputs)
 
 
-def _prove(job: _Job, runners: Runners, evidence: Evidence, precision: str) -> Findings:
-    """Measure the graphs.
+def _prove(job: _Job, runners: Runners, evidence: Evidence, precision: str, chain: Chain | None = None) -> Findings:
+    """Measure the graphs, and with `chain` also their answers one behind the other.
 
     Raises:
         ProofError: they do not hold.
@@ -263,6 +274,7 @@ def _prove(job: _Job, runners: Runners, evidence: Evidence, precision: str) -> F
         answer=job.plan.answer,
         tolerances=TOLERANCES[precision],
         min_agreement=job.options.agreement_bound if precision == job.options.precision else None,
+        chained=() if chain is None else chain(runners),
     )
     names = ", ".join(job.graph_name(role) for role in runners)
     check_proof(findings.proof, f"{names} ({precision})")

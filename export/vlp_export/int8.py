@@ -101,7 +101,7 @@ def remove_unused(model: onnx.ModelProto) -> None:
 def _read_product(node: Any, index: GraphIndex) -> _Product | None:
     if node.op_type not in ("MatMul", "Gemm"):
         return None
-    weight = index.constant(node.input[1])
+    weight = _weight(node.input[1], index)
     if weight is None or weight.ndim != 2 or weight.dtype != np.float32 or index.constant(node.input[0]) is not None:
         return None
     if node.op_type == "MatMul":
@@ -113,6 +113,16 @@ def _read_product(node: Any, index: GraphIndex) -> _Product | None:
     if len(node.input) > 2 and node.input[2] and bias is None:
         return None
     return _Product(node, weight.T if settings.get("transB", 0) else weight, bias)
+
+
+def _weight(tensor: str, index: GraphIndex) -> np.ndarray | None:
+    """A constant, also one that is turned on its way: a word table that makes logits too."""
+    node = index.producer(tensor)
+    if node is None or node.op_type != "Transpose":
+        return index.constant(tensor)
+    table = index.constant(node.input[0])
+    order = [list(item.ints) for item in node.attribute if item.name == "perm"]
+    return None if table is None else np.transpose(table, *order)
 
 
 def _read_bytes(tensor: str, index: GraphIndex) -> _Bytes | None:

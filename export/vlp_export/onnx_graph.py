@@ -7,6 +7,7 @@ read by TensorRT 10 (opsets 9 to 20 and up), onnxruntime since 1.14, and OpenVIN
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import warnings
@@ -19,6 +20,7 @@ import torch
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.errors import ArtifactError
 
+from vlp_export.plain_attention import PlainAttention
 from vlp_export.plan import GraphPlan
 
 OPSET = 18
@@ -47,7 +49,8 @@ def export_graph(plan: GraphPlan, axes: Mapping[str, AxisLimit]) -> onnx.ModelPr
     shapes = tuple(
         {axis: dims[size] for axis, size in enumerate(spec.shape) if isinstance(size, str)} for spec in plan.inputs
     )
-    with _quiet(), torch.no_grad():
+    attention = PlainAttention() if plan.plain_attention else contextlib.nullcontext()
+    with _quiet(), torch.no_grad(), attention:
         try:
             program = torch.onnx.export(
                 plan.module,
@@ -56,7 +59,7 @@ def export_graph(plan: GraphPlan, axes: Mapping[str, AxisLimit]) -> onnx.ModelPr
                 opset_version=OPSET,
                 input_names=[spec.name for spec in plan.inputs],
                 output_names=[spec.name for spec in plan.outputs],
-                dynamic_shapes=shapes,
+                dynamic_shapes=_by_parameter(plan.module, shapes),
                 optimize=True,
                 verbose=False,
             )
@@ -79,6 +82,15 @@ def save_graph(model: onnx.ModelProto, path: Path) -> None:
         onnx.checker.check_model(str(path), full_check=False)
     except (ValueError, onnx.checker.ValidationError) as error:
         raise ArtifactError(f"graph {path.name}: not valid ONNX: {_first_line(error)}") from error
+
+
+def _by_parameter(module: torch.nn.Module, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One entry a parameter of the module's `forward`, as torch.export wants them: what `*args` takes is one tuple."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    named = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+    if len(named) == len(parameters):
+        return shapes
+    return (*shapes[: len(named)], shapes[len(named) :])
 
 
 def _tidy(model: onnx.ModelProto, plan: GraphPlan) -> onnx.ModelProto:

@@ -29,6 +29,8 @@ class GraphPlan:
         example: arrays to trace with; every dynamic axis at least 2, all of different sizes.
         table_inputs: inputs that only look positions up; products with weights that depend on nothing else stay in
             float32 when the graph is quantised.
+        plain_attention: attention becomes products and a softmax, see PlainAttention, instead of what torch's exporter
+            makes of it.
     """
 
     role: str
@@ -37,6 +39,7 @@ class GraphPlan:
     outputs: tuple[TensorSpec, ...]
     example: Mapping[str, np.ndarray]
     table_inputs: frozenset[str] = frozenset()
+    plain_attention: bool = False
 
 
 TRUTH_LABELS = ["false", TRUE_LABEL]
@@ -46,6 +49,11 @@ TRUTH_LABELS = ["false", TRUE_LABEL]
 class AnswerRule(Protocol):
     """What counts as the answer of each sample, so that graph and checkpoint can be compared by it."""
 
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Names of the outputs that it reads."""
+        ...
+
     def answers(self, rows: Sequence[Arrays]) -> list[int]:
         """A number for each sample, from the outputs of all graphs for it, without the batch axis."""
         ...
@@ -53,13 +61,19 @@ class AnswerRule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LargestEntry:
-    """The place of the largest entry of an output."""
+    """The place of the largest entry of an output, or of the part of it at an index: of one text among several."""
 
     output: str
+    index: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """See AnswerRule."""
+        return frozenset((self.output,))
 
     def answers(self, rows: Sequence[Arrays]) -> list[int]:
         """One for each sample; see AnswerRule."""
-        return [int(np.argmax(row[self.output])) for row in rows]
+        return [int(np.argmax(row[self.output][self.index])) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,11 @@ class BestMatch:
 
     image_output: str
     text_output: str
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """See AnswerRule."""
+        return frozenset((self.image_output, self.text_output))
 
     def answers(self, rows: Sequence[Arrays]) -> list[int]:
         """One for each sample; see AnswerRule."""
@@ -87,6 +106,7 @@ class ExportPlan:
         assets: file name -> bytes, for the version's folder.
         head: as in Deployment.
         operators: what the float32 graphs may hold.
+        formats: what they can be made of.
     """
 
     family: str
@@ -99,3 +119,4 @@ class ExportPlan:
     assets: Mapping[str, bytes] = field(default_factory=dict)
     head: Mapping[str, Any] = field(default_factory=dict)
     operators: frozenset[str] = STANDARD_OPERATORS
+    formats: tuple[str, ...] = ("onnx", "tensorrt")

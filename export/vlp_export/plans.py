@@ -24,6 +24,12 @@ PLANS: dict[tuple[str, Task], tuple[str, str]] = {
     ("FasterRcnn", Task.REGIONS): ("vlp_export.faster_rcnn", "plan_faster_rcnn"),
     ("DualEncoder", Task.EMBEDDINGS): ("vlp_export.dual_encoder", "plan_dual_encoder"),
     ("DualEncoder", Task.CLASSIFY): ("vlp_export.dual_encoder", "plan_dual_encoder"),
+    ("BlipModel", Task.CAPTION): ("vlp_export.blip", "plan_blip_caption"),
+    ("BlipModel", Task.VQA): ("vlp_export.blip", "plan_blip_vqa"),
+    ("BlipModel", Task.MATCH): ("vlp_export.blip", "plan_blip_match"),
+    ("BlipModel", Task.EMBEDDINGS): ("vlp_export.blip", "plan_blip_match"),
+    ("BlipModel", Task.CLASSIFY): ("vlp_export.blip", "plan_blip_match"),
+    ("BlipModel", Task.REASONING): ("vlp_export.blip", "plan_blip_reasoning"),
 }
 
 
@@ -40,6 +46,10 @@ _OWN_TASKS: dict[tuple[str, str], Task] = {
     ("UniterModel", "itm"): Task.MATCH,
     ("FasterRcnn", "regions"): Task.REGIONS,
     ("DualEncoder", "embeddings"): Task.EMBEDDINGS,
+    ("BlipModel", "caption"): Task.CAPTION,
+    ("BlipModel", "vqa"): Task.VQA,
+    ("BlipModel", "match"): Task.MATCH,
+    ("BlipModel", "reasoning"): Task.REASONING,
 }
 
 

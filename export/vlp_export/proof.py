@@ -107,7 +107,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """One graph's figures, and its outputs without the batch axis.
+    """One graph's figures, and its outputs without the batch axis, as far as the answer needs them.
 
     Attributes:
         alone: of each sample.
@@ -133,6 +133,7 @@ def prove(
     answer: AnswerRule,
     tolerances: ProofTolerances,
     min_agreement: float | None = None,
+    chained: Sequence[Arrays] = (),
 ) -> Findings:
     """Measure the graphs of a deployment.
 
@@ -141,15 +142,19 @@ def prove(
         answer: what counts as a sample's answer.
         tolerances: of the graphs' precision.
         min_agreement: smallest share of samples with the same answer; None takes that for real samples.
+        chained: of each sample the outputs that make its answer, where graphs read what graphs before them made; each
+            is measured by itself on what the checkpoint made. Empty where no graph reads another's outputs.
 
     Returns:
         The figures; they may or may not hold, see `check_proof`.
     """
-    measured = [_measure(case, tolerances) for case in graphs]
+    measured = [_measure(case, tolerances, answer.outputs) for case in graphs]
     expected = answer.answers(_merged([[_first_row(item.expected) for item in case.samples] for case in graphs]))
     rounds = [_merged([item.alone for item in measured])]
     for turn in range(max(len(times) for item in measured for times in item.company)):
         rounds.append(_merged([item.round(turn) for item in measured]))
+    if chained:
+        rounds.append(list(chained))
     found = [answer.answers(rows) for rows in rounds]
     agreeing = [all(answers[index] == wanted for answers in found) for index, wanted in enumerate(expected)]
     least = tolerances.agreement if min_agreement is None else min_agreement
@@ -161,33 +166,36 @@ def prove(
     )
 
 
-def _measure(case: GraphCase, tolerances: ProofTolerances) -> _Measured:
-    alone = [_first_row(case.run(sample.feeds)) for sample in case.samples]
+def _measure(case: GraphCase, tolerances: ProofTolerances, answering: frozenset[str]) -> _Measured:
+    """Run a graph on its samples; of what it gives, only the outputs that make the answer are kept."""
+    pairs = [(_first_row(case.run(sample.feeds)), sample.expected) for sample in case.samples]
+    alone = [row for row, _ in pairs]
     company: list[list[Arrays]] = [[] for _ in alone]
+    in_company: dict[str, float] = {}
     for batch in case.batches:
         outputs = case.run(batch.feeds)
-        for row, index in enumerate(batch.rows):
-            company[index].append({name: _own_part(array[row], alone[index][name]) for name, array in outputs.items()})
+        for number, index in enumerate(batch.rows):
+            row = {name: _own_part(array[number], alone[index][name]) for name, array in outputs.items()}
+            for name, array in row.items():
+                in_company[name] = max(in_company.get(name, 0.0), _difference(array, alone[index][name]))
+            company[index].append(_part(row, answering))
     proofs, exact = [], TOLERANCES["fp32"]
     worst, float32_bound = [0.0] * len(alone), exact.absolute
-    for name in case.samples[0].expected:
-        spread = float(np.std(np.concatenate([sample.expected[name].ravel() for sample in case.samples])))
+    for name in pairs[0][1]:
+        spread = float(np.std(np.concatenate([expected[name].ravel() for _, expected in pairs])))
         float32_bound = max(float32_bound, exact.relative * spread)
-        differences = [_difference(a[name], s.expected[name]) for a, s in zip(alone, case.samples, strict=True)]
+        differences = [_difference(row[name], expected[name]) for row, expected in pairs]
         worst = [max(pair) for pair in zip(worst, differences, strict=True)]
-        in_company = [
-            _difference(row[name], alone[index][name]) for index, times in enumerate(company) for row in times
-        ]
         proofs.append(
             OutputProof(
                 output=name,
                 max_abs_diff=max(differences),
-                max_batch_diff=max(in_company),
+                max_batch_diff=in_company[name],
                 tolerance=max(tolerances.absolute, tolerances.relative * spread),
                 batch_tolerance=max(tolerances.batch_absolute, tolerances.batch_relative * spread),
             )
         )
-    return _Measured(tuple(proofs), tuple(worst), float32_bound, alone, company)
+    return _Measured(tuple(proofs), tuple(worst), float32_bound, [_part(row, answering) for row in alone], company)
 
 
 def _own_part(row: np.ndarray, alone: np.ndarray) -> np.ndarray:
@@ -195,6 +203,11 @@ def _own_part(row: np.ndarray, alone: np.ndarray) -> np.ndarray:
     if row.ndim != alone.ndim or any(got < own for got, own in zip(row.shape, alone.shape, strict=True)):
         return row
     return row[tuple(slice(size) for size in alone.shape)]
+
+
+def _part(row: Arrays, names: frozenset[str]) -> Arrays:
+    """The arrays of these names, in memory of their own: not the whole batch's."""
+    return {name: array.copy() for name, array in row.items() if name in names}
 
 
 def _first_row(outputs: Mapping[str, np.ndarray]) -> Arrays:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-import torch
+from vlp_models.evaluation.onnx_runner import Runner
+from vlp_pipeline.generative import VISION_ROLE, StagedPictures
 from vlp_pipeline.pipeline import (
     DetectorPipeline,
     EmbeddingPipeline,
@@ -23,8 +24,10 @@ from vlp_pipeline.regions import Regions, check_regions
 from vlp_pipeline.registry import Pipeline
 from vlp_spec.tasks import EntailmentQuery, GroundingQuery, ReasoningQuery, Task, VqaQuery
 
-from vlp_export.plan import Arrays, ExportPlan, GraphPlan
+from vlp_export.module_runs import run_module
+from vlp_export.plan import Arrays, ExportPlan
 from vlp_export.samples import RawSample
+from vlp_export.staged_items import StagedSamples
 
 # Numbers of regions of made-up pictures: alone, few, and as many as a model reads, whatever that is.
 _REGION_COUNTS = (1, 7, 36, 100, 2, 13)
@@ -43,16 +46,30 @@ def sample_items(plan: ExportPlan, pipeline: Pipeline, raw: Sequence[RawSample])
         for image in images:
             yield _detector_items(plan, cast(DetectorPipeline, pipeline), image)
         return
+    if plan.graphs[0].role == VISION_ROLE:
+        yield from _staged(plan, pipeline, images, raw).rows()
+        return
     for number, (image, sample) in enumerate(zip(images, raw, strict=True)):
         yield _items(plan.tasks[0], pipeline, [image, images[number - 1]], sample.text)
 
 
-def run_module(graph: GraphPlan, feeds: Arrays) -> Arrays:
-    """The checkpoint's outputs, batch first."""
-    with torch.no_grad():
-        outputs = graph.module(*(torch.from_numpy(feeds[spec.name]) for spec in graph.inputs))
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    return {spec.name: output.numpy() for spec, output in zip(graph.outputs, outputs, strict=True)}
+def chained_outputs(
+    plan: ExportPlan, pipeline: Pipeline, raw: Sequence[RawSample], runners: Mapping[str, Runner]
+) -> list[Arrays]:
+    """Of each sample the outputs that make its answer, where graphs are given what graphs before them made.
+
+    Args:
+        plan: of the graphs.
+        pipeline: of the deployment that is being made.
+        raw: samples.
+        runners: role -> its graph.
+
+    Returns:
+        one for each sample, without the batch axis; empty where no graph reads what another one makes.
+    """
+    if plan.graphs[0].role != VISION_ROLE:
+        return []
+    return list(_staged(plan, pipeline, _images(pipeline, raw), raw, runners).answering())
 
 
 def made_up_regions(region_size: int, count: int, seed: int) -> Regions:
@@ -67,6 +84,16 @@ def made_up_regions(region_size: int, count: int, seed: int) -> Regions:
     corners = np.sort(random.random((2, count, 2)), axis=0)
     boxes = np.concatenate([corners[0] * 0.9, 0.1 + corners[1] * 0.9], axis=1)
     return check_regions(boxes.astype(np.float32), random.exponential(0.5, (count, region_size)).astype(np.float32))
+
+
+def _staged(
+    plan: ExportPlan,
+    pipeline: Pipeline,
+    images: Sequence[PreparedImage],
+    raw: Sequence[RawSample],
+    runners: Mapping[str, Runner] | None = None,
+) -> StagedSamples:
+    return StagedSamples(plan, cast(StagedPictures, pipeline), images, [sample.text for sample in raw], runners)
 
 
 def _images(pipeline: Pipeline, raw: Sequence[RawSample]) -> list[PreparedImage]:

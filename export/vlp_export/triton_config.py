@@ -118,7 +118,9 @@ def check_same_interface(existing: str, interface: GraphInterface, graph: str) -
 def _tensors(role: str, specs: Sequence[TensorSpec]) -> list[str]:
     lines = []
     for spec in specs:
-        lines.append(f'{role} [ {{ name: "{spec.name}" data_type: {_TYPES[spec.dtype]} dims: {_dims(spec)} }} ]')
+        # Triton takes no tensor without sizes; one number an item is sent as a row of one.
+        sizes = f"dims: {_dims(spec)}" if len(spec.shape) > 1 else "dims: [1] reshape: { shape: [] }"
+        lines.append(f'{role} [ {{ name: "{spec.name}" data_type: {_TYPES[spec.dtype]} {sizes} }} ]')
     return lines
 
 

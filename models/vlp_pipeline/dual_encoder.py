@@ -158,16 +158,25 @@ class DualEncoderPipeline:
 
     def embedding(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The vector from one row of either graph's outputs; see EmbeddingPipeline."""
-        rows = [outputs[name] for name in OUTPUTS.values() if name in outputs]
-        if len(rows) != 1 or rows[0].shape != (self.dimension,):
-            got = {name: array.shape for name, array in outputs.items()}
-            raise InferenceError(f"model output: got {got}, expected one embedding of {self.dimension} numbers")
-        vector = rows[0].astype(np.float32)
-        length = float(np.linalg.norm(vector.astype(np.float64)))
-        if not math.isfinite(length) or length < _SHORTEST:
-            raise InferenceError("model output: an embedding that is not finite, or zero, for this item alone")
-        # The graph did this; below float32 its result is of length 1 to three digits only.
-        return np.asarray(vector / np.float32(length), np.float32)
+        return unit_vector(outputs, self.dimension)
+
+
+def unit_vector(outputs: Mapping[str, np.ndarray], dimension: int) -> np.ndarray:
+    """The embedding among one row of a graph's outputs: (dimension,) float32 of length 1, owned by the caller.
+
+    Raises:
+        InferenceError: none or two of them, or one that is not finite, zero, or of another size.
+    """
+    rows = [outputs[name] for name in OUTPUTS.values() if name in outputs]
+    if len(rows) != 1 or rows[0].shape != (dimension,):
+        got = {name: array.shape for name, array in outputs.items()}
+        raise InferenceError(f"model output: got {got}, expected one embedding of {dimension} numbers")
+    vector = rows[0].astype(np.float32)
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if not math.isfinite(length) or length < _SHORTEST:
+        raise InferenceError("model output: an embedding that is not finite, or zero, for this item alone")
+    # The graph did this; below float32 its result is of length 1 to three digits only.
+    return np.asarray(vector / np.float32(length), np.float32)
 
 
 def _check_fit(deployment: Deployment, image: ClipImageSettings, text: ClipTextSettings, head: DualEncoderHead) -> None:

@@ -9,6 +9,12 @@ from vlp_spec.deployment import Deployment
 from vlp_spec.errors import ArtifactError
 from vlp_spec.tasks import Task
 
+from vlp_pipeline.generative import (
+    CaptionPipeline,
+    StagedMatchPipeline,
+    StagedReasoningPipeline,
+    WrittenAnswerPipeline,
+)
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
 from vlp_pipeline.pipeline import (
     DetectorPipeline,
@@ -29,6 +35,10 @@ Pipeline = (
     | ReasoningPipeline
     | GroundingPipeline
     | DetectorPipeline
+    | CaptionPipeline
+    | WrittenAnswerPipeline
+    | StagedMatchPipeline
+    | StagedReasoningPipeline
 )
 
 PIPELINES: dict[tuple[str, Task], tuple[str, str]] = {
@@ -43,6 +53,10 @@ PIPELINES: dict[tuple[str, Task], tuple[str, str]] = {
     ("faster_rcnn", Task.REGIONS): ("vlp_pipeline.detector_pipeline", "FasterRcnnPipeline"),
     ("clip", Task.EMBEDDINGS): ("vlp_pipeline.dual_encoder", "DualEncoderPipeline"),
     ("clip", Task.CLASSIFY): ("vlp_pipeline.dual_encoder", "DualEncoderPipeline"),
+    ("blip", Task.CAPTION): ("vlp_pipeline.blip_caption", "BlipCaptionPipeline"),
+    ("blip", Task.VQA): ("vlp_pipeline.blip_vqa", "BlipVqaPipeline"),
+    ("blip", Task.MATCH): ("vlp_pipeline.blip_match", "BlipMatchPipeline"),
+    ("blip", Task.REASONING): ("vlp_pipeline.blip_reasoning", "BlipReasoningPipeline"),
 }
 
 

@@ -6,7 +6,7 @@ around the words and the truncation are set here, as ViLT's and UNITER's scripts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,11 +153,38 @@ class TextProcessor:
         Raises:
             InvalidArgumentError: the text is no valid Unicode, or the tokenizer cannot read it.
         """
+        words = self.word_ids(text)
+        return np.array([self.cls_id, *words[: self.max_length - 2], self.sep_id], dtype=np.int32)
+
+    def word_ids(self, text: str) -> list[int]:
+        """The ids of a text alone, as many as there are.
+
+        Raises:
+            InvalidArgumentError: the text is no valid Unicode, or the tokenizer cannot read it.
+        """
         try:
-            words = self._tokenizer.encode(text, add_special_tokens=False).ids
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
         # Half a surrogate pair is a UnicodeEncodeError or TypeError, a broken vocabulary a plain Exception.
         except Exception as error:
             raise InvalidArgumentError(
                 "text: the model's tokenizer cannot read it; send valid Unicode", detail=repr(error)
             ) from error
-        return np.array([self.cls_id, *words[: self.max_length - 2], self.sep_id], dtype=np.int32)
+
+    def id_of(self, token: str) -> int:
+        """The id of a token that the model needs, by its name.
+
+        Raises:
+            ArtifactError: the tokenizer lacks it.
+        """
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise ArtifactError(
+                f"tokenizer: its vocabulary of {self.vocab_size} lacks {token}; give the tokenizer.json that the "
+                "checkpoint was trained with"
+            )
+        return int(found)
+
+    def tokens_of(self, ids: Iterable[int]) -> list[str]:
+        """The tokens of ids; an id that is none of the tokenizer's is left out."""
+        tokens = (self._tokenizer.id_to_token(int(index)) for index in ids)
+        return [token for token in tokens if token is not None]

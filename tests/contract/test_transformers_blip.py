@@ -17,14 +17,26 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import BlipImageProcessorPil, PreTrainedModel
-from vlp_models.checkpoints import load_checkpoint
+from vlp_models.checkpoints import load_checkpoint, save_checkpoint
 from vlp_models.families.blip import BlipModel
 from vlp_models.families.blip_text import MedDecoder
 from vlp_models.layers.med_block import CrossContext, KeysValues
 from vlp_pipeline.clip_image import ClipImageProcessor, ClipImageSettings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # tests are imported one by one, not as packages
-from transformers_blips import CLS, END, FUSE, IMAGE_SIZE, PAD, START, WORDS, publish, transformers_blip
+from transformers_blips import (
+    CLASSES,
+    CLS,
+    END,
+    FUSE,
+    IMAGE_SIZE,
+    PAD,
+    START,
+    WORDS,
+    publish,
+    publish_apart,
+    transformers_blip,
+)
 
 ATOL = 1e-4
 PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "golden" / "photographs").glob("*.jpg"))
@@ -67,6 +79,36 @@ def test_caption_logits(tmp_path: Path) -> None:
     expected = theirs(pixel_values=pixels(3), input_ids=ids, attention_mask=mask).logits
     given = mask.bool()
     assert_same(ours(pixels(3), ids)[given], expected[given])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("parts", [("weight",), ("bias",), ("weight", "bias")])
+def test_word_heads_that_were_trained_apart(parts: tuple[str, ...], tmp_path: Path) -> None:
+    """Read from what transformers before version 5 leaves, and written so that transformers makes the same of ours."""
+    tied = transformers_blip("caption")
+    checkpoint = load_checkpoint(publish_apart(tied, tmp_path / "theirs", parts=parts))
+    ours = checkpoint.blip
+    assert ours.config.tied_words == ("weight" not in parts)
+    save_checkpoint(tmp_path / "ours", ours, tokenizer=checkpoint.tokenizer, image=checkpoint.image)
+    ids, _ = texts(START, (7, 7, 7))
+    logits = ours(pixels(3), ids)
+    for folder in ("theirs", "ours"):
+        theirs, report = CLASSES["caption"].from_pretrained(tmp_path / folder, output_loading_info=True)
+        assert not report["missing_keys"]
+        assert not report["unexpected_keys"]
+        assert_same(logits, theirs(pixel_values=pixels(3), input_ids=ids).logits)
+    difference = logits - tied(pixel_values=pixels(3), input_ids=ids).logits
+    assert difference.abs().max() > 0.1, "the tied head says the same"
+
+
+@torch.no_grad()
+def test_an_answer_of_a_word_head_that_was_trained_apart(tmp_path: Path) -> None:
+    publish_apart(transformers_blip("vqa"), tmp_path)
+    question, mask = texts(FUSE, (6,))
+    answer, _ = texts(START, (5,))
+    theirs = CLASSES["vqa"].from_pretrained(tmp_path)
+    ours = load_checkpoint(tmp_path).blip
+    assert_same(our_answer(ours, question, mask, answer), their_answer(theirs, question, mask, answer))
 
 
 @torch.no_grad()

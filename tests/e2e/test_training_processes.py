@@ -31,6 +31,7 @@ DUAL = """
 """
 SIGLIP = ('family = "clip"', 'family = "siglip"'), ("[objectives.itc]", '[objectives.itc]\nloss = "sigmoid"')
 QUEUE = (("[objectives.itc]", "[objectives.itc]\nqueue = 16"),)
+BLIP = ('family = "clip"', 'family = "blip"\nshares_text = true'), ("[objectives.phrases]", "[objectives.lm]")
 # --multi_gpu is accelerate's only launcher of several processes without MPI; on CPUs they talk by gloo.
 TWO_PROCESSES = (
     *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
@@ -118,7 +119,9 @@ def test_a_queue_of_two_processes_is_the_queue_of_one(recipe: Path, tmp_path: Pa
         assert torch.allclose(value, found[name], rtol=0, atol=1e-5), name
 
 
-@pytest.mark.parametrize("changes", [None, (), SIGLIP, QUEUE], ids=["vilt", "clip", "siglip", "clip-queue"])
+@pytest.mark.parametrize(
+    "changes", [None, (), SIGLIP, QUEUE, BLIP], ids=["vilt", "clip", "siglip", "clip-queue", "blip"]
+)
 def test_two_processes_have_the_gradients_of_one_with_the_double_batch(
     recipe: Path, tmp_path: Path, changes: tuple[tuple[str, str], ...] | None
 ) -> None:

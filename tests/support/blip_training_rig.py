@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import BlipConfig as TransformersBlipConfig
 from vlp_models.families.blip import BlipModel
 from vlp_models.families.blip_config import BlipConfig, TokenIds
-from vlp_models.training.blip_initial_model import init_blip
+from vlp_models.training.starting_weights import init_writer
 
 PAD, CLS, END, DEC, ENC = 0, 2, 3, 18, 19
 WIDTH, ROWS, WORDS = 8, 4, 20
@@ -39,7 +39,7 @@ def blip_model(heads: tuple[str, ...] = ("caption", "match")) -> BlipModel:
         pixel_std=(0.5, 0.5, 0.5),
     )
     model = BlipModel(config)
-    init_blip(model)
+    init_writer(model, config)
     for parameter in model.parameters():  # large enough that the objectives tell rows apart
         parameter.data.mul_(10 if parameter.ndim > 1 else 1)
     return model.eval()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     BlipConfig,
@@ -24,6 +25,7 @@ CLASSES: dict[str, type[PreTrainedModel]] = {
     "match": BlipForImageTextRetrieval,
 }
 IMAGE_SIZE, PATCH_SIZE = 24, 8
+WORD_HEAD = "text_decoder.cls.predictions.decoder"
 
 
 def transformers_blip(head: str, text: dict[str, Any] | None = None, **vision: Any) -> PreTrainedModel:
@@ -62,6 +64,17 @@ def publish(model: PreTrainedModel, folder: Path) -> Path:
     """A directory of save_pretrained with BERT's kind of vocabulary; no processor's settings."""
     model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(WORDS))
+    return folder
+
+
+def publish_apart(model: PreTrainedModel, folder: Path, *, parts: tuple[str, ...] = ("weight",)) -> Path:
+    """As `publish`, with those parts of the word head trained apart, as transformers before version 5 leaves them."""
+    path = publish(model, folder) / "model.safetensors"
+    state, generator = load_file(path), torch.Generator().manual_seed(7)
+    for part in parts:
+        tied = model.get_parameter(f"{WORD_HEAD}.{part}").detach()
+        state[f"{WORD_HEAD}.{part}"] = tied + 0.5 * torch.randn(tied.shape, generator=generator)
+    save_file(state, path, metadata={"format": "pt"})
     return folder
 
 

@@ -1,15 +1,17 @@
-"""The JSON files of a BLIP's directory, in transformers' form with a key of our own."""
+"""The files of a BLIP's directory, in transformers' form: JSON with a key of our own, and weights by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
 from vlp_pipeline.clip_image import ClipImageSettings
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.checkpoints.blip_settings import OUR_KEY
 from vlp_models.checkpoints.blip_tokenizer import blip_token_ids, blip_tokenizer_settings
+from vlp_models.checkpoints.blip_weights import SECOND_WORD_BIAS, WORD_BIAS
 from vlp_models.checkpoints.dual_encoder_images import PictureSettings, write_picture_settings
 from vlp_models.families.blip import BlipModel
 
@@ -47,7 +49,9 @@ def blip_files(
     if (found := blip_token_ids(tokenizer)) != tokens:
         raise ArtifactError(f"tokenizer: its special tokens are {found}, but the model's are {tokens}")
     values: dict[str, Any] = config.hf.to_dict()
+    values["tie_word_embeddings"] = config.tied_words
     values["text_config"] |= {
+        "tie_word_embeddings": config.tied_words,
         "bos_token_id": tokens.start,
         "sep_token_id": tokens.end,
         "pad_token_id": tokens.pad,
@@ -66,3 +70,14 @@ def blip_files(
         "preprocessor_config.json": write_picture_settings(pictures, "blip"),
         "tokenizer_config.json": blip_tokenizer_settings(config),
     }
+
+
+def blip_weights(model: BlipModel) -> dict[str, Tensor]:
+    """Name -> tensor of the weights file; the tensors are the model's own.
+
+    Where words are not tied transformers takes a word head's two biases for two as well, and adds the second.
+    """
+    state: dict[str, Tensor] = model.state_dict()
+    if WORD_BIAS in state and not model.config.tied_words:
+        state[SECOND_WORD_BIAS] = state[WORD_BIAS]
+    return state

@@ -9,34 +9,42 @@ from torch import Tensor
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.checkpoints.state_loading import load_strictly
-from vlp_models.checkpoints.tied_weights import take_once
 from vlp_models.families.blip import BlipModel
 from vlp_models.families.blip_config import BlipConfig
 
-_WORD_HEAD = "text_decoder.cls.predictions"
-_TIED = {
-    f"{_WORD_HEAD}.decoder.weight": "text_decoder.bert.embeddings.word_embeddings.weight",
-    f"{_WORD_HEAD}.decoder.bias": f"{_WORD_HEAD}.bias",
-}
+WORD_TABLE = "text_decoder.bert.embeddings.word_embeddings.weight"
+WORD_MATRIX = "text_decoder.cls.predictions.decoder.weight"
+"""The word head's; the model has it where it is not the word table."""
+WORD_BIAS = "text_decoder.cls.predictions.bias"
+SECOND_WORD_BIAS = "text_decoder.cls.predictions.decoder.bias"
+"""What transformers, from version 5, adds, whatever the first is; the model has one bias."""
 # A buffer that files of older versions carry: 0, 1, 2, ...
 _COUNTED = ".position_ids"
 _MERGE = ".crossattention.output.merge_layer.weight"
 
 
-def stored_once(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def stored_once(state: Mapping[str, Tensor], *, ties_words: bool = True) -> dict[str, Tensor]:
     """Leave out counted positions, and the word head's matrix and bias where they are stored a second time.
 
-    Raises:
-        ArtifactError: the word head has a matrix or a bias of its own: this model's is the word table.
+    Of two biases that differ the decoder's stays, under the model's name: transformers and the published code add it.
+    One alone counts under either name.
+
+    Args:
+        state: name -> tensor, on any device.
+        ties_words: whether the word head's matrix may be the word table. It is where the two are equal or one of them
+            is not stored; else WORD_MATRIX stays, which transformers before version 5 trained apart.
     """
     weights = {name: tensor for name, tensor in state.items() if not name.endswith(_COUNTED)}
-    try:
-        return take_once(weights, _TIED, source)
-    except ArtifactError as error:
-        raise ArtifactError(
-            f"{error.message}; a word head that was trained apart from its table is not supported (older versions of "
-            "transformers train them so)"
-        ) from error
+    if SECOND_WORD_BIAS in weights:
+        weights[WORD_BIAS] = weights.pop(SECOND_WORD_BIAS)
+    if ties_words and WORD_MATRIX in weights:
+        matrix = weights[WORD_MATRIX]
+        table = weights.setdefault(WORD_TABLE, matrix)
+        # Without values, as on the meta device, there is nothing to compare.
+        is_stored_twice = matrix.shape == table.shape if matrix.is_meta else torch.equal(matrix, table)
+        if is_stored_twice:
+            del weights[WORD_MATRIX]
+    return weights
 
 
 def stored_heads(state: Mapping[str, Tensor]) -> tuple[str, ...]:

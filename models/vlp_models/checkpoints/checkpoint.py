@@ -11,6 +11,8 @@ from vlp_spec.errors import ArtifactError
 
 from vlp_models.families.blip import BlipModel
 from vlp_models.families.blip_config import BlipConfig
+from vlp_models.families.coca import CocaModel
+from vlp_models.families.coca_config import CocaConfig
 from vlp_models.families.dual_encoder import DualEncoder
 from vlp_models.families.dual_encoder_config import DualEncoderConfig
 from vlp_models.families.faster_rcnn import FasterRcnn
@@ -35,7 +37,7 @@ class LoadedCheckpoint:
         attributes: of a detector, likewise.
     """
 
-    model: ViltModel | UniterModel | DualEncoder | BlipModel | FasterRcnn
+    model: ViltModel | UniterModel | DualEncoder | BlipModel | CocaModel | FasterRcnn
     tokenizer: str
     labels: tuple[str, ...] | None
     image: Mapping[str, Any]
@@ -43,7 +45,7 @@ class LoadedCheckpoint:
     attributes: tuple[str, ...] = ()
 
     @property
-    def config(self) -> ViltConfig | UniterConfig | DualEncoderConfig | BlipConfig | FasterRcnnConfig:
+    def config(self) -> ViltConfig | UniterConfig | DualEncoderConfig | BlipConfig | CocaConfig | FasterRcnnConfig:
         """The model's configuration."""
         return self.model.config
 
@@ -53,7 +55,7 @@ class LoadedCheckpoint:
         config = self.config
         if isinstance(config, FasterRcnnConfig):
             return {}
-        if isinstance(config, ViltConfig | BlipConfig):
+        if isinstance(config, ViltConfig | BlipConfig | CocaConfig):
             return {"type": "bert", "max_length": config.max_text_len}
         if isinstance(config, UniterConfig):
             # The published model cuts no text; it has as many positions as BERT.
@@ -126,6 +128,7 @@ class LoadedCheckpoint:
             UniterModel: "a UNITER checkpoint",
             DualEncoder: "a dual encoder",
             BlipModel: "a BLIP checkpoint",
+            CocaModel: "a CoCa checkpoint",
             FasterRcnn: "a region detector",
         }
         return ArtifactError(f"{self.source}: {names[type(self.model)]}, expected {expected}")

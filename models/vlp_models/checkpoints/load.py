@@ -9,6 +9,7 @@ from pathlib import Path
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.checkpoints.checkpoint import GivenFiles, LoadedCheckpoint, require_head
+from vlp_models.checkpoints.coca_directory import read_coca_directory
 from vlp_models.checkpoints.detector_checkpoint import checkpoint_of
 from vlp_models.checkpoints.faster_rcnn_directory import read_detector
 from vlp_models.checkpoints.hub import fetch_from_hub
@@ -20,7 +21,7 @@ from vlp_models.checkpoints.transformers_dual_encoder import read_clip, read_sig
 from vlp_models.checkpoints.transformers_vilt import read_transformers_vilt
 from vlp_models.checkpoints.uniter_directory import read_uniter_directory
 from vlp_models.checkpoints.vilt_directory import read_vilt_directory
-from vlp_models.families import faster_rcnn_config, uniter_config
+from vlp_models.families import coca_config, faster_rcnn_config, uniter_config
 from vlp_models.families.vilt_config import MODEL_TYPE
 
 # model_type of config.json -> its reader.
@@ -31,6 +32,7 @@ _DIRECTORY_READERS: dict[str, Callable[[Path, GivenFiles], LoadedCheckpoint]] = 
     "siglip": read_siglip,
     "blip": read_transformers_blip,
     uniter_config.MODEL_TYPE: read_uniter_directory,
+    coca_config.MODEL_TYPE: read_coca_directory,
     faster_rcnn_config.MODEL_TYPE: lambda directory, given: checkpoint_of(read_detector(directory), given),
 }
 

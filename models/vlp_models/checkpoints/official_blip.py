@@ -13,7 +13,14 @@ from vlp_spec.errors import ArtifactError, ConfigError
 
 from vlp_models.checkpoints.blip_settings import blip_answers, blip_image_settings, default_prompt, encoder_tokens
 from vlp_models.checkpoints.blip_tokenizer import read_blip_tokenizer
-from vlp_models.checkpoints.blip_weights import build_blip, first_merging_block, stored_heads, stored_once
+from vlp_models.checkpoints.blip_weights import (
+    WORD_MATRIX,
+    WORD_TABLE,
+    build_blip,
+    first_merging_block,
+    stored_heads,
+    stored_once,
+)
 from vlp_models.checkpoints.checkpoint import GivenFiles, LoadedCheckpoint
 from vlp_models.checkpoints.official_blip_names import blip_names
 from vlp_models.families.blip_config import BlipConfig, TokenIds
@@ -54,7 +61,11 @@ def read_official_blip(
             fit.
     """
     source = str(path)
-    named = stored_once(blip_names(state), source)
+    named = stored_once(blip_names(state))
+    if WORD_MATRIX in named:
+        raise ArtifactError(
+            f"{source}: {WORD_MATRIX} and {WORD_TABLE} are one weight in the published code, but they differ"
+        )
     hf = official_blip_sizes(named, settings, source)
     words = hf.text_config.vocab_size
     if given.tokenizer is None:

@@ -12,22 +12,24 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor
 from vlp_pipeline.clip_image import ClipImageSettings
 from vlp_pipeline.vilt_image import ViltImageSettings
 from vlp_spec.errors import ArtifactError
 
-from vlp_models.checkpoints.blip_files import blip_faults, blip_files
+from vlp_models.checkpoints.blip_files import blip_faults, blip_files, blip_weights
+from vlp_models.checkpoints.coca_directory import coca_faults, coca_files
 from vlp_models.checkpoints.dual_encoder_images import PictureSettings, write_picture_settings
 from vlp_models.checkpoints.dual_encoder_tokenizer import ReadTokenizer, check_tokenizer, tokenizer_settings
 from vlp_models.checkpoints.transformers_dual_encoder import towers_config
 from vlp_models.checkpoints.uniter_directory import uniter_faults, uniter_files
 from vlp_models.families.blip import BlipModel
+from vlp_models.families.coca import CocaModel
 from vlp_models.families.dual_encoder import DualEncoder
 from vlp_models.families.uniter import UniterModel
 from vlp_models.families.vilt import ViltModel
 
-SavedModel = ViltModel | UniterModel | DualEncoder | BlipModel
+SavedModel = ViltModel | UniterModel | DualEncoder | BlipModel | CocaModel
 _STORAGE = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -74,8 +76,7 @@ def save_checkpoint(
         for name, values in files.items():
             _write_json(content / name, values)
         (content / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-        weights = model.hf if isinstance(model, DualEncoder) else model
-        _save_weights(weights, content / "model.safetensors", _STORAGE[storage])
+        _save_weights(_weights(model), content / "model.safetensors", _STORAGE[storage])
         if directory.exists():
             os.replace(directory, scratch / "old")
         os.replace(content, directory)
@@ -89,6 +90,8 @@ def _faults(model: SavedModel, image: Mapping[str, Any], labels: Sequence[str] |
         return _dual_encoder_faults(model, image, labels)
     if isinstance(model, BlipModel):
         return blip_faults(model, image, labels)
+    if isinstance(model, CocaModel):
+        return coca_faults(model, image, labels)
     if isinstance(model, UniterModel):
         return uniter_faults(model, image, labels)
     return _vilt_faults(model, image, labels)
@@ -105,9 +108,18 @@ def _files(
         return _dual_encoder_files(model, image, tokenizer)
     if isinstance(model, BlipModel):
         return blip_files(model, image, labels, tokenizer)
+    if isinstance(model, CocaModel):
+        return coca_files(model, image, tokenizer)
     if isinstance(model, UniterModel):
         return uniter_files(model, image, labels)
     return _vilt_files(model, image, labels)
+
+
+def _weights(model: SavedModel) -> Mapping[str, Tensor]:
+    """Name -> tensor of the weights file."""
+    if isinstance(model, BlipModel):
+        return blip_weights(model)
+    return (model.hf if isinstance(model, DualEncoder) else model).state_dict()
 
 
 def _vilt_faults(model: ViltModel, image: Mapping[str, Any], labels: Sequence[str] | None) -> list[str]:
@@ -161,10 +173,8 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _save_weights(model: nn.Module, path: Path, dtype: torch.dtype) -> None:
+def _save_weights(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     # Contiguous copies on the CPU: safetensors refuses tensors that share memory.
-    state = {
-        name: tensor.detach().to("cpu", dtype, copy=True).contiguous() for name, tensor in model.state_dict().items()
-    }
+    state = {name: tensor.detach().to("cpu", dtype, copy=True).contiguous() for name, tensor in weights.items()}
     # Not `save_file`, whose files nobody but their owner can read.
     path.write_bytes(save(state, metadata={"format": "pt"}))

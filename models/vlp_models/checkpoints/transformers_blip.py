@@ -24,7 +24,13 @@ from vlp_models.checkpoints.blip_settings import (
     encoder_tokens,
 )
 from vlp_models.checkpoints.blip_tokenizer import read_blip_tokenizer
-from vlp_models.checkpoints.blip_weights import build_blip, first_merging_block, stored_heads, stored_once
+from vlp_models.checkpoints.blip_weights import (
+    WORD_MATRIX,
+    build_blip,
+    first_merging_block,
+    stored_heads,
+    stored_once,
+)
 from vlp_models.checkpoints.checkpoint import GivenFiles, LoadedCheckpoint
 from vlp_models.checkpoints.dual_encoder_images import read_picture_settings
 from vlp_models.checkpoints.json_file import read_json_object
@@ -53,7 +59,9 @@ def read_transformers_blip(directory: Path, given: GivenFiles) -> LoadedCheckpoi
     image_size = hf.vision_config.image_size
     if not isinstance(image_size, int):
         raise ArtifactError(f"{source}: image_size is {image_size!r}: only squares are supported")
-    state = stored_once(read_weights(directory), source)
+    # transformers ties where either of the two says so.
+    ties_words = hf.tie_word_embeddings or hf.text_config.tie_word_embeddings
+    state = stored_once(read_weights(directory), ties_words=ties_words)
     heads = own.heads or _heads(values, state, source)
     pictures = read_picture_settings(directory, "blip", image_size)
     tokenizer = read_blip_tokenizer(given.tokenizer or directory, hf.text_config.vocab_size)
@@ -70,6 +78,7 @@ def read_transformers_blip(directory: Path, given: GivenFiles) -> LoadedCheckpoi
             prompt=default_prompt(heads) if own.prompt is None else own.prompt,
             generation=own.generation or {},
             merged_from=first_merging_block(state, hf.text_config.num_hidden_layers),
+            tied_words=ties_words and WORD_MATRIX not in state,
         )
     except ConfigError as error:
         raise ArtifactError(f"{source}: {'; '.join(error.faults)}") from error

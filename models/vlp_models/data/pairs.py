@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vlp_models.data.matching import FalseTexts
 from vlp_models.data.pictures import PictureStore
 from vlp_models.data.preparations import gather_squares
 from vlp_models.data.regions import RegionStore
@@ -45,6 +46,21 @@ class PhraseStore:
         return (self.first[pictures][:, None] + chosen).reshape(-1)
 
 
+@dataclass(frozen=True)
+class FalseTextRule:
+    """When captions are judged, and how often against a false one that is nearly true.
+
+    Attributes:
+        texts: makes them.
+        share: of the captions that get one, 0 to 1, where one can be made.
+        every: captions are judged in every so many steps.
+    """
+
+    texts: FalseTexts
+    share: float
+    every: int = 1
+
+
 class PairStream:
     """Captions with their pictures.
 
@@ -56,11 +72,15 @@ class PairStream:
         shape: how batches are cut.
         regions: of the pictures, on the model's grid of patches; None without them.
         phrases: of the regions; None without them.
+        judged: for image-text matching; None without it.
 
-    Batches: pixels (B, S, S, 3) uint8, input_ids and text_mask (B, T) int32; of all G rows of all processes,
-    text_groups and picture_groups (G,) int64. With regions: region_rows, region_slots, region_words, region_scale as
-    in RegionStream. With phrases, of which each row has `per_picture`: phrase_slots (P,) int64, phrase_ids and
-    phrase_mask (P, T) int32, and of all processes phrase_groups int64.
+    Batches: pixels (B, S, S, 3) uint8, input_ids and text_mask (B, T) int32; word_scale () float32, the factor that
+    turns a loss summed over all tokens but the first into its share of the mean over the whole step, in all its batches
+    and processes; of all G rows of all processes, text_groups and picture_groups (G,) int64. With regions:
+    region_rows, region_slots, region_words, region_scale as in RegionStream. With phrases, of which each row has
+    `per_picture`: phrase_slots (P,) int64, phrase_ids and phrase_mask (P, T) int32, and of all processes phrase_groups
+    int64. With matching, in the steps that have it: false_rows (F,) int64, and the false texts of these rows, false_ids
+    and false_mask (F, T) int32.
     """
 
     name = "pairs"
@@ -75,9 +95,10 @@ class PairStream:
         shape: BatchShape,
         regions: RegionStore | None = None,
         phrases: PhraseStore | None = None,
+        judged: FalseTextRule | None = None,
     ) -> None:
         self._pictures, self._tokens, self._text_groups, self._picture_of = pictures, tokens, text_groups, picture_of
-        self._shape, self._regions, self._phrases = shape, regions, phrases
+        self._shape, self._regions, self._phrases, self._judged = shape, regions, phrases, judged
         self._plan = plan_texts(tokens, np.arange(len(tokens)), picture_of, shape, key=5)
 
     @property
@@ -94,6 +115,7 @@ class PairStream:
             "pixels": gather_squares(self._pictures, pictures[rows]),
             "input_ids": input_ids,
             "text_mask": text_mask,
+            "word_scale": self._shape.mean_scale(self._count_tokens(number)),
             "text_groups": self._text_groups[everyone],
             "picture_groups": pictures,
         }
@@ -107,7 +129,30 @@ class PairStream:
             arrays["phrase_ids"], arrays["phrase_mask"] = self._phrases.tokens.gather(mine)
             arrays["phrase_slots"] = self._phrases.slots[mine]
             arrays["phrase_groups"] = self._phrases.groups[drawn]
+        if self._judged is not None and number // self._shape.micro_batches % self._judged.every == 0:
+            arrays |= self._false_texts(self._judged, everyone, number)
         return arrays
+
+    def _false_texts(self, rule: FalseTextRule, everyone: np.ndarray, number: int) -> Arrays:
+        rng = np.random.default_rng((self._shape.seed, 7, number))
+        is_wanted, seeds = rng.random(len(everyone)) < rule.share, rng.integers(0, 2**62, size=len(everyone))
+        first = self._shape.rows.start
+        made = {}
+        for row, text in enumerate(everyone[self._shape.rows]):
+            found = rule.texts.make(int(text), int(seeds[first + row])) if is_wanted[first + row] else None
+            if found is not None:
+                made[row] = found.ids
+        width = max((len(ids) for ids in made.values()), default=1)
+        ids = np.full((len(made), width), self._tokens.pad_id, dtype=np.int32)
+        mask = np.zeros_like(ids)
+        for line, own in enumerate(made.values()):
+            ids[line, : len(own)], mask[line, : len(own)] = own, 1
+        return {"false_rows": np.array(list(made), dtype=np.int64), "false_ids": ids, "false_mask": mask}
+
+    def _count_tokens(self, number: int) -> int:
+        """Tokens of all texts of the step of a batch, but for the first of each."""
+        rows = np.concatenate([self._plan.batch(other) for other in self._shape.step_of(number)])
+        return int(self._tokens.lengths[rows].sum()) - len(rows)
 
     def _count_words(self, regions: RegionStore, number: int) -> int:
         """Words for regions in the whole step of a batch."""

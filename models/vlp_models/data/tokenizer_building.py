@@ -52,6 +52,19 @@ def build_tokenizer(texts: Iterable[str], *, vocab_size: int, lowercase: bool = 
     return tokenizer
 
 
+def with_tight_colons(tokenizer_json: str) -> str:
+    """A tokenizer that sets a colon to the word before it when it says ids as text.
+
+    BERT's does so with commas and full stops alone.
+
+    Args:
+        tokenizer_json: content of a tokenizer.json of words and pieces; so is what comes back.
+    """
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.decoder = decoders.Sequence([decoders.WordPiece(), decoders.Replace(" :", ":")])
+    return str(tokenizer.to_str())
+
+
 def _fixed_tokens(lowercase: bool) -> list[str]:
     letters = _LETTERS if lowercase else _LETTERS + string.ascii_uppercase
     # BERT splits punctuation off: it never continues a word.

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from vlp_pipeline.generative import FUSION_ROLE, PAIR_ROLE
 from vlp_pipeline.images import decode_image
 from vlp_pipeline.pipeline import Item, PreparedImage, RegionReader
 from vlp_pipeline.regions import Regions, check_regions
-from vlp_pipeline.registry import build_pipeline
 from vlp_spec.errors import ArtifactError, RequestError, TaskNotSupportedError
 from vlp_spec.found_deployment import find_deployment
 from vlp_spec.tasks import EntailmentQuery, GroundingQuery, ReasoningQuery, Task, VqaQuery
@@ -27,10 +27,10 @@ from vlp_models.data.records import PairStatement, PictureRecord, Question
 from vlp_models.data.region_store import open_region_store
 from vlp_models.data.sources import PictureSource, RawPicture, open_source
 from vlp_models.evaluation.accuracy import AccuracyReport, report_accuracy
-from vlp_models.evaluation.batches import POOL_BATCHES, run_items
-from vlp_models.evaluation.detector_artefacts import GRAPH_FILE, open_extractor
+from vlp_models.evaluation.batches import POOL_BATCHES, Outputs, run_items
+from vlp_models.evaluation.deployment_graphs import DeploymentGraphs
+from vlp_models.evaluation.detector_artefacts import open_extractor
 from vlp_models.evaluation.grounding import is_grounded
-from vlp_models.evaluation.onnx_runner import onnx_runner
 
 FOUND, MISSED = "found", "missed"
 Prepare = Callable[[RawPicture], PreparedImage]
@@ -44,14 +44,14 @@ class JudgingModel:
         name: name@version.
         task: what it does.
         pipeline: of its task.
-        prepare: a picture of a data set as its graph takes it.
-        forward: inputs, batch first -> outputs by name.
+        prepare: a picture of a data set as its graph takes it; for a model that sees each picture by itself, as seen.
+        forward: inputs of the graph that judges, batch first -> outputs by name.
     """
 
     name: str
     task: Task
     pipeline: Any
-    prepare: Prepare
+    prepare: Callable[[RawPicture], Any]
     forward: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
@@ -83,10 +83,11 @@ def open_judge(repository: Path, reference: str, regions: Path | None = None, *,
     name, task = f"{deployment.name}@{deployment.version}", deployment.tasks[0]
     if task not in _ASKERS:
         raise TaskNotSupportedError(f"deployment {name} does {task}; evaluated here are {', '.join(_ASKERS)}")
-    pipeline = build_pipeline(deployment, found.assets_dir)
-    forward = onnx_runner(found.graph_dir(deployment.graph("fusion")) / GRAPH_FILE)
-    prepare = _blind(pipeline, name) if blind else preparation_of(pipeline, repository, regions)
-    return JudgingModel(name, task, pipeline, prepare, forward)
+    graphs = DeploymentGraphs(found)
+    prepare = _blind(graphs.pipeline, name) if blind else preparation_of(graphs.pipeline, repository, regions)
+    if PAIR_ROLE in graphs.roles:
+        return JudgingModel(name, task, graphs.pipeline, _seeing(graphs, prepare), graphs.runner(PAIR_ROLE))
+    return JudgingModel(name, task, graphs.pipeline, prepare, graphs.runner(FUSION_ROLE))
 
 
 def judge_split(
@@ -152,6 +153,11 @@ def preparation_of(pipeline: Any, repository: Path, regions: Path | None = None)
     return lambda raw: reader.prepare_regions(detect(raw).first(most))
 
 
+def _seeing(graphs: DeploymentGraphs, prepare: Prepare) -> Callable[[RawPicture], Outputs]:
+    """A picture's row of outputs of "vision"."""
+    return lambda raw: graphs.run_one(graphs.pipeline.vision_item(prepare(raw)))
+
+
 def _hypotheses(model: JudgingModel, source: PictureSource, faults: FaultCounter) -> Iterator[_Asked]:
     def asked(record: PictureRecord, image: PreparedImage) -> Iterator[_Asked]:
         for one in record.hypotheses:
@@ -206,12 +212,13 @@ def _statements(model: JudgingModel, source: PictureSource, faults: FaultCounter
     """A statement's right picture may come before its left one or after it; each is kept until its last statement."""
     records = list(source.read_records(FaultCounter("")))
     needed = Counter(name for one in records for told in one.pair_statements for name in (one.id, told.other))
-    prepared: dict[str, PreparedImage] = {}
+    prepared: dict[str, Any] = {}
+    join = model.pipeline.pair_item if hasattr(model.pipeline, "pair_item") else model.pipeline.prepare
     waiting: dict[str, list[tuple[str, PairStatement]]] = defaultdict(list)
 
     def ask(left: str, one: PairStatement) -> _Asked:
         query, right = ReasoningQuery(one.text), str(one.is_true).lower()
-        item = model.pipeline.prepare(prepared[left], prepared[one.other], query)
+        item = join(prepared[left], prepared[one.other], query)
         for name in (left, one.other):
             needed[name] -= 1
             if not needed[name]:

@@ -7,7 +7,7 @@ is right too: "a red cat above a blue dog" describes many.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,6 @@ from vlp_models.scenes.world import Scene
 RANKS = (1, 5, 10)
 Truth = np.ndarray
 """(captions, pictures) bool, whether a caption is true of a picture."""
-Rerank = Callable[[int, np.ndarray], np.ndarray]
-"""A caption's number and some pictures' (n,) -> scores (n,), the higher the better."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,7 @@ def recall_figures(scores: np.ndarray, right: np.ndarray) -> RecallFigures:
         scores: (queries, candidates) float, the higher the better; equal ones in the order of candidates.
         right: (queries, candidates) bool.
     """
-    order = np.argsort(-scores, axis=1, kind="stable")[:, : max(RANKS)]
-    return figures_of_ranking(np.take_along_axis(right, order, axis=1), right)
+    return figures_of_ranking(np.take_along_axis(right, _first(scores, max(RANKS)), axis=1), right)
 
 
 def figures_of_ranking(hits: np.ndarray, right: np.ndarray) -> RecallFigures:
@@ -91,14 +88,34 @@ def figures_of_ranking(hits: np.ndarray, right: np.ndarray) -> RecallFigures:
     )
 
 
-def rerank_hits(scores: np.ndarray, right: np.ndarray, rerank: Rerank, candidates: int) -> np.ndarray:
-    """(queries, candidates) bool, the hits of a search whose first candidates were looked at again, best first."""
-    hits = np.zeros((len(scores), min(candidates, scores.shape[1])), dtype=bool)
-    for query, row in enumerate(scores):
-        first = np.argsort(-row, kind="stable")[: hits.shape[1]]
-        again = first[np.argsort(-rerank(query, first), kind="stable")]
-        hits[query] = right[query, again]
-    return hits
+def first_candidates(scores: np.ndarray, candidates: int) -> np.ndarray:
+    """(queries, candidates) bool, which ones are among the first so many of a query; see `recall_figures`."""
+    chosen = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(chosen, _first(scores, candidates), True, axis=1)
+    return chosen
+
+
+def rerank_hits(scores: np.ndarray, right: np.ndarray, again: np.ndarray, candidates: int) -> np.ndarray:
+    """The hits of a search whose first candidates were looked at again.
+
+    Args:
+        scores: (queries, all) float of the search; see `recall_figures`.
+        right: (queries, all) bool.
+        again: (queries, all) float of the second look, the higher the better; equal ones as the search orders them.
+            Only those of `first_candidates` count.
+        candidates: how many are looked at again.
+
+    Returns:
+        (queries, candidates) bool, whether each of them is right, best first.
+    """
+    first = _first(scores, candidates)
+    anew = np.argsort(-np.take_along_axis(again, first, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(right, np.take_along_axis(first, anew, axis=1), axis=1)
+
+
+def _first(scores: np.ndarray, count: int) -> np.ndarray:
+    """(queries, count) int, the first so many, best first; fewer where there are no more."""
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count]
 
 
 def _chance(right: int, candidates: int, k: int) -> float:

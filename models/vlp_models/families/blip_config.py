@@ -51,6 +51,8 @@ class BlipConfig:
             way holds.
         merged_from: NLVR2: the first block that joins what it saw in both pictures by a layer of its own; below it
             takes their mean.
+        tied_words: whether the decoder says words by the table that it reads them with, as the published code has it;
+            else by a matrix of its own, which transformers before version 5 trains.
     """
 
     hf: TransformersBlipConfig
@@ -62,6 +64,7 @@ class BlipConfig:
     prompt: str = ""
     generation: Mapping[str, float] = field(default_factory=dict)
     merged_from: int = 6
+    tied_words: bool = True
 
     def __post_init__(self) -> None:
         faults = self._text_faults() + self._picture_faults()

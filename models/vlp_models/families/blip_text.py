@@ -134,9 +134,10 @@ class MedModel(nn.Module):
 
 
 class WordHead(nn.Module):
-    """Logits over the vocabulary; its matrix is the word table of the transformer below.
+    """Logits over the vocabulary; its matrix is the word table of the transformer below, or one of its own.
 
-    The parameters that are its own: `predictions.transform` and `predictions.bias`.
+    The parameters that are its own: `predictions.transform`, `predictions.bias`, and `predictions.decoder.weight` where
+    the config's words are not tied.
     """
 
     def __init__(self, config: BlipConfig) -> None:
@@ -145,11 +146,15 @@ class WordHead(nn.Module):
         self.predictions = nn.Module()
         self.predictions.transform = MlmTransform(text.hidden_size, layer_norm_eps=text.layer_norm_eps)
         self.predictions.bias = nn.Parameter(torch.zeros(text.vocab_size))
+        self.tied_words = config.tied_words
+        if not config.tied_words:
+            self.predictions.decoder = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
 
     def forward(self, hidden: Tensor, word_table: Tensor) -> Tensor:
-        """(..., D) and (vocabulary, D) to (..., vocabulary)."""
+        """(..., D) to (..., vocabulary); the word table, (vocabulary, D), counts where words are tied."""
         transformed = self.predictions.transform(hidden)  # type: ignore[operator]
-        return F.linear(transformed, word_table, self.predictions.bias)  # type: ignore[arg-type]
+        matrix = word_table if self.tied_words else self.predictions.decoder.weight  # type: ignore[union-attr]
+        return F.linear(transformed, matrix, self.predictions.bias)  # type: ignore[arg-type]
 
 
 class MedDecoder(nn.Module):

@@ -103,8 +103,12 @@ class CocaModel(nn.Module):
         self.vision_proj = nn.Linear(text.hidden_size, config.dimension)
         self.text_proj = nn.Linear(text.hidden_size, config.dimension)
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(_START_TEMPERATURE)))
-        # Not persistent: they belong to the processor's settings, not to the weights.
-        for name, values in (("pixel_mean", config.parts.pixel_mean), ("pixel_std", config.parts.pixel_std)):
+        self.set_pixels()
+
+    def set_pixels(self) -> None:
+        """Set the pictures' normalisation; the weights do not hold it."""
+        parts = self.config.parts
+        for name, values in (("pixel_mean", parts.pixel_mean), ("pixel_std", parts.pixel_std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:

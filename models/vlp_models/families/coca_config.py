@@ -9,7 +9,7 @@ from typing import Any
 from transformers import BlipConfig as TransformersBlipConfig
 from vlp_spec.errors import ConfigError
 
-from vlp_models.families.blip_config import BlipConfig
+from vlp_models.families.blip_config import BlipConfig, TokenIds
 
 MODEL_TYPE = "vlpserve-coca"
 
@@ -82,12 +82,12 @@ class CocaConfig:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], tokens: Any) -> CocaConfig:
+    def from_dict(cls, values: Mapping[str, Any], tokens: TokenIds) -> CocaConfig:
         """Read what `to_dict` gave.
 
         Args:
             values: of config.json.
-            tokens: TokenIds of the checkpoint's tokenizer.
+            tokens: of the checkpoint's tokenizer.
 
         Raises:
             ConfigError: a key is missing, or a value that cannot be.
@@ -110,6 +110,19 @@ class CocaConfig:
             raise ConfigError([f"{error.args[0]}: missing"]) from error
         except (TypeError, ValueError) as error:
             raise ConfigError([str(error)]) from error
+
+
+def stated_vocabulary(values: Mapping[str, Any]) -> int:
+    """Rows of the word table that a config.json states.
+
+    Raises:
+        ConfigError: none.
+    """
+    text = values.get("text_config")
+    rows = text.get("vocab_size") if isinstance(text, Mapping) else None
+    if not isinstance(rows, int):
+        raise ConfigError([f"text_config.vocab_size: got {rows!r}, expected a number"])
+    return rows
 
 
 def _three(values: Any) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""The batches that a dual encoder trains on: pictures with captions, and what their regions show."""
+"""The batches that dual encoders and writing models train on: pictures with captions, and what their regions show."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from tokenizers import Tokenizer
 from vlp_pipeline.clip_text import ClipTextProcessor, ClipTextSettings
 from vlp_spec.errors import ArtifactError
 
-from vlp_models.data.pairs import PairStream, PhraseStore, group_texts
+from vlp_models.data.matching import FalseTexts
+from vlp_models.data.pairs import FalseTextRule, PairStream, PhraseStore, group_texts
 from vlp_models.data.picture_loading import PictureSplit
 from vlp_models.data.regions import RegionStore, region_phrase
 from vlp_models.data.tokens import TokenStore
 from vlp_models.training.recipe import Recipe, TowersRecipe
-from vlp_models.training.recipe_objectives import PhrasesRecipe
+from vlp_models.training.recipe_objectives import ItmRecipe, PhrasesRecipe
 from vlp_models.training.training_data import BatchPlace, TrainingTexts, batch_shape
 from vlp_models.training.vilt_streams import region_store
 
@@ -28,7 +29,8 @@ def build_pair_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts,
     """
     captions = [caption for record in split.records for caption in record.captions]
     if not captions:
-        raise ArtifactError(f"split {split.name!r}: no captions, which itc is trained on")
+        raise ArtifactError(f"split {split.name!r}: no captions, which itc, lm and itm are trained on")
+    tokens = tokenise_for_towers(captions, texts, recipe.model.family)
     picture_of = np.repeat(np.arange(len(split.records)), [len(record.captions) for record in split.records])
     regions = phrases = None
     if recipe.objectives.regions is not None or recipe.objectives.phrases is not None:
@@ -40,13 +42,24 @@ def build_pair_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts,
             phrases = _phrases(recipe.objectives.phrases, split, regions, texts, recipe.model.family)
     return PairStream(
         split.pictures,
-        tokenise_for_towers(captions, texts, recipe.model.family),
+        tokens,
         group_texts(captions),
         picture_of,
         shape=batch_shape(recipe, place),
         regions=regions if recipe.objectives.regions is not None else None,
         phrases=phrases,
+        judged=_judged(recipe.objectives.itm, split, captions, picture_of, texts),
     )
+
+
+def _judged(
+    itm: ItmRecipe | None, split: PictureSplit, captions: Sequence[str], picture_of: np.ndarray, texts: TrainingTexts
+) -> FalseTextRule | None:
+    if itm is None:
+        return None
+    scenes = [record.scene for record in split.records]
+    false_texts = FalseTexts(captions, picture_of, scenes, texts.processor.encode)
+    return FalseTextRule(false_texts, itm.false_texts, itm.every)
 
 
 def tokenise_for_towers(captions: Sequence[str], texts: TrainingTexts, family: str) -> TokenStore:

@@ -23,6 +23,8 @@ _FAMILIES = {
     "uniter": ("vlp_models.training.uniter_family", "UniterFamily"),
     "clip": ("vlp_models.training.dual_family", "DualFamily"),
     "siglip": ("vlp_models.training.dual_family", "DualFamily"),
+    "blip": ("vlp_models.training.blip_family", "BlipFamily"),
+    "coca": ("vlp_models.training.coca_family", "CocaFamily"),
 }
 
 

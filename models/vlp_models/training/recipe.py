@@ -10,7 +10,9 @@ from vlp_models.training.recipe_objectives import ObjectivesRecipe
 from vlp_models.training.schedule import SCHEDULES
 
 DUAL_FAMILIES = ("clip", "siglip")
-FAMILIES = ("vilt", "uniter", *DUAL_FAMILIES)
+WRITING_FAMILIES = ("blip", "coca")
+TOWER_FAMILIES = (*DUAL_FAMILIES, *WRITING_FAMILIES)
+FAMILIES = ("vilt", "uniter", *TOWER_FAMILIES)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class DataRecipe:
 class ImageRecipe:
     """The image processor's settings; `blind` shows one grey picture instead of every picture.
 
-    A dual encoder takes `resample` and `blind` alone: its pictures are squares of `model.towers.image_size`.
+    Families with `model.towers` take `resample` and `blind` alone: pictures are squares of `towers.image_size`.
     """
 
     shorter_edge: int = 384
@@ -109,7 +111,7 @@ class TextRecipe:
 
 @dataclass(frozen=True)
 class TowersRecipe:
-    """The shape of a dual encoder: sizes in pixels, widths, blocks and attention heads of both towers.
+    """The shape of a family with a picture side and a text side: sizes in pixels, widths, blocks and attention heads.
 
     Attributes:
         dimension: numbers in an embedding; SigLIP's must be `image_width`.
@@ -141,9 +143,10 @@ class ModelRecipe:
 
     Attributes:
         grow_layers: ViLT's: blocks put on top of those of `init`; they start as identities.
-        family: "vilt"; "uniter", which reads `data.regions`; or the dual encoders "clip" and "siglip", whose shape is
-            in `towers`. Of the pictures' size, which is prepared before the checkpoint is read, `init` and `towers`
-            must say the same.
+        family: "vilt"; "uniter", which reads `data.regions`; or the dual encoders "clip" and "siglip" and the writing
+            "blip" and "coca", whose shape is in `towers`. Of the pictures' size, which is prepared before the
+            checkpoint is read, `init` and `towers` must say the same.
+        shares_text: BLIP's: encoder and decoder have all but self-attention in common, as it pre-trains.
         image_size: ViLT's: the square, in pixels, that the learned position grid stands for; 0 takes the shorter edge.
     """
 
@@ -157,13 +160,15 @@ class ModelRecipe:
     mlp_ratio: float = 4.0
     dropout: float = 0.1
     image_size: int = 0
+    shares_text: bool = False
     towers: TowersRecipe | None = None
 
     def __post_init__(self) -> None:
-        needs_towers = self.family in DUAL_FAMILIES
+        needs_towers = self.family in TOWER_FAMILIES
         check(
             one_of("family", self.family, FAMILIES),
-            (needs_towers == (self.towers is not None), f"towers: belongs to {' and '.join(DUAL_FAMILIES)}, and there"),
+            (needs_towers == (self.towers is not None), f"towers: belongs to {', '.join(TOWER_FAMILIES)}, and there"),
+            (not self.shares_text or self.family == "blip", "shares_text: belongs to blip"),
             at_least("grow_layers", self.grow_layers, 0),
             (not self.grow_layers or bool(self.init), "grow_layers: needs init, the model that grows"),
             (not self.reset_positions or bool(self.init), "reset_positions: needs init, whose positions they replace"),
@@ -281,17 +286,22 @@ class Recipe:
     def __post_init__(self) -> None:
         family, named = self.model.family, set(self.objectives.named)
         known = _OBJECTIVES["dual" if family in DUAL_FAMILIES else family]
-        itc, itm, vqa = self.objectives.itc, self.objectives.itm, self.objectives.vqa
+        itc, itm, vqa, lm = self.objectives.itc, self.objectives.itm, self.objectives.vqa, self.objectives.lm
         wanted_loss = "sigmoid" if family == "siglip" else "softmax"
         check(
             at_least("seed", self.seed, 0),
             at_least("log_every", self.log_every, 1),
             ((family == "uniter") == bool(self.data.regions), "data.regions: belongs to uniter, and there"),
             (named <= set(known), f"objectives: {family} has {', '.join(known)}; got {', '.join(sorted(named))}"),
+            (
+                family not in _SERVED_BY or bool(named & set(_SERVED_BY[family])),
+                f"objectives: {family} needs one of {', '.join(_SERVED_BY.get(family, ()))}, by which it is served",
+            ),
+            (lm is None or not lm.prompt or family == "blip", "objectives.lm.prompt: belongs to blip"),
             (family == "vilt" or itm is None or not itm.words, "objectives.itm.words: belongs to vilt"),
             (family == "vilt" or vqa is None or not vqa.answer_words, "objectives.vqa.answer_words: belongs to vilt"),
             (
-                family not in DUAL_FAMILIES or itc is None or itc.loss == wanted_loss,
+                itc is None or itc.loss == wanted_loss,
                 f"objectives.itc.loss: {family} is served as it is trained, by {wanted_loss}",
             ),
         )
@@ -302,4 +312,8 @@ _OBJECTIVES = {
     "vilt": ("mlm", "itm", "wpa", "vqa", "regions", "grounding"),
     "uniter": ("mlm", "itm", "wpa", "mrm", "vqa", "entailment", "reasoning", "referring"),
     "dual": ("itc", "regions", "phrases"),
+    "blip": ("lm", "itc", "itm", "regions"),
+    "coca": ("lm", "itc", "regions"),
 }
+# At least one of these makes a model that can be served; the others go along.
+_SERVED_BY = {"blip": ("lm", "itc", "itm"), "coca": ("lm", "itc")}

@@ -31,7 +31,8 @@ class ItmRecipe:
     """Image-text matching, in every `every`-th step.
 
     Attributes:
-        negatives: "random" pictures of the batch, or "hard" ones, whose texts share words with this one.
+        negatives: "random" pictures of the batch, or "hard" ones: those whose texts share words with this one; BLIP
+            draws pictures and texts as likely as its own embeddings find them alike.
         false_texts: share of the false pairs in which, instead, the caption is changed in one attribute, number or
             relation and the picture stays; for pictures whose scene is known.
         words: weight of a second loss on those captions: which of their words are false. Without it, a yes or no for
@@ -165,6 +166,23 @@ class ItcRecipe:
 
 
 @dataclass(frozen=True)
+class LmRecipe:
+    """Language modelling of captions, the picture in view.
+
+    Attributes:
+        smoothing: share of the target that is spread over the whole vocabulary; 0.1 in BLIP.
+        prompt: how every caption begins, which is given and not learned to be said; the model is served with it.
+    """
+
+    weight: float = 1.0
+    smoothing: float = 0.0
+    prompt: str = ""
+
+    def __post_init__(self) -> None:
+        check((0 <= self.smoothing < 1, f"smoothing: got {self.smoothing}, expected from 0 to below 1"))
+
+
+@dataclass(frozen=True)
 class PhrasesRecipe:
     """Region phrases: the patch in the middle of a region finds its phrase with its place, and the phrase the patch.
 
@@ -255,6 +273,7 @@ class ObjectivesRecipe:
     entailment: EntailmentRecipe | None = None
     reasoning: ReasoningRecipe | None = None
     referring: ReferringRecipe | None = None
+    lm: LmRecipe | None = None
 
     @property
     def named(self) -> tuple[str, ...]:

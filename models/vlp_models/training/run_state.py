@@ -68,7 +68,11 @@ def save_state(
     _save_synced(_rng_state(), temporary / f"rng-{accelerator.process_index}.pt")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        tensors = {name: value.detach().cpu().contiguous() for name, value in state.losses.model.state_dict().items()}
+        # Copies: two parts of a model may have weights in common, which safetensors refuses.
+        tensors = {
+            name: value.detach().to("cpu", copy=True).contiguous()
+            for name, value in state.losses.model.state_dict().items()
+        }
         save_file(tensors, temporary / "weights.safetensors")
         sync_path(temporary / "weights.safetensors")
         average = state.average.shadow if state.average else {}

@@ -12,14 +12,15 @@ from tokenizers import Tokenizer
 from vlp_pipeline.text import TextProcessor
 from vlp_spec.errors import ArtifactError
 
+from vlp_models.checkpoints.blip_tokenizer import with_blip_tokens
 from vlp_models.data.labels import build_labels, read_labels
 from vlp_models.data.picture_loading import PictureOptions, PictureSplit, Preparation, load_pictures
 from vlp_models.data.records import PictureRecord
 from vlp_models.data.sources import has_split, open_source
 from vlp_models.data.streams import BatchShape
-from vlp_models.data.tokenizer_building import build_tokenizer
+from vlp_models.data.tokenizer_building import build_tokenizer, with_tight_colons
 from vlp_models.data.tokens import SpecialTokens
-from vlp_models.training.recipe import Recipe
+from vlp_models.training.recipe import WRITING_FAMILIES, Recipe
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class TrainingTexts:
             ids = tokenizer.encode(label, add_special_tokens=False).ids
             np.add.at(shares[row], ids, 1 / max(1, len(ids)))
         return shares
+
+    def words_of(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text, without special ones."""
+        return tuple(Tokenizer.from_str(self.tokenizer_json).encode(text, add_special_tokens=False).ids)
 
     @property
     def special(self) -> SpecialTokens:
@@ -133,6 +138,8 @@ def choose_texts(
             tokenizer_json = Path(recipe.text.tokenizer).read_text(encoding="utf-8")
         except OSError as error:
             raise ArtifactError(f"tokenizer {recipe.text.tokenizer}: {error.strerror}") from error
+    if recipe.model.family in WRITING_FAMILIES:
+        tokenizer_json = with_tight_colons(with_blip_tokens(tokenizer_json))
     labels: tuple[str, ...] = ()
     if recipe.objectives.vqa is not None:
         if recipe.objectives.vqa.labels != "build":

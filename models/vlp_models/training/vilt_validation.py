@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,12 +11,11 @@ from accelerate import Accelerator
 from vlp_models.data.picture_loading import PictureSplit
 from vlp_models.data.tokens import TokenStore
 from vlp_models.evaluation.accuracy import report_accuracy
+from vlp_models.training.mean_figures import mean_figures
 from vlp_models.training.recipe import Recipe
 from vlp_models.training.training_data import BatchPlace, TrainingTexts
 from vlp_models.training.vilt_losses import ViltLosses
 from vlp_models.training.vilt_streams import build_vilt_streams
-
-_MAX_LOSS_BATCHES = 20
 
 
 class ViltValidation:
@@ -47,7 +45,9 @@ class ViltValidation:
 
     def __call__(self) -> Mapping[str, float]:
         """Figures by name."""
-        return self._accuracies() if self._has_answers else self._mean_losses()
+        if self._has_answers:
+            return self._accuracies()
+        return mean_figures(self._losses, self._streams, self._accelerator)
 
     def _accuracies(self) -> dict[str, float]:
         processor = self._texts.processor
@@ -66,20 +66,3 @@ class ViltValidation:
             ]
         report = report_accuracy(answered, {}, "")
         return {"macro": report.macro_accuracy} | {item.type: item.accuracy for item in report.types}
-
-    def _mean_losses(self) -> dict[str, float]:
-        sums: dict[str, list[float]] = defaultdict(list)
-        batches = min(_MAX_LOSS_BATCHES, *(stream.batches_per_epoch for stream in self._streams), _MAX_LOSS_BATCHES)
-        for number in range(batches):
-            batch = {
-                stream.name: {
-                    name: torch.as_tensor(array).to(self._accelerator.device)
-                    for name, array in stream.batch(number).items()
-                }
-                for stream in self._streams
-            }
-            with self._accelerator.autocast():
-                figures = self._losses(batch)
-            for name, value in figures.items():
-                sums[name].append(float(value))
-        return {name: sum(values) / len(values) for name, values in sums.items()}

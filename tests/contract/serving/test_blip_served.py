@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from service_rig import Rig
-from tiny_blip import MAX_TEXT, export_tiny_blip
+from tiny_blip import MAX_TEXT, shared_tiny_blip
 from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering
 from vlp_models.checkpoints import load_checkpoint
 from vlp_pipeline.registry import build_pipeline
@@ -26,11 +26,8 @@ NO_CACHE = CacheSettings(answer_entries=0)
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("blip")
-    # transformers' question answering wants text and picture of one width.
-    export_tiny_blip(root, *KINDS, layers=2, text_width=24)
-    return root
+def root():
+    return shared_tiny_blip(*KINDS)
 
 
 def served(root, kind):

@@ -20,7 +20,7 @@ from vlp_models.scenes.dataset import ScenesConfig, write_scenes
 from vlp_spec.tasks import Task
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))  # tests are imported one by one, not as packages
-from tiny_blip import export_tiny_blip
+from tiny_blip import shared_tiny_blip
 from tiny_repository import publish, write_manifest
 
 PICTURES = 8
@@ -128,7 +128,7 @@ def test_what_captions_have_no_use_for_is_refused(scenes: Path, repository: Path
 
 
 def test_a_deployment_is_served_to_be_measured(scenes: Path, tmp_path: Path) -> None:
-    repository = export_tiny_blip(tmp_path, "caption", samples=2)
+    repository = shared_tiny_blip("caption") / "repository"
     said = tmp_path / "said.jsonl"
     result = CliRunner().invoke(
         cli,
@@ -147,7 +147,7 @@ def test_a_deployment_is_served_to_be_measured(scenes: Path, tmp_path: Path) -> 
 
 
 def test_a_deployment_that_writes_its_answers_is_asked_as_it_is_served(scenes: Path, tmp_path: Path) -> None:
-    repository = export_tiny_blip(tmp_path, "vqa", samples=2, text_width=24)
+    repository = shared_tiny_blip("vqa") / "repository"
     said = tmp_path / "said.jsonl"
     arguments = ["evaluate", "tiny-vqa", "--repository", str(repository), "--data", str(scenes), "--limit", "11"]
     result = CliRunner().invoke(cli, [*arguments, "--json", "--predictions", str(said)])

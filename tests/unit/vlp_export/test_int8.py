@@ -176,3 +176,26 @@ def test_replaced_weights_leave_the_graph(random: np.random.Generator) -> None:
     names = {item.name for item in model.graph.initializer}
     assert "w" not in names
     assert "b" in names
+
+
+@pytest.mark.parametrize("perm", [[1, 0], None])
+def test_a_word_table_that_makes_logits_is_turned_on_its_way(
+    random: np.random.Generator, perm: list[int] | None
+) -> None:
+    table = random.standard_normal((OUT, WIDTH)).astype(np.float32)
+    turned = {} if perm is None else {"perm": perm}
+    nodes = [helper.make_node("Transpose", ["t"], ["w"], **turned), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = make_model(nodes, {"t": table})
+    assert quantize_rows(model) == 1
+    assert "Transpose" not in {node.op_type for node in model.graph.node}
+    assert "t" not in {item.name for item in model.graph.initializer}
+    x = random.standard_normal((2, 3, WIDTH)).astype(np.float32)
+    assert np.abs(run(model, x) - x @ table.T).max() < 0.6  # of numbers around 8
+
+
+def test_a_product_of_two_inputs_turned_is_left_alone(random: np.random.Generator) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["w"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    assert quantize_rows(make_model(nodes, {})) == 0

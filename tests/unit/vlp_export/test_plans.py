@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 from vlp_export.plans import own_task, plan_export
 from vlp_models.checkpoints import LoadedCheckpoint
+from vlp_models.families.blip import BlipModel
 from vlp_models.families.dual_encoder import DualEncoder
 from vlp_models.families.faster_rcnn import FasterRcnn
 from vlp_models.families.uniter import UniterModel
@@ -39,6 +40,10 @@ def checkpoint(*made_of: Any) -> LoadedCheckpoint:
         ((UniterModel, "itm", "mlm"), Task.MATCH),
         ((FasterRcnn, "regions"), Task.REGIONS),
         ((DualEncoder, "embeddings"), Task.EMBEDDINGS),
+        ((BlipModel, "caption", "match"), Task.CAPTION),
+        ((BlipModel, "vqa"), Task.VQA),
+        ((BlipModel, "match"), Task.MATCH),
+        ((BlipModel, "reasoning"), Task.REASONING),
     ],
 )
 def test_a_checkpoint_is_exported_for_what_it_was_made_for(made_of: Any, task: Task) -> None:

@@ -204,3 +204,36 @@ def test_the_canary_of_an_exact_graph_has_the_bound_of_float32() -> None:
     findings = find(Graph(), *evidence())
     assert choose_canary(findings, 9) == ((0, 1, 2), findings.float32_bound)
     assert findings.float32_bound == pytest.approx(1e-4 * max(1.0, EXPECTED.std()))
+
+
+def test_an_answer_must_be_the_same_where_the_graphs_follow_one_another() -> None:
+    samples, batches = evidence()
+    case = GraphCase(Graph(), samples, batches)
+
+    def agreement(last: np.ndarray) -> float:
+        chained = [{"logits": row} for row in (*EXPECTED[:2], last)]
+        findings = prove([case], answer=LargestEntry("logits"), tolerances=TIGHT, chained=chained)
+        assert findings.proof.outputs[0].max_abs_diff == 0.0
+        return findings.proof.agreement
+
+    assert agreement(EXPECTED[2] + 0.1) == 1.0
+    assert agreement(EXPECTED[2, ::-1]) == pytest.approx(2 / 3)
+
+
+def test_only_what_makes_the_answer_is_kept_and_all_is_measured() -> None:
+    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        count = len(feeds["row"])
+        return {"logits": EXPECTED[feeds["row"]], "states": np.full((count, 4), 0.5 * (count > 1), np.float32)}
+
+    samples, batches = evidence()
+    wide = [ProofSample(item.feeds, item.expected | {"states": np.zeros((1, 4), np.float32)}) for item in samples]
+    found = {proof.output: proof for proof in find(run, wide, batches).proof.outputs}
+    assert (found["states"].max_abs_diff, found["states"].max_batch_diff) == (0.0, 0.5)
+    assert found["logits"].max_batch_diff == 0.0
+
+
+def test_an_answer_may_be_that_of_one_text_among_several() -> None:
+    rows = [{"logits": np.array([[[5.0, 0.0], [0.0, 1.0]], [[9.0, 0.0], [9.0, 0.0]]])}]
+    assert LargestEntry("logits", (0, -1)).answers(rows) == [1]
+    assert LargestEntry("logits", (1, -1)).answers(rows) == [0]
+    assert LargestEntry("logits").answers(rows) == [4]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from tiny_regions import EXTRACTOR, MAX_REGIONS, tiny_detector_config, write_detector, write_uniter, write_vilt_reasoner
+from vlp_export.module_runs import run_module
 from vlp_export.plan import ExportPlan
 from vlp_export.plans import own_task, plan_export
-from vlp_export.sample_items import made_up_regions, run_module, sample_items
+from vlp_export.sample_items import made_up_regions, sample_items
 from vlp_export.samples import RawSample, made_up_samples
 from vlp_models.checkpoints import LoadedCheckpoint, load_checkpoint
 from vlp_pipeline.detector_pipeline import FasterRcnnPipeline

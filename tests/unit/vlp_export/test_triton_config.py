@@ -39,6 +39,14 @@ def test_triton_reads_the_configuration(backend: str, file: str, kind: str) -> N
     assert config.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.Kind.Value(kind)
 
 
+def test_one_number_an_item_is_a_row_of_one() -> None:
+    interface = GraphInterface((TensorSpec("past_lengths", "int32", ("batch",)),), INTERFACE.outputs, 8)
+    config = text_format.Parse(render_config("g", "onnxruntime", interface), model_config_pb2.ModelConfig())
+    (lengths,) = config.input
+    assert (list(lengths.dims), lengths.HasField("reshape"), list(lengths.reshape.shape)) == ([1], True, [])
+    assert not config.output[0].HasField("reshape")
+
+
 def test_the_queue_is_bounded() -> None:
     batching = BatchingConfig(max_queue_size=7, queue_timeout_ms=1500, max_queue_delay_ms=3, instances=2)
     text = render_config("g", "onnxruntime", INTERFACE, batching)

@@ -13,11 +13,11 @@ import pytest
 import torch
 from tiny_regions import ANSWERS, LABELS, MAX_REGIONS, READERS, tiny_detector_config, write_detector, write_uniter
 from vlp_export.faster_rcnn import DETECTOR_OPERATORS, plan_faster_rcnn
+from vlp_export.module_runs import run_module
 from vlp_export.onnx_graph import export_graph
 from vlp_export.operators import STANDARD_OPERATORS, check_operators
 from vlp_export.plan import Arrays, ExportPlan
 from vlp_export.plans import own_task, plan_export
-from vlp_export.sample_items import run_module
 from vlp_models.checkpoints import LoadedCheckpoint, load_checkpoint
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.errors import ArtifactError

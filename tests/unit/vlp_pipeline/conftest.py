@@ -1,5 +1,6 @@
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from vlp_spec.deployment import AxisLimit, Deployment, GraphRef, OutputProof, Proof
 from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
+
+# Tests are imported one by one, not as packages.
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "colour", "is", "the", "cat", "##s", "?", "red", "cafe")
 LABELS = ["yes", "no", "red", "green", "2"]

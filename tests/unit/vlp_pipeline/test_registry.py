@@ -18,8 +18,8 @@ def test_every_entry_exists(entry: tuple[str, str]) -> None:
 
 
 def test_an_unknown_family(deployment: Deployment, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"tiny-vilt@1: no pipeline for family 'blip', task vqa; .* vilt vqa"):
-        build_pipeline(dataclasses.replace(deployment, family="blip"), tmp_path)
+    with pytest.raises(ArtifactError, match=r"tiny-vilt@1: no pipeline for family 'flamingo', task vqa; .* vilt vqa"):
+        build_pipeline(dataclasses.replace(deployment, family="flamingo"), tmp_path)
 
 
 def test_a_family_that_does_not_do_the_task(deployment: Deployment, tmp_path: Path) -> None:
@@ -46,9 +46,10 @@ def test_no_task(deployment: Deployment, tmp_path: Path) -> None:
 def test_families_and_torch_are_not_imported_with_the_registry() -> None:
     code = (
         "import sys, vlp_pipeline.registry\n"
-        "families = {'vilt_vqa', 'vilt_reasoning', 'uniter_tasks', 'detector_pipeline', 'dual_encoder'}\n"
+        "families = {'vilt_vqa', 'uniter_tasks', 'detector_pipeline', 'dual_encoder', 'blip_inputs'}\n"
         "assert not {f'vlp_pipeline.{name}' for name in families} & set(sys.modules)\n"
         "import vlp_pipeline.vilt_vqa, vlp_pipeline.uniter_tasks, vlp_pipeline.detector_pipeline\n"
+        "import vlp_pipeline.blip_caption, vlp_pipeline.blip_match\n"
         "loaded = {'torch', 'transformers', 'onnxruntime'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )

@@ -151,3 +151,18 @@ def test_settings() -> None:
 def test_settings_that_do_not_fit(raw: dict[str, object], message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         BertTextSettings.from_mapping(raw)
+
+
+def test_words_alone_are_never_cut(processor: TextProcessor) -> None:
+    assert processor.word_ids("what is the cats?") == [WHAT, IS, THE, CAT, S, QUESTION]
+    assert processor.word_ids("cat " * 50) == [CAT] * 50
+    assert processor.word_ids(" ") == []
+    with pytest.raises(InvalidArgumentError, match="cannot read it"):
+        processor.word_ids("cat \ud800")
+
+
+def test_tokens_have_names_and_names_tokens(processor: TextProcessor) -> None:
+    assert (processor.id_of("[MASK]"), processor.id_of("##s")) == (MASK, S)
+    with pytest.raises(ArtifactError, match=r"its vocabulary of 14 lacks \[DEC\]"):
+        processor.id_of("[DEC]")
+    assert processor.tokens_of(np.array([CAT, S, 99, SEP])) == ["cat", "##s", "[SEP]"]

@@ -255,7 +255,7 @@ def test_what_lacks_or_does_not_fit_is_refused(write: Write, words: Path, tmp_pa
         load_checkpoint(write(_without(state, "visual_encoder.pos_embed")), tokenizer=words)
     apart = {"text_decoder.cls.predictions.decoder.weight": torch.zeros(TINY.words, TINY.width)}
     with pytest.raises(
-        ArtifactError, match=r"decoder.weight and .*word_embeddings.weight are one weight .* values differ"
+        ArtifactError, match=r"decoder.weight and .*word_embeddings.weight are one weight .* they differ"
     ):
         load_checkpoint(write(state | apart), tokenizer=words)
     (tmp_path / "more.txt").write_text("\n".join([*WORDS, "green"]))

@@ -22,11 +22,12 @@ from vlp_pipeline.text import TextProcessor
 from vlp_spec.errors import ArtifactError
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "support"))  # tests are imported one by one, not as packages
-from transformers_blips import CLASSES, CLS, END, FUSE, PAD, START, WORDS, publish, transformers_blip
+from transformers_blips import CLASSES, CLS, END, FUSE, PAD, START, WORDS, publish, publish_apart, transformers_blip
 
 IMAGE = {"type": "clip", "height": 24, "width": 24, "resample": "bicubic"}
 WORD_TABLE = "text_decoder.bert.embeddings.word_embeddings.weight"
 WORD_HEAD = "text_decoder.cls.predictions.decoder.weight"
+WORD_BIAS = "text_decoder.cls.predictions.bias"
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_each_class_is_read(head: str, prompt: str, named: bool, tmp_path: Path)
         edit(tmp_path / "config.json", architectures=None)
     loaded = load_checkpoint(tmp_path, task=head)
     config = loaded.blip.config
-    assert config.heads == (head,)
+    assert (config.heads, config.tied_words) == ((head,), True)
     assert config.tokens == TokenIds(start=START, fuse=FUSE, cls=CLS, end=END, pad=PAD)
     assert (config.prompt, config.max_text_len, loaded.labels) == (prompt, 35, None)
     assert (config.pixel_mean, config.pixel_std) == (CLIP_MEAN, CLIP_STD)
@@ -185,24 +186,50 @@ def test_a_word_head_that_is_stored_a_second_time_or_instead(captioner: Path) ->
     assert torch.equal(load_checkpoint(captioner).blip.state_dict()[WORD_TABLE], theirs[WORD_TABLE])
 
 
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        (
-            torch.zeros(len(WORDS) + 2, 32),
-            f"{WORD_HEAD} and {WORD_TABLE} are one weight .* their values differ",
-        ),
-        (
-            torch.zeros(5, 32),
-            r"are one weight in the model, but their shapes are \[5, 32\], \[32, 32\]; a word head that",
-        ),
-    ],
-)
-def test_a_word_head_of_its_own_is_refused(changed: Tensor, words: str, captioner: Path) -> None:
-    theirs = transformers_blip("caption").state_dict()
-    exchange(captioner, {WORD_TABLE: theirs[WORD_TABLE].clone(), WORD_HEAD: changed})
-    with pytest.raises(ArtifactError, match=words):
+@pytest.mark.parametrize("head", ["caption", "vqa"])
+def test_a_word_head_of_its_own_is_kept(head: str, tmp_path: Path) -> None:
+    """Whether config.json says so or not, and through our own directory, which it does say so in."""
+    publish_apart(transformers_blip(head), tmp_path / "theirs")
+    stored = load_file(tmp_path / "theirs" / "model.safetensors")
+    loaded = load_checkpoint(tmp_path / "theirs")
+    assert not loaded.blip.config.tied_words
+    save_checkpoint(tmp_path / "ours", loaded.blip, tokenizer=loaded.tokenizer, image=loaded.image)
+    values = json.loads((tmp_path / "ours" / "config.json").read_text())
+    assert [part["tie_word_embeddings"] for part in (values, values["text_config"])] == [False, False]
+    again = load_checkpoint(tmp_path / "ours").blip
+    assert replace(again.config, hf=loaded.blip.config.hf) == loaded.blip.config
+    assert_same_weights(again, loaded.blip)
+    state = again.state_dict()
+    assert state.keys() == stored.keys()
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in state.items())
+
+
+def test_a_word_head_that_has_not_moved_yet_stays_apart_where_the_configuration_says_so(captioner: Path) -> None:
+    table = transformers_blip("caption").state_dict()[WORD_TABLE]
+    exchange(captioner, {WORD_TABLE: table.clone(), WORD_HEAD: table.clone()})
+    edit(captioner / "config.json", text_config={"tie_word_embeddings": False})
+    assert load_checkpoint(captioner).blip.config.tied_words  # transformers ties where either of the two says so
+    edit(captioner / "config.json", tie_word_embeddings=False)
+    model = load_checkpoint(captioner).blip
+    assert not model.config.tied_words
+    assert torch.equal(model.state_dict()[WORD_HEAD], table)
+    exchange(captioner, {WORD_HEAD: None})
+    with pytest.raises(ArtifactError, match=f"1 missing: {WORD_HEAD}"):
         load_checkpoint(captioner)
+
+
+def test_a_word_head_of_another_vocabulary_is_refused(captioner: Path) -> None:
+    exchange(captioner, {WORD_HEAD: torch.zeros(5, 32)})
+    with pytest.raises(ArtifactError, match=rf"1 other shape: {WORD_HEAD} \(got \[5, 32\], expected \[32, 32\]\)"):
+        load_checkpoint(captioner)
+
+
+def test_of_two_biases_the_decoder_s_counts(captioner: Path) -> None:
+    second = torch.arange(len(WORDS) + 2.0)
+    exchange(captioner, {f"{WORD_HEAD[:-6]}bias": second})
+    assert torch.equal(load_checkpoint(captioner).blip.state_dict()[WORD_BIAS], second)
+    exchange(captioner, {WORD_BIAS: None})
+    assert torch.equal(load_checkpoint(captioner).blip.state_dict()[WORD_BIAS], second)
 
 
 def test_the_published_tokens_stand_behind_the_vocabulary(captioner: Path) -> None:

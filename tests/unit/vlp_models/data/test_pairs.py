@@ -3,13 +3,14 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from vlp_models.data.pairs import PairStream, PhraseStore, group_texts
+from vlp_models.data.matching import FalseTexts
+from vlp_models.data.pairs import FalseTextRule, PairStream, PhraseStore, group_texts
 from vlp_models.data.pictures import PictureStore
 from vlp_models.data.records import Region
 from vlp_models.data.regions import RegionStore, region_phrase
 from vlp_models.data.streams import BatchShape
 from vlp_models.data.tokens import TokenStore
-from vlp_models.scenes.captions import place_words
+from vlp_models.scenes.captions import captions_of, place_words
 from vlp_models.scenes.world import World
 
 PICTURES = 6
@@ -22,7 +23,7 @@ def _tokens(texts: list[str]) -> TokenStore:
     return TokenStore.encode(texts, lambda text: np.array([2, *map(int, text.split()), 3]), 0)
 
 
-def _stream(shape: BatchShape, per_picture: int = 2) -> PairStream:
+def _stream(shape: BatchShape, per_picture: int = 2, judged: FalseTextRule | None = None) -> PairStream:
     grids = np.ones((PICTURES, 2), dtype=np.int32)
     pictures = PictureStore([np.full((1, 12), index, np.uint8) for index in range(PICTURES)], grids)
     flat = [phrase for own in PHRASES for phrase in own]
@@ -32,7 +33,14 @@ def _stream(shape: BatchShape, per_picture: int = 2) -> PairStream:
     regions = RegionStore([slots[start:end] for start, end in zip(first, first[1:], strict=False)], words)
     phrases = PhraseStore(_tokens(flat), group_texts(flat), slots, first, per_picture)
     return PairStream(
-        pictures, _tokens(TEXTS), group_texts(TEXTS), PICTURE_OF, shape=shape, regions=regions, phrases=phrases
+        pictures,
+        _tokens(TEXTS),
+        group_texts(TEXTS),
+        PICTURE_OF,
+        shape=shape,
+        regions=regions,
+        phrases=phrases,
+        judged=judged,
     )
 
 
@@ -88,3 +96,48 @@ def test_a_regions_phrase_names_its_place_as_captions_do() -> None:
         left, top, right, bottom = (edge / side for edge, side in zip(thing.box, sides, strict=True))
         phrase = region_phrase(Region((left, top, right, bottom), (thing.size, thing.colour, thing.kind)))
         assert phrase == f"a {thing.size} {thing.colour} {thing.kind} at the {place_words(thing, scene)}"
+
+
+def test_a_loss_over_tokens_becomes_a_mean_over_the_step() -> None:
+    shapes = [BatchShape(2, rank=rank, processes=2, micro_batches=2) for rank in range(2)]
+    streams = [_stream(shape) for shape in shapes]
+    batches = [stream.batch(number) for number in (2, 3) for stream in streams]
+    # What is averaged over processes and micro-batches: a sum over 1 for every token but the first of each text.
+    means = [(batch["text_mask"].sum() - 2) * float(batch["word_scale"]) for batch in batches]
+    assert np.isclose(sum(means) / 4, 1.0)
+
+
+def _judged(share: float, every: int = 1) -> FalseTextRule:
+    scenes = [World("train").draw(random.Random(index)) for index in range(PICTURES)]
+    texts = [captions_of(scenes[picture], random.Random(row))[2] for row, picture in enumerate(PICTURE_OF)]
+    known = dict.fromkeys(range(PICTURES))
+    known |= {index: scenes[index] for index in (0, 4)}
+    words: dict[str, int] = {}
+    encode = lambda text: np.array([words.setdefault(word, len(words) + 30) for word in text.split()])  # noqa: E731
+    return FalseTextRule(FalseTexts(texts, PICTURE_OF, list(known.values()), encode), share, every)
+
+
+def test_false_texts_stand_for_rows_whose_scene_is_known() -> None:
+    batch = _stream(BatchShape(8), judged=_judged(1.0)).batch(0)
+    known = np.flatnonzero(np.isin(batch["picture_groups"], (0, 4)))
+    assert batch["false_rows"].tolist() == known.tolist()
+    assert batch["false_ids"].shape == batch["false_mask"].shape
+    assert (batch["false_ids"][batch["false_mask"] == 0] == 0).all()
+    assert (batch["false_ids"][batch["false_mask"] == 1] >= 30).all()
+
+
+def test_some_rows_or_none_get_a_false_text() -> None:
+    assert len(_stream(BatchShape(8), judged=_judged(0.0)).batch(0)["false_rows"]) == 0
+    counts = [len(_stream(BatchShape(8), judged=_judged(0.5)).batch(number)["false_rows"]) for number in range(40)]
+    assert 50 < sum(counts) < 110  # of 160
+    stream = _stream(BatchShape(8, micro_batches=2), judged=_judged(1.0, every=3))
+    assert ["false_rows" in stream.batch(number) for number in range(8)] == [True, True, *[False] * 4, True, True]
+
+
+def test_two_processes_draw_the_false_texts_of_one() -> None:
+    rule = _judged(0.5)
+    whole = _stream(BatchShape(8), judged=rule).batch(1)
+    halves = [_stream(BatchShape(4, rank=rank, processes=2), judged=rule).batch(1) for rank in range(2)]
+    rows = [row + 4 * rank for rank, half in enumerate(halves) for row in half["false_rows"]]
+    assert rows == whole["false_rows"].tolist()
+    assert sum(int(half["false_ids"].sum()) for half in halves) == int(whole["false_ids"].sum())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_gallery import uniter_recipe_text, write_gallery
-from tiny_pictures import dual_recipe_text, recipe_text, write_jsonl
+from tiny_pictures import dual_recipe_text, recipe_text, write_jsonl, writing_recipe_text
 from torch import Tensor
 from vlp_models.data.masking import IGNORED
 from vlp_models.data.matching import UNKNOWN
@@ -27,7 +27,7 @@ from vlp_models.training.vilt_losses import ViltLosses
 
 ROWS, WORDS = 8, 5
 _LOSSES = (
-    *("loss", "mlm", "itm", "vqa", "regions", "grounding", "centres", "unsaid", "told"),
+    *("loss", "lm", "mlm", "itm", "vqa", "regions", "grounding", "centres", "unsaid", "told"),
     *("wra", "mrfr", "mrc", "mrc_kl", "entailment", "reasoning", "referring"),
 )
 OBJECTIVES = ("objectives.mlm.weight=1", "objectives.itm.weight=1", "objectives.wpa.weight=0.1")
@@ -163,6 +163,8 @@ def _scales(joined: Arrays) -> Arrays:
         scales |= {f"{name}_scale": np.float32(1 / len(joined[name])) for name in _GROUNDED}
     if "region_words" in joined:
         scales["region_scale"] = np.float32(1 / len(joined["region_words"]))
+    if "picture_groups" in joined:
+        scales["word_scale"] = np.float32(1 / _counts([joined], "text_mask")[0])
     if "region_masked" in joined:
         scales["region_scale"] = np.float32(1 / joined["region_masked"].sum())
     return scales
@@ -170,6 +172,8 @@ def _scales(joined: Arrays) -> Arrays:
 
 def _counts(batches: list[Arrays], name: str) -> list[int]:
     """How many each batch's sums are over."""
+    if name == "text_mask":  # tokens that a text is said in: the first is given
+        return [int(batch[name].sum()) - len(batch[name]) for batch in batches]
     if name == "region_masked":
         return [int(batch[name].sum()) for batch in batches]
     return [int((batch[name] != IGNORED).sum() if name == "mlm_targets" else len(batch[name])) for batch in batches]
@@ -221,11 +225,16 @@ def _recipe_and_counts(family: str, root: Path, micro_batches: int) -> tuple[Rec
             "questions": ["ground_unsaid", "ground_told"],
         }
         return parse_recipe(recipe_text(root), [*VILT, accumulating]), counted
+    if family in ("blip", "coca"):
+        text = writing_recipe_text(root, family).replace("text_layers = 1", "text_layers = 2")
+        return parse_recipe(text, ["objectives.regions.weight=1", accumulating]), {
+            "pairs": ["region_words", "text_mask"]
+        }
     text = dual_recipe_text(root).replace("[objectives.itc]", "[objectives.regions]")
     return parse_recipe(text, [accumulating]), {"pairs": ["region_words"]}
 
 
-@pytest.mark.parametrize("family", ["vilt", "clip", "uniter"])
+@pytest.mark.parametrize("family", ["vilt", "clip", "uniter", "blip", "coca"])
 def test_batches_of_one_step_know_of_each_others_words(tmp_path: Path, family: str) -> None:
     micro_batches = 3
     recipe, counted = _recipe_and_counts(family, tmp_path / "data", micro_batches)
