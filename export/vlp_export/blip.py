@@ -8,10 +8,9 @@ from typing import Any
 
 from vlp_models.checkpoints import LoadedCheckpoint
 from vlp_models.families.blip_config import BlipConfig
-from vlp_pipeline.blip_inputs import TEXTS_AXIS
 from vlp_pipeline.decoder_rows import BEAMS_AXIS, PAST_AXIS, TOKENS_AXIS
 from vlp_pipeline.label_scores import ITM_LOGITS, LABELS_KEY, REASONING_LOGITS
-from vlp_pipeline.pipeline import TEXT_AXIS
+from vlp_pipeline.pipeline import TEXT_AXIS, TEXTS_AXIS
 from vlp_pipeline.text import TextProcessor
 from vlp_spec.deployment import AxisLimit
 from vlp_spec.repository import LABELS_ASSET, TOKENIZER_ASSET

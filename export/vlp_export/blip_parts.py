@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 from vlp_models.families.blip import BlipModel
 from vlp_models.families.blip_text import MedModel
-from vlp_pipeline.blip_inputs import IMAGE_STATES, PIXELS, QUESTION_IDS, QUESTION_MASK, SEEN_STATES, TEXTS_AXIS
+from vlp_pipeline.blip_inputs import IMAGE_STATES, PIXELS, QUESTION_IDS, QUESTION_MASK, SEEN_STATES
 from vlp_pipeline.decoder_rows import BEAMS_AXIS, PAST_AXIS, TOKENS_AXIS
 from vlp_pipeline.dual_encoder import OUTPUTS
 from vlp_pipeline.generative import (
@@ -22,7 +22,7 @@ from vlp_pipeline.generative import (
     VISION_ROLE,
 )
 from vlp_pipeline.label_scores import ITM_LOGITS, REASONING_LOGITS
-from vlp_pipeline.pipeline import PAIR_PREFIXES, TEXT_AXIS
+from vlp_pipeline.pipeline import PAIR_PREFIXES, TEXT_AXIS, TEXTS_AXIS
 from vlp_spec.tensors import Dim, TensorSpec
 
 from vlp_export import blip_graphs

@@ -22,12 +22,11 @@ from vlp_pipeline.clip_image import ClipImageProcessor, ClipImageSettings
 from vlp_pipeline.deployment_fit import check_axes
 from vlp_pipeline.generative import CROSS_ROLE, VISION_ROLE
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits, open_picture
-from vlp_pipeline.pipeline import TEXT_AXIS, Buckets, Item, PreparedImage, padded_sizes
+from vlp_pipeline.pipeline import TEXT_AXIS, TEXTS_AXIS, Buckets, Item, PreparedImage, padded_sizes
 from vlp_pipeline.row_padding import stack_rows
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, BertTextSettings, TextLimits, TextProcessor, check_text
 
 START_TOKEN, FUSE_TOKEN = "[DEC]", "[ENC]"
-TEXTS_AXIS = "texts"
 PIXELS, IMAGE_STATES, SEEN_STATES = "pixels", "image_states", "seen_states"
 QUESTION_IDS, QUESTION_MASK = "question_ids", "question_mask"
 

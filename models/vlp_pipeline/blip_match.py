@@ -108,8 +108,10 @@ class BlipMatchPipeline(BlipPipeline):
 
         `score` is the ITM probability. Pictures are ordered by the head's logit plus the cosine, as published.
         """
-        texts = len(outputs[ITM_LOGITS]) if ITM_LOGITS in outputs else 0
-        logits = finite_row(outputs, ITM_LOGITS, (texts if similarities is None else len(similarities), 2))
+        # A row of a batch has as many texts as the largest of them.
+        given = len(outputs[ITM_LOGITS]) if ITM_LOGITS in outputs else 0
+        texts = given if similarities is None else len(similarities)
+        logits = finite_row(outputs, ITM_LOGITS, (max(given, texts), 2))[:texts]
         true = self.scores.labels.index("true")
         probabilities = softmax(logits)[:, true]
         cosines = [None] * texts if similarities is None else [float(cosine) for cosine in similarities]

@@ -63,12 +63,11 @@ class BlipVqaPipeline(BlipPipeline):
     def check(self, query: VqaQuery) -> None:
         """Refuse a query that cannot be answered; see WrittenAnswerPipeline."""
         self._question_ids(query)
-        if query.candidates is not None:
-            if len({normalise_answer(answer) for answer in query.candidates}) != len(query.candidates):
-                raise InvalidArgumentError(
-                    "answers: two of them are the same apart from case and spaces; give each once", field="answers"
-                )
-            self.candidate_ids(query)
+        answers = query.candidates or ()
+        if len({normalise_answer(answer) for answer in answers}) != len(answers):
+            raise InvalidArgumentError(
+                "answers: two of them are the same apart from case and spaces; give each once", field="answers"
+            )
 
     def question_item(self, cross: Mapping[str, np.ndarray], queries: Sequence[VqaQuery]) -> Item:
         """Questions about one picture as one row of "question"; see WrittenAnswerPipeline. A long one is cut."""

@@ -166,7 +166,7 @@ class WrittenAnswerPipeline(PictureStates, Protocol):
         """Refuse a query that cannot be answered, before the picture is looked at.
 
         Raises:
-            InvalidArgumentError: empty or unreadable question, or an answer that is.
+            InvalidArgumentError: empty or unreadable question, or an answer that is given twice.
             TooLargeError: over a limit.
         """
         ...

@@ -24,8 +24,9 @@ from vlp_pipeline.regions import Regions
 
 Buckets = Mapping[str, Sequence[int]]
 PAIR_PREFIXES = ("left_", "right_")
-TEXT_AXIS = "text"
 """Before the names of inputs and axes of a graph that reads two pictures."""
+TEXT_AXIS, TEXTS_AXIS = "text", "texts"
+"""Tokens of a text, and texts of one row."""
 Scoring = Literal["softmax", "sigmoid"]
 """How similarities become scores: shares of a list of texts, or each text's probability by itself."""
 

@@ -27,11 +27,14 @@ def stack_rows(
     batch: dict[str, np.ndarray] = {}
     for spec in inputs:
         rows = [item.arrays[spec.name] for item in items]
+        wanted = tuple(sizes[size] if isinstance(size, str) else size for size in spec.shape[1:])
+        if len(rows) == 1 and rows[0].shape == wanted:
+            batch[spec.name] = np.ascontiguousarray(rows[0])[None]  # what was seen in a picture is tens of megabytes
+            continue
         if all(isinstance(size, int) for size in spec.shape[1:]):
             batch[spec.name] = np.stack(rows)
             continue
-        shape = (len(rows), *(sizes[size] if isinstance(size, str) else size for size in spec.shape[1:]))
-        stacked = np.full(shape, fills.get(spec.name, 0), dtype=rows[0].dtype)
+        stacked = np.full((len(rows), *wanted), fills.get(spec.name, 0), dtype=rows[0].dtype)
         for target, row in zip(stacked, rows, strict=True):
             target[tuple(slice(size) for size in row.shape)] = row
         batch[spec.name] = stacked

@@ -54,6 +54,25 @@ def test_the_search_of_the_readme_finds_the_picture_that_it_names(tmp_path: Path
     assert scores[0] > 0.5 > scores[1]
 
 
+def test_the_captions_of_the_readme_are_the_one_that_it_names_and_a_stream(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    promised = re.search(r"first of `captions` is `([^`]+)`", readme)
+    assert promised is not None
+    whole, streamed = [line for line in readme.splitlines() if line.startswith("curl ") and "/v1/caption" in line]
+    with ServerProcess(tmp_path) as server:
+        caption = send(whole, server.port)["captions"][0]["text"]
+        again = send(streamed.replace("-F stream=true", ""), server.port)["captions"][0]["text"]
+        seen_anew = send(streamed.replace("-F stream=true", "-F min_tokens=1"), server.port)["captions"][0]["text"]
+        events = receive(streamed.replace("-F stream=true", "-F stream=true -F min_tokens=2"), server.port)
+    assert caption == promised[1]
+    assert again == seen_anew
+    *pieces, (last, document) = events
+    assert last == "done"
+    assert {name for name, _ in pieces} == {"message"}
+    assert len(pieces) > 3
+    assert "".join(piece["text"] for _, piece in pieces) == document["captions"][0]["text"] == again
+
+
 def test_the_judgements_of_the_readme_are_those_that_it_names(tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     samples = re.search(r"^SAMPLES=(\S+)$", readme, re.MULTILINE)
@@ -84,3 +103,15 @@ def send(command: str, port: int) -> dict[str, Any]:
     reply = httpx.post(url, files=files, data=data, timeout=60, trust_env=False)
     assert reply.status_code == 200, reply.text
     return dict(reply.json())
+
+
+def receive(command: str, port: int) -> list[tuple[str, dict[str, Any]]]:
+    """The events that a curl line with form fields gets: name and document."""
+    words = shlex.split(command)
+    data = dict(after.split("=", 1) for word, after in zip(words, words[1:], strict=False) if word == "-F")
+    picture = (ROOT / data.pop("image").removeprefix("@")).read_bytes()
+    url = httpx.URL(words[-1]).copy_with(port=port)
+    reply = httpx.post(url, files={"image": picture}, data=data, timeout=60, trust_env=False)
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in reply.text.split("\n\n") if block]
+    return [(block.get("event", "message"), json.loads(block["data"])) for block in blocks]

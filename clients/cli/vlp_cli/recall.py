@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vlp_models.evaluation.retrieval import RecallFigures
 
 _HEAD = ("direction", "R@1", "R@5", "R@10", "ceiling")
+_BY_WORDS, _BY_PICTURES = "words -> pictures", "pictures -> words"
 
 
 @click.command()
@@ -28,8 +29,10 @@ _HEAD = ("direction", "R@1", "R@5", "R@10", "ceiling")
 @click.option("--data", "root", type=click.Path(path_type=Path, exists=True), required=True, help="Data set folder.")
 @click.option("--split", default="test", show_default=True, help="Split that is searched.")
 @click.option("--pictures", type=click.IntRange(1), default=1000, show_default=True, help="Its first so many pictures.")
-@click.option("--rerank", "matcher", help="Deployment that looks at the first hits of words again.")
+@click.option("--every-pair", is_flag=True, help="Show MODEL every pair, though it makes vectors, too.")
+@click.option("--rerank", "matcher", help="Deployment, MODEL or another, that looks at the first hits of words again.")
 @click.option("--candidates", type=click.IntRange(1), default=20, show_default=True, help="At how many of them.")
+@click.option("--both-ways", is_flag=True, help="Let it look at the first captions of each picture, too.")
 @click.option("--queries", type=click.IntRange(1), help="Show a matcher only the first so many captions.")
 @click.option(
     "--regions", type=click.Path(path_type=Path, exists=True), help="A matcher's region features, not of an extractor."
@@ -44,8 +47,10 @@ def recall(  # noqa: PLR0913 - one parameter an option
     root: Path,
     split: str,
     pictures: int,
+    every_pair: bool,
     matcher: str | None,
     candidates: int,
+    both_ways: bool,
     queries: int | None,
     regions: Path | None,
     as_published: bool,
@@ -54,10 +59,8 @@ def recall(  # noqa: PLR0913 - one parameter an option
     """Measure the deployment MODEL on pictures with captions: an encoder, or a matcher, which looks at every pair.
 
     A hit is any picture of which the caption is true, as far as the data set knows; chance is what a random order would
-    reach, the ceiling what a perfect one would.
+    reach, the ceiling what a perfect one would. A model that does both is an encoder unless --every-pair is given.
     """
-    from vlp_models.data.faults import FaultCounter
-    from vlp_models.data.sources import open_source
     from vlp_models.evaluation.published_recall import published_recall
     from vlp_models.evaluation.retrieval import captions_of_records, recall_figures, truth_of
     from vlp_spec.found_deployment import find_deployment
@@ -65,12 +68,12 @@ def recall(  # noqa: PLR0913 - one parameter an option
 
     place = zoo_path() / "repository" if repository is None else repository
     tasks = find_deployment(place, model).deployment.tasks
-    is_matcher = Task.MATCH in tasks and Task.EMBEDDINGS not in tasks
+    is_matcher = every_pair or (Task.MATCH in tasks and Task.EMBEDDINGS not in tasks)
     if is_matcher and matcher is not None:
         raise click.UsageError("--rerank: MODEL looks at every pair already")
-    faults = FaultCounter(split)
-    raw = list(itertools.islice(open_source(root, split, "auto").read(faults), pictures))
-    faults.check(len(raw))
+    if both_ways and (matcher is None or queries is not None):
+        raise click.UsageError("--both-ways: goes with --rerank, of all captions: without --queries")
+    raw = _first_pictures(root, split, pictures)
     records = [one.record for one in raw]
     captions, _ = captions_of_records(records)
     if not captions:
@@ -78,16 +81,13 @@ def recall(  # noqa: PLR0913 - one parameter an option
     asked = Asked(place, raw, captions[:queries] if is_matcher else captions, regions, as_json)
     name, scores = _every_pair(asked, model) if is_matcher else _two_towers(asked, model)
     truth = truth_of(records, captions)[: len(asked.captions)]
-    figures = {
-        "words -> pictures": recall_figures(scores, truth),
-        "pictures -> words": recall_figures(scores.T, truth.T),
-    }
+    figures = {_BY_WORDS: recall_figures(scores, truth), _BY_PICTURES: recall_figures(scores.T, truth.T)}
     if matcher is not None:
         some = slice(0, queries)
         if queries is not None:
             figures["the same queries, one stage"] = recall_figures(scores[some], truth[some])
-        second, again = _look_again(asked, matcher, scores[some], truth[some], candidates)
-        figures[f"words -> pictures, first {candidates} by {second}"] = again
+        second = SecondStage(matcher, candidates, both_ways)
+        figures |= _look_again(asked, second, scores[some], truth[some])
     published = published_recall(scores, records, asked.captions) if as_published else {}
     if as_json:
         plain = {what: _plain(one) for what, one in figures.items()}
@@ -115,6 +115,31 @@ class Asked:
     quiet: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SecondStage:
+    """Who looks at a search's first hits again.
+
+    Attributes:
+        matcher: a deployment.
+        candidates: how many hits of each query it is shown.
+        both_ways: whether pictures are queries, too.
+    """
+
+    matcher: str
+    candidates: int
+    both_ways: bool
+
+
+def _first_pictures(root: Path, split: str, count: int) -> list[RawPicture]:
+    from vlp_models.data.faults import FaultCounter
+    from vlp_models.data.sources import open_source
+
+    faults = FaultCounter(split)
+    raw = list(itertools.islice(open_source(root, split, "auto").read(faults), count))
+    faults.check(len(raw))
+    return raw
+
+
 def _two_towers(asked: Asked, encoder: str) -> tuple[str, np.ndarray]:
     """name@version, and (captions, pictures) scores."""
     from tqdm import tqdm
@@ -132,35 +157,41 @@ def _two_towers(asked: Asked, encoder: str) -> tuple[str, np.ndarray]:
 
 def _every_pair(asked: Asked, matcher: str) -> tuple[str, np.ndarray]:
     """name@version, and (captions, pictures) scores."""
+    import numpy as np
+
+    return _match(asked, matcher, np.ones((len(asked.captions), len(asked.pictures)), dtype=bool))
+
+
+def _match(asked: Asked, matcher: str, wanted: np.ndarray) -> tuple[str, np.ndarray]:
+    """name@version, and (captions, pictures) scores of the wanted pairs; `wanted` may have less captions than asked."""
     from tqdm import tqdm
-    from vlp_models.evaluation.retrieval_artefacts import MatcherGraph
+    from vlp_models.evaluation.matchers import open_matcher
 
-    graph = MatcherGraph(asked.place, matcher, asked.pictures, asked.regions)
-    with tqdm(total=len(asked.captions), unit="caption", disable=asked.quiet) as bar:
+    opened = open_matcher(asked.place, matcher, asked.pictures, asked.regions)
+    with tqdm(total=int(wanted.sum()), unit="pair", disable=asked.quiet) as bar:
 
-        def watch(done: int) -> None:
-            bar.update(done)
+        def watch(further: int) -> None:
+            bar.update(further)
 
-        return graph.name, graph.all_scores(asked.captions, watch)
+        return opened.name, opened.scores(asked.captions[: len(wanted)], wanted, watch)
 
 
-def _look_again(
-    asked: Asked, matcher: str, scores: np.ndarray, truth: np.ndarray, candidates: int
-) -> tuple[str, RecallFigures]:
-    """The second stage: its name@version and its figures, for as many of the captions as there are scores."""
-    from tqdm import tqdm
-    from vlp_models.evaluation.retrieval import figures_of_ranking, rerank_hits
-    from vlp_models.evaluation.retrieval_artefacts import MatcherGraph
+def _look_again(asked: Asked, second: SecondStage, scores: np.ndarray, truth: np.ndarray) -> dict[str, RecallFigures]:
+    """The second stage's figures by what they are of, for as many of the captions as there are scores."""
+    from vlp_models.evaluation.retrieval import figures_of_ranking, first_candidates, rerank_hits
 
-    second = MatcherGraph(asked.place, matcher, asked.pictures, asked.regions)
-    with tqdm(total=len(scores), unit="query", disable=asked.quiet) as bar:
-
-        def look(query: int, found: np.ndarray) -> np.ndarray:
-            bar.update()
-            return second.scores(asked.captions[query], found)
-
-        hits = rerank_hits(scores, truth, look, candidates)
-    return second.name, figures_of_ranking(hits, truth)
+    most = second.candidates
+    wanted = first_candidates(scores, most)
+    if second.both_ways:
+        wanted |= first_candidates(scores.T, most).T
+    name, again = _match(asked, second.matcher, wanted)
+    stages = {_BY_WORDS: (scores, truth, again)}
+    if second.both_ways:
+        stages[_BY_PICTURES] = (scores.T, truth.T, again.T)
+    return {
+        f"{what}, first {most} by {name}": figures_of_ranking(rerank_hits(first, right, anew, most), right)
+        for what, (first, right, anew) in stages.items()
+    }
 
 
 def _rows(name: str, figures: RecallFigures) -> list[tuple[str, ...]]:

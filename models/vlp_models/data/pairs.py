@@ -9,7 +9,7 @@ import numpy as np
 
 from vlp_models.data.matching import FalseTexts
 from vlp_models.data.pictures import PictureStore
-from vlp_models.data.preparations import gather_squares
+from vlp_models.data.preparations import gather_squares, move_pictures
 from vlp_models.data.regions import RegionStore
 from vlp_models.data.streams import Arrays, BatchShape, plan_texts
 from vlp_models.data.tokens import TokenStore
@@ -61,6 +61,24 @@ class FalseTextRule:
     every: int = 1
 
 
+@dataclass(frozen=True)
+class PairObjectives:
+    """What batches hold besides pictures and their captions.
+
+    Attributes:
+        regions: of the pictures, on the model's grid of patches; None without them.
+        phrases: of the regions; None without them.
+        judged: for image-text matching; None without it.
+        moved_pixels: pictures are moved by chance, by so many pixels at most, up or down and to a side: a thing then
+            lies otherwise on the patches each time. Few enough that it stays where its captions say it is.
+    """
+
+    regions: RegionStore | None = None
+    phrases: PhraseStore | None = None
+    judged: FalseTextRule | None = None
+    moved_pixels: int = 0
+
+
 class PairStream:
     """Captions with their pictures.
 
@@ -70,9 +88,7 @@ class PairStream:
         text_groups: (captions,) int64, of `group_texts`.
         picture_of: (captions,) the picture of each.
         shape: how batches are cut.
-        regions: of the pictures, on the model's grid of patches; None without them.
-        phrases: of the regions; None without them.
-        judged: for image-text matching; None without it.
+        wanted: see PairObjectives.
 
     Batches: pixels (B, S, S, 3) uint8, input_ids and text_mask (B, T) int32; word_scale () float32, the factor that
     turns a loss summed over all tokens but the first into its share of the mean over the whole step, in all its batches
@@ -93,12 +109,10 @@ class PairStream:
         picture_of: np.ndarray,
         *,
         shape: BatchShape,
-        regions: RegionStore | None = None,
-        phrases: PhraseStore | None = None,
-        judged: FalseTextRule | None = None,
+        wanted: PairObjectives = PairObjectives(),
     ) -> None:
         self._pictures, self._tokens, self._text_groups, self._picture_of = pictures, tokens, text_groups, picture_of
-        self._shape, self._regions, self._phrases, self._judged = shape, regions, phrases, judged
+        self._shape, self._wanted = shape, wanted
         self._plan = plan_texts(tokens, np.arange(len(tokens)), picture_of, shape, key=5)
 
     @property
@@ -112,26 +126,35 @@ class PairStream:
         pictures = self._picture_of[everyone]
         input_ids, text_mask = self._tokens.gather(everyone[rows])
         arrays: Arrays = {
-            "pixels": gather_squares(self._pictures, pictures[rows]),
+            "pixels": self._pixels(pictures, number),
             "input_ids": input_ids,
             "text_mask": text_mask,
             "word_scale": self._shape.mean_scale(self._count_tokens(number)),
             "text_groups": self._text_groups[everyone],
             "picture_groups": pictures,
         }
-        if self._regions is not None:
-            arrays |= self._regions.gather(pictures[rows])
-            arrays["region_scale"] = self._shape.mean_scale(self._count_words(self._regions, number))
-        if self._phrases is not None:
-            drawn = self._phrases.draw(pictures, np.random.default_rng((self._shape.seed, 6, number)))
-            count = self._phrases.per_picture
+        if self._wanted.regions is not None:
+            arrays |= self._wanted.regions.gather(pictures[rows])
+            arrays["region_scale"] = self._shape.mean_scale(self._count_words(self._wanted.regions, number))
+        if self._wanted.phrases is not None:
+            drawn = self._wanted.phrases.draw(pictures, np.random.default_rng((self._shape.seed, 6, number)))
+            count = self._wanted.phrases.per_picture
             mine = drawn[rows.start * count : rows.stop * count]
-            arrays["phrase_ids"], arrays["phrase_mask"] = self._phrases.tokens.gather(mine)
-            arrays["phrase_slots"] = self._phrases.slots[mine]
-            arrays["phrase_groups"] = self._phrases.groups[drawn]
-        if self._judged is not None and number // self._shape.micro_batches % self._judged.every == 0:
-            arrays |= self._false_texts(self._judged, everyone, number)
+            arrays["phrase_ids"], arrays["phrase_mask"] = self._wanted.phrases.tokens.gather(mine)
+            arrays["phrase_slots"] = self._wanted.phrases.slots[mine]
+            arrays["phrase_groups"] = self._wanted.phrases.groups[drawn]
+        if self._wanted.judged is not None and number // self._shape.micro_batches % self._wanted.judged.every == 0:
+            arrays |= self._false_texts(self._wanted.judged, everyone, number)
         return arrays
+
+    def _pixels(self, pictures: np.ndarray, number: int) -> np.ndarray:
+        """The pictures of this process in a batch, (B, S, S, 3) uint8."""
+        rows, most = self._shape.rows, self._wanted.moved_pixels
+        pixels = gather_squares(self._pictures, pictures[rows])
+        if not most:
+            return pixels
+        rng = np.random.default_rng((self._shape.seed, 8, number))
+        return move_pictures(pixels, rng.integers(-most, most + 1, size=(len(pictures), 2))[rows])
 
     def _false_texts(self, rule: FalseTextRule, everyone: np.ndarray, number: int) -> Arrays:
         rng = np.random.default_rng((self._shape.seed, 7, number))

@@ -64,3 +64,21 @@ def gather_squares(pictures: PictureStore, indices: np.ndarray) -> np.ndarray:
     patches, _ = pictures.gather(indices)
     side = round((patches.shape[2] // 3) ** 0.5)
     return patches.reshape(len(indices), side, side, 3)
+
+
+def move_pictures(pixels: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Move pictures; what comes in at an edge repeats it.
+
+    Args:
+        pixels: (B, S, S, 3) uint8; not changed.
+        moves: (B, 2) int, pixels down and to the right.
+
+    Returns:
+        (B, S, S, 3) uint8.
+    """
+    places = np.arange(pixels.shape[1])
+    moved = np.empty_like(pixels)
+    for row, (down, right) in enumerate(moves):
+        rows, columns = (np.clip(places - move, 0, len(places) - 1) for move in (down, right))
+        moved[row] = pixels[row][rows][:, columns]
+    return moved

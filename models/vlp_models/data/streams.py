@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from vlp_spec.errors import ArtifactError
 
 from vlp_models.data.epochs import EpochPlan, GroupShares, pick_per_picture
 from vlp_models.data.labels import TargetStore
@@ -36,6 +37,7 @@ class BatchShape:
             questions of one length are often of one type, and batches of one type teach badly.
         seed: of everything drawn.
         texts_per_picture: texts drawn of each picture and epoch; 0 takes all.
+        longest_text: tokens of the longest texts that are drawn; 0 draws all.
     """
 
     batch_size: int
@@ -46,6 +48,7 @@ class BatchShape:
     length_bucket: int = 4
     seed: int = 0
     texts_per_picture: int = 0
+    longest_text: int = 0
 
     @property
     def global_size(self) -> int:
@@ -106,7 +109,16 @@ def plan_texts(
         shape: how batches are cut.
         key: sets the plans of one run apart.
         shares: how often the groups of texts are drawn; None takes every text once.
+
+    Raises:
+        ArtifactError: every text is longer than those that are drawn.
     """
+    if shape.longest_text:
+        given, examples = examples, examples[tokens.lengths[examples] <= shape.longest_text]
+        if not len(examples):
+            raise ArtifactError(
+                f"data.longest_text: all {len(given)} texts have more than {shape.longest_text} tokens; raise it"
+            )
     lengths = -(-tokens.lengths // shape.length_bucket)
 
     def pick(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ class DeploymentGraphs:
         return self._runners[role]
 
     def run(self, items: Sequence[Item]) -> list[Outputs]:
-        """Each item's own row of the outputs of its graph; all are of one role. Errors as `runner`."""
+        """Each item's own row of the outputs of its graph; at least one, all of one role. Errors as `runner`."""
         return run_items(items, self.pipeline.collate, self.runner(items[0].role), self._batch_size)
 
     def run_one(self, item: Item) -> Outputs:

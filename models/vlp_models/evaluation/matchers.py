@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
-from vlp_pipeline.blip_inputs import TEXTS_AXIS
+from vlp_pipeline.pipeline import TEXTS_AXIS
 from vlp_pipeline.generative import VISION_ROLE, StagedMatchPipeline
 from vlp_pipeline.pipeline import TEXT_AXIS, MatchPipeline, PreparedImage
 from vlp_spec.deployment import Deployment
@@ -35,7 +35,7 @@ class Matcher(Protocol):
 
         Args:
             texts: (texts,).
-            wanted: (texts, pictures) bool, the pairs to look at.
+            wanted: (texts, pictures) bool, the pairs to look at; at least one.
             watch: told of every further pair.
 
         Returns:
@@ -89,9 +89,9 @@ class JoinedMatcher:
     def scores(self, texts: Sequence[str], wanted: np.ndarray, watch: Watch) -> np.ndarray:
         """Text by text: the probability that it fits, 0 to 1; see Matcher."""
         scores = np.full(wanted.shape, -np.inf)
-        for text in np.flatnonzero(wanted.any(axis=1)):
-            pictures = np.flatnonzero(wanted[text])
-            items = [self._pipeline.prepare(self._picture(int(number)), texts[text]) for number in pictures]
+        for text in np.flatnonzero(wanted.any(axis=1)).tolist():
+            pictures = np.flatnonzero(wanted[text]).tolist()
+            items = [self._pipeline.prepare(self._picture(number), texts[text]) for number in pictures]
             scores[text, pictures] = [self._pipeline.score(row) for row in self._graphs.run(items)]
             watch(len(pictures))
         return scores
@@ -126,12 +126,12 @@ class StagedMatcher:
         """Picture by picture, for its states are too large to be kept for all: `rank_score`; see Matcher."""
         scores = np.full(wanted.shape, -np.inf)
         asked = np.flatnonzero(wanted.any(axis=1))
-        items = [self._pipeline.text_item(texts[number]) for number in asked]
+        items = [self._pipeline.text_item(texts[number]) for number in asked.tolist()]
         by_length = asked[np.argsort([item.sizes[TEXT_AXIS] for item in items], kind="stable")]
         vectors = np.zeros((len(texts), self._pipeline.dimension), np.float32)
         vectors[asked] = [self._pipeline.embedding(row) for row in self._graphs.run(items)]
-        for picture in np.flatnonzero(wanted.any(axis=0)):
-            numbers = by_length[wanted[by_length, picture]]
+        for picture in np.flatnonzero(wanted.any(axis=0)).tolist():
+            numbers = by_length[wanted[by_length, picture]].tolist()
             judge = self._judge_of(self._pictures[picture].image)
             for start in range(0, len(numbers), self._texts_a_row):
                 row = numbers[start : start + self._texts_a_row]

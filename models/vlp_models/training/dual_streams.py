@@ -11,7 +11,7 @@ from vlp_pipeline.clip_text import ClipTextProcessor, ClipTextSettings
 from vlp_spec.errors import ArtifactError
 
 from vlp_models.data.matching import FalseTexts
-from vlp_models.data.pairs import FalseTextRule, PairStream, PhraseStore, group_texts
+from vlp_models.data.pairs import FalseTextRule, PairObjectives, PairStream, PhraseStore, group_texts
 from vlp_models.data.picture_loading import PictureSplit
 from vlp_models.data.regions import RegionStore, region_phrase
 from vlp_models.data.tokens import TokenStore
@@ -21,8 +21,10 @@ from vlp_models.training.training_data import BatchPlace, TrainingTexts, batch_s
 from vlp_models.training.vilt_streams import region_store
 
 
-def build_pair_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts, place: BatchPlace) -> PairStream:
-    """The stream of a recipe.
+def build_pair_stream(
+    recipe: Recipe, split: PictureSplit, texts: TrainingTexts, place: BatchPlace, *, is_training: bool = True
+) -> PairStream:
+    """The stream of a recipe; outside of training, pictures stay as they are.
 
     Raises:
         ArtifactError: the split has no captions, or lacks regions that an objective needs.
@@ -46,9 +48,12 @@ def build_pair_stream(recipe: Recipe, split: PictureSplit, texts: TrainingTexts,
         group_texts(captions),
         picture_of,
         shape=batch_shape(recipe, place),
-        regions=regions if recipe.objectives.regions is not None else None,
-        phrases=phrases,
-        judged=_judged(recipe.objectives.itm, split, captions, picture_of, texts),
+        wanted=PairObjectives(
+            regions=regions if recipe.objectives.regions is not None else None,
+            phrases=phrases,
+            judged=_judged(recipe.objectives.itm, split, captions, picture_of, texts),
+            moved_pixels=recipe.image.moved_pixels if is_training else 0,
+        ),
     )
 
 

@@ -67,7 +67,7 @@ def build_optimizer(
     return torch.optim.AdamW(settings, lr=recipe.lr, betas=betas, eps=recipe.eps, fused=True)
 
 
-_POSITIONS = ("pos_embed", "cls_token")
+_POSITIONS = ("pos_embed", "cls_token", "pooler.queries")
 _PATCHES = "patch_embedding.weight"  # a dual encoder's matrix, though it stands among its embeddings
 
 

@@ -29,6 +29,8 @@ class DataRecipe:
         balance_types: every type of question is asked equally often in an epoch, as an average over types weighs them;
             some questions then come several times, and others not in every epoch.
         favoured_types: types that are asked `favour` times as often as the others.
+        longest_text: texts of more tokens, special ones included, are left out; 0 takes all. A model that writes says
+            no more than it was taught to, and of a long caption the end is wrong most often.
         answered_questions: pre-training also reads "question answer" as a caption.
         pool_batches: batches that are sorted by text length together.
         length_bucket: text lengths that differ by less than so many tokens count as equal in that.
@@ -48,6 +50,7 @@ class DataRecipe:
     balance_types: bool = False
     favoured_types: tuple[str, ...] = ()
     favour: float = 2.0
+    longest_text: int = 0
     answered_questions: bool = False
     pool_batches: int = 50
     length_bucket: int = 4
@@ -62,6 +65,7 @@ class DataRecipe:
             (self.cache != "disk" or bool(self.cache_dir), 'cache_dir: needed for cache = "disk"'),
             at_least("limit", self.limit, 0),
             at_least("texts_per_picture", self.texts_per_picture, 0),
+            at_least("longest_text", self.longest_text, 0),
             (self.favour > 0, f"favour: got {self.favour}, expected more than 0"),
             (not self.favoured_types or self.balance_types, "favoured_types: needs balance_types"),
             at_least("pool_batches", self.pool_batches, 1),
@@ -75,7 +79,11 @@ class DataRecipe:
 class ImageRecipe:
     """The image processor's settings; `blind` shows one grey picture instead of every picture.
 
-    Families with `model.towers` take `resample` and `blind` alone: pictures are squares of `towers.image_size`.
+    Families with `model.towers` take the last three alone: pictures are squares of `towers.image_size`.
+
+    Attributes:
+        moved_pixels: those families move pictures while training, by chance and by so many pixels at most; see
+            PairObjectives. 0 leaves them.
     """
 
     shorter_edge: int = 384
@@ -84,11 +92,13 @@ class ImageRecipe:
     size_divisor: int = 32
     resample: str = "bicubic"
     blind: bool = False
+    moved_pixels: int = 0
 
     def __post_init__(self) -> None:
         check(
             at_least("shorter_edge", self.shorter_edge, self.size_divisor),
             at_least("longer_edge", self.longer_edge, self.shorter_edge),
+            at_least("moved_pixels", self.moved_pixels, 0),
             (
                 self.patch_size > 0 and self.size_divisor % self.patch_size == 0,
                 f"size_divisor: got {self.size_divisor}, expected a multiple of patch_size {self.patch_size}",
@@ -296,6 +306,10 @@ class Recipe:
             (
                 family not in _SERVED_BY or bool(named & set(_SERVED_BY[family])),
                 f"objectives: {family} needs one of {', '.join(_SERVED_BY.get(family, ()))}, by which it is served",
+            ),
+            (
+                not self.image.moved_pixels or family in TOWER_FAMILIES,
+                f"image.moved_pixels: belongs to {', '.join(TOWER_FAMILIES)}",
             ),
             (lm is None or not lm.prompt or family == "blip", "objectives.lm.prompt: belongs to blip"),
             (family == "vilt" or itm is None or not itm.words, "objectives.itm.words: belongs to vilt"),

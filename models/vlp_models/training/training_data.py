@@ -81,6 +81,7 @@ def batch_shape(recipe: Recipe, place: BatchPlace) -> BatchShape:
         length_bucket=recipe.data.length_bucket,
         seed=recipe.seed,
         texts_per_picture=recipe.data.texts_per_picture,
+        longest_text=recipe.data.longest_text,
     )
 
 

@@ -45,7 +45,7 @@ class WritingFamily:
         self, losses: ObjectiveLosses, split: PictureSplit, texts: TrainingTexts, accelerator: Accelerator
     ) -> WritingValidation:
         """See TrainingFamily."""
-        [stream] = self.build_streams(split, texts, BatchPlace())
+        stream = build_pair_stream(self.recipe, split, texts, BatchPlace(), is_training=False)
         return WritingValidation(
             cast(WritingLosses, losses),
             split,

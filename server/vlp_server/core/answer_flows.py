@@ -54,7 +54,7 @@ class AnswerFlows:
         self._states = StatesFlow(cache, pool, metrics, clock)
         self._joined = PictureFlow(cache, self._answers, pool, metrics, regions, extractor_for, clock)
         self._staged = StagedFlow(self._answers, self._states, vectors, pool, clock)
-        self._writing = WritingFlow(self._answers, self._states, pool, clock)
+        self._writing = WritingFlow(self._answers, self._states, pool, metrics, clock)
 
     async def answer(
         self, task: Task, model: UsableModel, pictures: Sequence[Picture], queries: Sequence[Any], urgency: Urgency

@@ -1,27 +1,28 @@
 """Lets requests join and leave the texts that a decoder writes, between two of its steps. Callers await on the loop.
 
-In each round whoever has gone leaves, whoever waits and fits joins, and every text grows by one token. A request thus
-waits for one step, not for the texts of others, and one that is cancelled frees its place at the next step.
+In each round whoever has gone leaves, every text grows by one token, whoever waits and fits joins, and at most one part
+of a closed list is weighed. A request thus waits for a round, not for the texts of others, and one that is cancelled
+frees its place in the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from vlp_pipeline.generation import GeneratedText
 from vlp_pipeline.generative import LookedAt
-from vlp_spec.errors import DeadlineError, InternalError, UnavailableError, VlpError
+from vlp_spec.errors import DeadlineError, InferenceError, InternalError, UnavailableError, VlpError
 
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.records import Timings
-from vlp_server.core.running_texts import RunningTexts, Said, TextToWrite
+from vlp_server.core.running_texts import READ_TOKENS, AnswersToWeigh, RunningTexts, Said, TextToWrite
 from vlp_server.core.scheduler import DropReason
 from vlp_server.core.unavailable import copied, stopping
 from vlp_server.core.urgency import Urgency
@@ -30,7 +31,9 @@ from vlp_server.core.waiting_texts import WaitingTexts
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _MS = 1000.0
-_ANSWERS_AT_ONCE = 32
+# The event loop may fire a timer a little before its time; a caller who leaves then has left for its deadline.
+_TIMER_SLACK_S = 0.005
+_LATE = "the deadline passed before the text was written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ class Written:
 
     Attributes:
         texts: best first.
-        queue_s: from asking until its beginning was read.
+        queue_s: from asking until it joined.
         infer_s: from then to the end, steps of others included.
-        batch_rows: most rows that were written side by side meanwhile.
+        batch_rows: most texts that were written side by side meanwhile, beams counted.
     """
 
     texts: tuple[GeneratedText, ...]
@@ -62,30 +65,33 @@ class DecoderObserver(Protocol):
         """A round has ended: who joined in it, who left in or before it, rows written, tokens settled."""
 
     def waiting_changed(self, items: int, cost: int) -> None:
-        """So much waits to join."""
+        """So much waits to join, or to be weighed."""
 
     def text_dropped(self, reason: DropReason) -> None:
-        """A text left before it was done, and nobody gets it."""
+        """A request left before it was done, and nobody gets it."""
 
     def round_failed(self, texts: int, failed: int) -> None:
-        """Of so many texts of a round so many failed; called only where some did."""
+        """Of so many requests of a round so many failed; called only where some did."""
 
     def worker_crashed(self) -> None:
         """A round ended in a fault of ours; its texts are lost, and the loop goes on."""
 
 
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """A request for texts, from asking to leaving."""
+_News = tuple[int, ...] | Written | NDArray[np.float64] | VlpError
 
-    text: TextToWrite
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A text, or answers to weigh, from asking to leaving."""
+
+    wanted: TextToWrite | AnswersToWeigh
     urgency: Urgency
     asked: float
-    began: float = 0.0
+    joined: float = 0.0
     batch_rows: int = 0
-    running: bool = False
     gone: bool = False
-    news: asyncio.Queue[tuple[int, ...] | Written | VlpError] = field(default_factory=asyncio.Queue)
+    dropped: bool = False
+    news: asyncio.Queue[_News] = field(default_factory=asyncio.Queue)
 
 
 class DecoderLoop:
@@ -94,9 +100,9 @@ class DecoderLoop:
     Args:
         name: of the thread, for debuggers.
         texts: blocking; the texts under way.
-        waiting: those that have not joined.
-        max_rows: rows that are written side by side at most, beams counted; a request with more is written alone.
+        queues: of texts that have not joined, and of answers that have not been weighed.
         observer: is told of every round.
+        max_rows: texts that are written side by side at most, beams counted; a request with more is written alone.
         clock: monotonic seconds.
     """
 
@@ -104,20 +110,21 @@ class DecoderLoop:
         self,
         name: str,
         texts: RunningTexts,
-        waiting: WaitingTexts,
+        queues: tuple[WaitingTexts[TextToWrite], WaitingTexts[AnswersToWeigh]],
         observer: DecoderObserver,
         *,
         max_rows: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._texts = texts
-        self._waiting = waiting
+        self._to_write, self._to_weigh = queues
         self._observer = observer
         self._max_rows = max_rows
         self._clock = clock
         self._thread = EngineThread(name, clock)
-        self._asked: dict[TextToWrite, _Asked] = {}
-        self._running: dict[TextToWrite, _Asked] = {}
+        self._requests: dict[Any, _Request] = {}
+        self._running: dict[TextToWrite, _Request] = {}
+        self._weighed: _Request | None = None
         self._work_there = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -137,38 +144,30 @@ class DecoderLoop:
             InternalError: the loop crashed.
             UnavailableError: the loop has been closed, or is told meanwhile to distrust its model.
         """
-        if self._closed:
-            raise stopping()
-        if self._distrusted is not None:
-            raise copied(self._distrusted)
-        self._waiting.add(text, urgency)
-        asked = self._asked[text] = _Asked(text, urgency, self._clock())
-        self._tell_waiting()
-        self._work_there.set()
+        request = self._ask(self._to_write, text, urgency)
         try:
             while True:
-                news = await asked.news.get()
-                if isinstance(news, VlpError):
-                    raise news
-                yield news
+                news = await self._next_news(request)
                 if isinstance(news, Written):
+                    yield news
                     return
+                if isinstance(news, tuple):
+                    yield news
         finally:
-            self._asked.pop(text, None)
-            asked.gone = True
-            if self._waiting.remove(text):
-                self._observer.text_dropped(DropReason.CANCELLED)
-                self._tell_waiting()
+            self._leave(self._to_write, request)
 
     async def log_probabilities(
-        self, looked_at: LookedAt, answer_ids: np.ndarray, lengths: np.ndarray, urgency: Urgency
-    ) -> np.ndarray:
+        self, looked_at: LookedAt, answer_ids: NDArray[np.int32], lengths: NDArray[np.int32], urgency: Urgency
+    ) -> NDArray[np.float64]:
         """How likely the decoder would write each of some answers.
+
+        They are weighed in parts of like lengths, one a round, so that texts go on between them.
 
         Args:
             looked_at: what it looks at.
             answer_ids: (answers, tokens) int32, each with its start and end, padded behind.
             lengths: (answers,) int32, real tokens of each.
+            urgency: how the request ranks.
 
         Returns:
             (answers,) float64, natural logarithms.
@@ -176,18 +175,19 @@ class DecoderLoop:
         Raises:
             VlpError: as `write`.
         """
-        found = []
-        for start in range(0, len(answer_ids), _ANSWERS_AT_ONCE):
-            if self._closed:
-                raise stopping()
-            if self._distrusted is not None:
-                raise copied(self._distrusted)
-            if self._clock() >= urgency.deadline:
-                raise DeadlineError("the deadline passed before all answers were weighed")
-            part = slice(start, start + _ANSWERS_AT_ONCE)
-            weigh = functools.partial(self._texts.weigh, looked_at, answer_ids[part], lengths[part])
-            found.append(await self._thread.run(weigh))
-        return np.concatenate(found)
+        found = np.zeros(len(answer_ids))
+        for part in _parts(lengths):
+            longest = int(lengths[part].max())
+            wanted = AnswersToWeigh(looked_at, answer_ids[part, :longest], lengths[part])
+            request = self._ask(self._to_weigh, wanted, urgency)
+            try:
+                news = await self._next_news(request)
+            finally:
+                self._leave(self._to_weigh, request)
+            if not isinstance(news, np.ndarray):
+                raise InternalError(detail=f"answers were weighed and came back as {type(news).__name__}")
+            found[part] = news
+        return found
 
     async def run_alone(self, call: Callable[[], T]) -> T:
         """Run something else in the engine thread, between rounds, such as a canary."""
@@ -208,7 +208,7 @@ class DecoderLoop:
 
     def retry_after_s(self) -> float:
         """Seconds after which what waits now should have been written."""
-        return self._waiting.retry_after_s()
+        return max(self._to_write.retry_after_s(), self._to_weigh.retry_after_s())
 
     def alive(self) -> bool:
         """Whether the loop is there."""
@@ -223,115 +223,184 @@ class DecoderLoop:
         self._fail_all(stopping(), DropReason.CLOSED)
         self._thread.close()
 
+    def _ask(self, queue: WaitingTexts[Any], wanted: TextToWrite | AnswersToWeigh, urgency: Urgency) -> _Request:
+        if self._closed:
+            raise stopping()
+        if self._distrusted is not None:
+            raise copied(self._distrusted)
+        now = self._clock()
+        if now >= urgency.deadline:
+            raise DeadlineError(_LATE)
+        queue.add(wanted, urgency)
+        request = self._requests[wanted] = _Request(wanted, urgency, now)
+        self._tell_waiting()
+        self._work_there.set()
+        return request
+
+    async def _next_news(self, request: _Request) -> _News:
+        news = await request.news.get()
+        if isinstance(news, VlpError):
+            raise news
+        if self._distrusted is not None:  # since the news was sent
+            raise copied(self._distrusted)
+        return news
+
+    def _leave(self, queue: WaitingTexts[Any], request: _Request) -> None:
+        """The caller has what it wanted, or has gone."""
+        self._requests.pop(request.wanted, None)
+        request.gone = True
+        if queue.remove(request.wanted):
+            self._drop(request, self._why_gone(request))
+            self._tell_waiting()
+
     async def _work(self) -> None:
-        """Rounds, as long as there are texts. Only being cancelled ends it."""
+        """Rounds, as long as there is work. Only being cancelled ends it."""
         while True:
             left = self._let_go()
-            joining = self._next_to_join()
-            if not self._running and not left:
+            joining, self._weighed = self._next_to_join(), self._next_to_weigh()
+            if not (self._running or left or self._weighed):
                 self._work_there.clear()
                 await self._work_there.wait()
                 continue
             try:
                 await self._round(joining, left)
             except Exception as error:
-                # No text's own fault, or it would have come as one. All texts under way have lost their states.
-                logger.exception("a round of %d texts failed: %r", len(self._running), error)
-                self._observer.worker_crashed()
-                await self._thread.run(self._texts.clear)
-                for asked in self._running.values():
-                    asked.news.put_nowait(InternalError(detail=repr(error)))
-                self._running.clear()
+                await self._crash(error)
 
     async def _round(self, joining: Sequence[TextToWrite], left: Sequence[TextToWrite]) -> None:
         started = self._clock()
+        weighed = self._weighed.wanted if self._weighed is not None else None
 
-        def run() -> tuple[list[Said], int]:
+        def run() -> tuple[list[Said], NDArray[np.float64] | InferenceError | None]:
             self._texts.leave(left)
             said = self._texts.step()
             if joining:
                 said += self._texts.begin(joining)
-            return said, self._texts.rows
+            return said, self._texts.weigh(weighed) if isinstance(weighed, AnswersToWeigh) else None
 
-        said, _ = await self._thread.run(run)
-        rows = sum(asked.text.rows for asked in self._running.values())
-        tokens = 0
+        said, answers = await self._thread.run(run)
+        rows = sum(text.rows for text in self._running)
         for one in said:
-            tokens += len(one.tokens)
             self._deliver(one, rows)
-        self._waiting.drain_rate.observe(rows, self._clock() - started)
-        failed = sum(one.fault is not None for one in said)
-        if failed:
-            self._observer.round_failed(len(said), failed)
+        if self._weighed is not None and answers is not None:
+            self._weighed.news.put_nowait(answers)
+            self._weighed = None
+        faults = sum(one.fault is not None for one in said) + isinstance(answers, InferenceError)
+        if faults:
+            self._observer.round_failed(len(said) + (answers is not None), faults)
+        seconds = self._clock() - started
+        if rows:
+            self._to_write.drain_rate.observe(rows, seconds)
+        if weighed is not None:
+            self._to_weigh.drain_rate.observe(weighed.rows * weighed.positions, seconds)
         gone = [one.text for one in said if one.has_left]
-        self._observer.round_done(joining, [*left, *gone], rows, tokens)
+        self._observer.round_done(joining, [*left, *gone], rows, sum(len(one.tokens) for one in said))
 
     def _deliver(self, said: Said, rows: int) -> None:
-        asked = self._running.get(said.text)
-        if asked is None:
+        request = self._running.get(said.text)
+        if request is None:
             return
-        asked.batch_rows = max(asked.batch_rows, rows)
+        request.batch_rows = max(request.batch_rows, rows)
         if said.fault is not None:
-            asked.news.put_nowait(said.fault)
-        else:
-            if said.tokens:
-                asked.news.put_nowait(said.tokens)
-            if said.texts is not None:
-                now = self._clock()
-                written = Written(said.texts, asked.began - asked.asked, now - asked.began, asked.batch_rows)
-                asked.news.put_nowait(written)
+            request.news.put_nowait(said.fault)
+        elif said.tokens:
+            request.news.put_nowait(said.tokens)
+        if said.texts is not None:
+            now = self._clock()
+            request.news.put_nowait(
+                Written(said.texts, request.joined - request.asked, now - request.joined, request.batch_rows)
+            )
         if said.has_left:
             del self._running[said.text]
 
+    async def _crash(self, error: Exception) -> None:
+        """No text's own fault, or it would have come as one. All texts under way have lost their states."""
+        lost = [*self._running.values(), *([] if self._weighed is None else [self._weighed])]
+        logger.exception("a round of %d requests failed: %r", len(lost), error)
+        self._observer.worker_crashed()
+        self._observer.round_failed(len(lost), len(lost))
+        for request in lost:
+            request.news.put_nowait(InternalError(detail=repr(error)))
+        self._running.clear()
+        self._weighed = None
+        await self._thread.run(self._texts.clear)
+
     def _let_go(self) -> list[TextToWrite]:
-        """Texts under way that nobody waits for any more, or whose time is over; and those that waited too long."""
+        """Texts under way that nobody waits for any more, or whose time is over; what waited too long goes, too."""
         now = self._clock()
-        for text in self._waiting.drop_expired(now):
-            self._expire(self._asked.get(text))
+        expired = [*self._to_write.drop_expired(now), *self._to_weigh.drop_expired(now)]
+        for wanted in expired:
+            self._expire(self._requests[wanted])
+        if expired:
+            self._tell_waiting()
         left = []
-        for text, asked in list(self._running.items()):
-            if asked.gone:
-                self._observer.text_dropped(DropReason.CANCELLED)
-            elif now >= asked.urgency.deadline:
-                self._expire(asked)
+        for text, request in list(self._running.items()):
+            if request.gone:
+                self._drop(request, self._why_gone(request))
+            elif now >= request.urgency.deadline:
+                self._expire(request)
             else:
                 continue
             left.append(text)
             del self._running[text]
         return left
 
-    def _expire(self, asked: _Asked | None) -> None:
-        self._observer.text_dropped(DropReason.DEADLINE)
-        if asked is not None:
-            asked.news.put_nowait(DeadlineError("the deadline passed before the text was written"))
+    def _expire(self, request: _Request) -> None:
+        self._drop(request, DropReason.DEADLINE)
+        request.news.put_nowait(DeadlineError(_LATE))
 
     def _next_to_join(self) -> list[TextToWrite]:
         """Who joins in this round."""
         rows = sum(text.rows for text in self._running)
-        joining = self._waiting.take(self._max_rows - rows, alone=not self._running)
-        now = self._clock()
+        joining = self._to_write.take(self._max_rows - rows, alone=not self._running)
         for text in joining:
-            asked = self._asked[text]
-            asked.began = now
-            self._running[text] = asked
+            self._running[text] = self._requests[text]
+            self._running[text].joined = self._clock()
         if joining:
             self._tell_waiting()
         return joining
 
+    def _next_to_weigh(self) -> _Request | None:
+        """Which answers are weighed in this round."""
+        taken = self._to_weigh.take(0, alone=True)
+        if not taken:
+            return None
+        self._tell_waiting()
+        return self._requests[taken[0]]
+
     def _fail_all(self, reason: UnavailableError, why: DropReason) -> None:
-        for text in self._waiting.clear():
-            self._observer.text_dropped(why)
-            self._tell(text, reason)
-        for asked in self._running.values():
-            self._observer.text_dropped(why)
-            asked.gone = True  # leaves in the next round
-            asked.news.put_nowait(copied(reason))
+        for wanted in [*self._to_write.clear(), *self._to_weigh.clear()]:
+            self._fail(self._requests[wanted], reason, why)
+        for request in [*self._running.values(), *([] if self._weighed is None else [self._weighed])]:
+            request.gone = True  # leaves in the next round
+            self._fail(request, reason, why)
         self._tell_waiting()
         self._work_there.set()
 
-    def _tell(self, text: TextToWrite, reason: UnavailableError) -> None:
-        if (asked := self._asked.get(text)) is not None:
-            asked.news.put_nowait(copied(reason))
+    def _fail(self, request: _Request, reason: UnavailableError, why: DropReason) -> None:
+        self._drop(request, why)
+        request.news.put_nowait(copied(reason))
+
+    def _drop(self, request: _Request, why: DropReason) -> None:
+        """Tell, once, that nobody gets it."""
+        if not request.dropped:
+            request.dropped = True
+            self._observer.text_dropped(why)
+
+    def _why_gone(self, request: _Request) -> DropReason:
+        late = self._clock() + _TIMER_SLACK_S >= request.urgency.deadline
+        return DropReason.DEADLINE if late else DropReason.CANCELLED
 
     def _tell_waiting(self) -> None:
-        self._observer.waiting_changed(len(self._waiting), self._waiting.cost)
+        items, cost = len(self._to_write) + len(self._to_weigh), self._to_write.cost + self._to_weigh.cost
+        self._observer.waiting_changed(items, cost)
+
+
+def _parts(lengths: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:
+    """Numbers of answers, shortest first, in parts whose padded area is within `READ_TOKENS`."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end + 1 - start) * int(lengths[order[end]]) > READ_TOKENS:
+            yield order[start:end]
+            start = end

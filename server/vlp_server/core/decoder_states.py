@@ -1,7 +1,8 @@
 """The states of texts that are being written, in arrays that a graph reads as they are.
 
 Texts of one request are the rows of a slot; the slots in use are always the first ones, so that a step takes slices and
-copies nothing. What a slot looks at (tens of megabytes for a picture) is copied once, when its request joins.
+copies nothing. What a slot looks at (tens of megabytes for a picture) is copied when its request joins, and when slots
+move or their number changes, which is rare.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from vlp_pipeline.generative import AT_MASK, DecoderShape, LookedAt
+from vlp_spec.errors import InternalError
 
 Array = NDArray[Any]
 _POSITIONS_STEP = 16
 _MASKED_STEP = 8
+_FEWEST_SLOTS = 4
 
 
 class DecoderStates:
@@ -46,11 +49,6 @@ class DecoderStates:
         """Positions that each slot has read."""
         return self._lengths[: self._count]
 
-    @property
-    def size_bytes(self) -> int:
-        """Memory of all arrays."""
-        return sum(array.nbytes for array in self._arrays.values())
-
     def join(self, looked_at: LookedAt, positions: int) -> int:
         """Take a slot.
 
@@ -60,7 +58,12 @@ class DecoderStates:
 
         Returns:
             its number: the last one in use.
+
+        Raises:
+            InternalError: other arrays than the decoder looks at.
         """
+        if (AT_MASK in looked_at.arrays) != self._shape.masked:
+            raise InternalError(detail=f"{AT_MASK} {'missing' if self._shape.masked else 'given'}")
         looked = looked_at.arrays["at_key_0"].shape[1]
         self._grow(self._count + 1, positions, looked)
         slot = self._count
@@ -87,6 +90,9 @@ class DecoderStates:
                     array[slot] = array[last]
             self._lengths[slot] = length
         self._count = last
+        if self._slots > _FEWEST_SLOTS and 4 * self._count <= self._slots:
+            self._slots //= 2
+            self._resize()
         return last
 
     def beginning_feeds(self, slots: slice, input_ids: Array) -> dict[str, Array]:
@@ -153,15 +159,23 @@ class DecoderStates:
             self._slots = max(slots, 2 * self._slots)
         self._positions = max(self._positions, _rounded(positions, _POSITIONS_STEP))
         self._looked = max(self._looked, _rounded(looked, _MASKED_STEP) if self._shape.masked else looked)
+        self._resize()
+
+    def _resize(self) -> None:
+        """Give every array its shape; those that have it already stay."""
         for name, shape in self._shapes().items():
-            grown = np.zeros(shape, np.int32 if name == AT_MASK else np.float32)
-            if name in self._arrays:
-                old = self._arrays[name][: self._count]
-                grown[tuple(slice(size) for size in old.shape)] = old
-            self._arrays[name] = grown
-        lengths = np.zeros(self._slots, np.int32)
-        lengths[: self._count] = self._lengths[: self._count]
-        self._lengths = lengths
+            old = self._arrays.get(name)
+            if old is not None and old.shape == shape:
+                continue
+            resized = np.zeros(shape, np.int32 if name == AT_MASK else np.float32)
+            if old is not None:
+                used = old[: self._count]
+                resized[tuple(slice(size) for size in used.shape)] = used
+            self._arrays[name] = resized
+        if len(self._lengths) != self._slots:
+            lengths = np.zeros(self._slots, np.int32)
+            lengths[: self._count] = self._lengths[: self._count]
+            self._lengths = lengths
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         heads, size = self._shape.heads, self._shape.head_size

@@ -37,7 +37,11 @@ class Metrics:
         )
         self.requests_inside = Gauge("vlpserve_requests_inside", "Requests inside the service", registry=registry)
         self.batch_items = Histogram(
-            "vlpserve_batch_items", "Items of a batch", ["model", "role"], buckets=_ITEMS, registry=registry
+            "vlpserve_batch_items",
+            "Items of a batch; texts side by side of a decoder",
+            ["model", "role"],
+            buckets=_ITEMS,
+            registry=registry,
         )
         self.padding_waste = Histogram(
             "vlpserve_padding_waste_ratio",
@@ -56,7 +60,7 @@ class Metrics:
         self.cache = Counter("vlpserve_cache", "Look-ups by result", ["cache", "result"], registry=registry)
         self.dropped = Counter(
             "vlpserve_dropped_items",
-            "Items that left the queue without costing compute",
+            "Items that left the queue without costing compute, and texts that left before their end",
             ["model", "role", "reason"],
             registry=registry,
         )
@@ -71,7 +75,10 @@ class Metrics:
             registry=registry,
         )
         self.tokens = Counter(
-            "vlpserve_written_tokens", "Tokens that the model has written", ["model"], registry=registry
+            "vlpserve_written_tokens",
+            "Tokens that the model has written, of the best text of each request",
+            ["model"],
+            registry=registry,
         )
         self.canary = Counter("vlpserve_canary", "Canary runs by result", ["model", "result"], registry=registry)
         self.model_ready = Gauge("vlpserve_model_ready", "1 when the model answers", ["model"], registry=registry)
@@ -140,7 +147,8 @@ class ModelObserver:
 
     def round_done(self, joined: Sequence[TextToWrite], left: Sequence[TextToWrite], rows: int, tokens: int) -> None:
         """See DecoderObserver."""
-        self._metrics.batch_items.labels(*self._labels).observe(rows)
+        if rows:
+            self._metrics.batch_items.labels(*self._labels).observe(rows)
         self._metrics.tokens.labels(self._labels[0]).inc(tokens)
 
     def waiting_changed(self, items: int, cost: int) -> None:

@@ -9,7 +9,7 @@ Source: Yu et al. 2022, Orca (OSDI '22), sec. 3.1.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ from vlp_spec.errors import InferenceError, InternalError
 from vlp_server.core.bisection import RowOutputs, run_bisecting
 from vlp_server.core.decoder_states import DecoderStates
 
+READ_TOKENS = 1024
+"""Tokens that the decoder reads in one call at most, padding counted, where it reads more than one of a text."""
 Feeds = Mapping[str, NDArray[Any]]
 RunDecoder = Callable[[Feeds], Mapping[str, NDArray[Any]]]
 
@@ -42,13 +44,38 @@ class TextToWrite:
 
     @property
     def positions(self) -> int:
-        """The most that one of its texts will have."""
-        return len(self.beginning) + self.plan.max_tokens
+        """The most that one of its texts will have; its last token is never read."""
+        return len(self.beginning) + self.plan.max_tokens - 1
 
     @property
     def rows(self) -> int:
         """Texts that grow side by side for it."""
         return self.plan.num_texts if self.plan.samples else self.plan.num_beams
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswersToWeigh:
+    """Answers of which a decoder is asked how likely it would write them; compared by identity.
+
+    Attributes:
+        looked_at: what it looks at.
+        answer_ids: (answers, tokens) int32, each with its start and end, padded behind.
+        lengths: (answers,) int32, real tokens of each.
+    """
+
+    looked_at: LookedAt
+    answer_ids: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+
+    @property
+    def rows(self) -> int:
+        """Answers side by side."""
+        return len(self.answer_ids)
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest."""
+        return int(self.answer_ids.shape[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,14 +144,15 @@ class RunningTexts:
         said: list[Said] = []
         for rows in {text.rows for text in texts}:
             group = self._groups.setdefault(rows, _Group(DecoderStates(self._shape, rows)))
-            joining = [text for text in texts if text.rows == rows]
-            first = len(group.writers)
-            for text in joining:
-                group.states.join(text.looked_at, text.positions)
-                group.writers.append(_Writer(text, begin_generation(text.plan, text.beginning)))
-            slots = range(first, len(group.writers))
-            outcomes = run_bisecting(slots, functools.partial(self._begin_slots, group))
-            said += self._take(group, first, outcomes)
+            joining = sorted((text for text in texts if text.rows == rows), key=lambda text: len(text.beginning))
+            for together in _of_like_lengths(joining):
+                first = len(group.writers)
+                for text in together:
+                    group.states.join(text.looked_at, text.positions)
+                    group.writers.append(_Writer(text, begin_generation(text.plan, text.beginning)))
+                slots = range(first, len(group.writers))
+                outcomes = run_bisecting(slots, functools.partial(self._begin_slots, group))
+                said += self._take(group, first, outcomes)
         self._drop_empty()
         return said
 
@@ -138,32 +166,25 @@ class RunningTexts:
         self._drop_empty()
         return said
 
-    def weigh(
-        self, looked_at: LookedAt, answer_ids: NDArray[np.int32], lengths: NDArray[np.int32]
-    ) -> NDArray[np.float64]:
-        """How likely each of some answers would be written, natural logarithms, (answers,).
-
-        Args:
-            answer_ids: (answers, tokens) int32, each with its start and end, padded behind.
-            lengths: (answers,) int32, real tokens of each.
-
-        Raises:
-            InferenceError: the model failed, or its outputs are not finite.
-        """
-        states = DecoderStates(self._shape, len(answer_ids))
-        states.join(looked_at, 1)
-        feeds = states.answer_feeds(answer_ids[:, :-1])
+    def weigh(self, answers: AnswersToWeigh) -> NDArray[np.float64] | InferenceError:
+        """How likely each answer would be written: natural logarithms, (answers,); or why that cannot be said."""
+        states = DecoderStates(self._shape, answers.rows)
+        states.join(answers.looked_at, 1)
+        feeds = states.answer_feeds(answers.answer_ids[:, :-1])
         (outcome,) = run_bisecting([0], lambda _: self._run(feeds))
         if isinstance(outcome, InferenceError):
-            raise outcome
-        return rank_answers(outcome["logits"], answer_ids[:, 1:], lengths - 1)
+            return outcome
+        try:
+            return rank_answers(outcome["logits"], answers.answer_ids[:, 1:], answers.lengths - 1)
+        except InferenceError as error:
+            return error
 
     def leave(self, texts: Sequence[TextToWrite]) -> None:
         """Forget texts that nobody waits for any more; those that have left already are no matter."""
-        unwanted = set(map(id, texts))
+        unwanted = set(texts)  # compared by identity
         for group in self._groups.values():
             for slot in reversed(range(len(group.writers))):
-                if id(group.writers[slot].text) in unwanted:
+                if group.writers[slot].text in unwanted:
                     group.remove(slot)
         self._drop_empty()
 
@@ -214,6 +235,21 @@ class RunningTexts:
     def _drop_empty(self) -> None:
         """Free the memory of groups that nobody is in."""
         self._groups = {rows: group for rows, group in self._groups.items() if group.writers}
+
+
+def _of_like_lengths(texts: Sequence[TextToWrite]) -> Iterator[list[TextToWrite]]:
+    """Texts in rising order of their beginnings, in parts whose padded beginnings are within `READ_TOKENS`.
+
+    The decoder gives words for every position that it reads: 1024 of them are 125 MB for BERT's vocabulary.
+    """
+    part: list[TextToWrite] = []
+    for text in texts:
+        if part and (len(part) + 1) * len(text.beginning) > READ_TOKENS:
+            yield part
+            part = []
+        part.append(text)
+    if part:
+        yield part
 
 
 def _span(slots: Sequence[int]) -> slice:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from vlp_pipeline.pipeline import Item
+from vlp_pipeline.pipeline import TEXT_AXIS, TEXTS_AXIS, Item
 from vlp_spec.errors import OverloadedError, TooLargeError
 from vlp_spec.tasks import Lane
 
@@ -53,7 +53,7 @@ class QueuedItem:
     @property
     def area(self) -> int:
         """Entries of its dynamic axes."""
-        return sum(self.item.sizes.values())
+        return sum(_areas(self.item.sizes).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,10 @@ class _Draft:
     def fits(self, queued: QueuedItem, max_waste: float) -> bool:
         """Whether one more item keeps every axis in its budget and the padding below its share."""
         largest, count = self.grown(queued.item.sizes), len(self.items) + 1
-        if any(size * count > self.budgets.get(axis, size * count) for axis, size in largest.items()):
+        padded = _areas(largest)
+        if any(area * count > self.budgets.get(axis, area * count) for axis, area in padded.items()):
             return False
-        return (self.real_area + queued.area) >= (1.0 - max_waste) * sum(largest.values()) * count
+        return (self.real_area + queued.area) >= (1.0 - max_waste) * sum(padded.values()) * count
 
     def add(self, queued: QueuedItem) -> None:
         self.largest = self.grown(queued.item.sizes)
@@ -105,7 +106,7 @@ class _Draft:
         self.real_area += queued.area
 
     def finish(self) -> Batch:
-        return Batch(tuple(self.items), self.real_area, sum(self.largest.values()) * len(self.items))
+        return Batch(tuple(self.items), self.real_area, sum(_areas(self.largest).values()) * len(self.items))
 
 
 class BatchScheduler:
@@ -150,7 +151,7 @@ class BatchScheduler:
             TooLargeError: it is over the budget of a batch on its own, so it could never run.
             OverloadedError: the queue is full; carries the time in which it is expected to drain.
         """
-        for axis, size in item.sizes.items():
+        for axis, size in _areas(item.sizes).items():
             if size > self._budgets.get(axis, size):
                 raise TooLargeError(
                     f"request: {size} {axis} in one item, this server computes at most {self._budgets[axis]} at a "
@@ -233,10 +234,16 @@ class BatchScheduler:
         self._batches_without_bulk = 0 if led_by_bulk or not bulk_waited else self._batches_without_bulk + 1
 
 
+def _areas(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Entries by axis; several texts in one item are as many as their padded tokens."""
+    texts = sizes.get(TEXTS_AXIS, 1)
+    return {axis: size * texts if axis == TEXT_AXIS else size for axis, size in sizes.items() if axis != TEXTS_AXIS}
+
+
 def _cost(item: Item) -> int:
     """A picture of one fixed size has no dynamic axis; its bytes then stand for its patches."""
     if item.sizes:
-        return max(1, sum(item.sizes.values()))
+        return max(1, sum(_areas(item.sizes).values()))
     return max(1, sum(array.nbytes for array in item.arrays.values()) // _PATCH_BYTES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import time
@@ -25,6 +26,8 @@ from vlp_server.core.waiting_texts import WaitingTexts
 
 logger = logging.getLogger(__name__)
 READY = "ready"
+# Beside the texts that are being written, so many requests may hold what was seen in their pictures.
+_READY_STATES = 8
 _LOADING_RETRY_S = 2.0
 _FAILED_RETRY_S = 30.0
 
@@ -59,6 +62,7 @@ class ServedModel:
         self._loaded: LoadedModel | None = None
         self._batchers: dict[str, Batcher] = {}
         self._decoder: DecoderLoop | None = None
+        self._room = asyncio.Semaphore(settings.batch.max_texts + _READY_STATES)
         self._observers: list[ModelObserver] = []
 
     @property
@@ -120,7 +124,7 @@ class ServedModel:
             UnavailableError: loading, failed or stalled.
         """
         if self.state is ModelState.READY and self._loaded is not None:
-            return UsableModel(self._loaded, self._batchers, self._decoder)
+            return UsableModel(self._loaded, self._batchers, self._room, self._decoder)
         raise self._not_ready()
 
     def stalled(self) -> bool:
@@ -222,13 +226,13 @@ class ServedModel:
 
     def _make_decoder(self, loaded: LoadedModel, observer: ModelObserver) -> DecoderLoop:
         """Where the texts of a model that writes are written."""
-        graph = loaded.deployment.graph(DECODER_ROLE)
+        graph, bulk_every = loaded.deployment.graph(DECODER_ROLE), self.settings.batch.bulk_every
         return DecoderLoop(
             f"{loaded.label}/{DECODER_ROLE}",
             RunningTexts(DecoderShape.of(graph), functools.partial(loaded.engine.run, loaded.keys[DECODER_ROLE])),
-            WaitingTexts(self._admission, self.settings.batch.bulk_every),
+            (WaitingTexts(self._admission, bulk_every), WaitingTexts(self._admission, bulk_every)),
             observer,
-            max_rows=self.settings.batch.max_texts,
+            max_rows=min(self.settings.batch.max_texts, loaded.deployment.axes["batch"].max),
             clock=self._clock,
         )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from vlp_server.core.states_flow import States, StatesFlow
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
 
+Q = TypeVar("Q")
 _MS = 1000.0
 
 
@@ -63,8 +64,7 @@ class StagedFlow:
         Raises:
             VlpError: the first error of any text.
         """
-        for query in queries:
-            pipeline.check_match(query.text)
+        await self._check([query.text for query in queries], pipeline.check_match, urgency)
         digest, timings = await self._digest([picture], urgency)
         keys: list[Key] = [(digest, model.loaded.digest, query) for query in queries]
         found: list[MatchResult | None] = [self._answers.look_up(key) for key in keys]
@@ -72,8 +72,14 @@ class StagedFlow:
         timings = replace(timings, cached=len(queries) - len(missing))
         if missing:
             epoch = self._answers.epoch
-            texts = [queries[place].text for place in missing]
-            results = await self._judge(model, pipeline, (picture, digest[0]), texts, urgency)
+            texts = tuple(queries[place].text for place in missing)
+            # Those who ask the same at the same time share the work; each answer is kept by itself.
+            results = await self._answers.work_out(
+                (digest, model.loaded.digest, texts),
+                lambda: self._judge(model, pipeline, (picture, digest[0]), texts, urgency),
+                urgency,
+                keep=False,
+            )
             for place, result in zip(missing, results.value, strict=True):
                 found[place] = result
                 self._answers.keep(keys[place], result, epoch)
@@ -93,8 +99,7 @@ class StagedFlow:
         Raises:
             VlpError: the first error of any statement.
         """
-        for query in queries:
-            pipeline.check(query)
+        await self._check(queries, pipeline.check, urgency)
         digests, timings = await self._digest(pictures, urgency)
         found: list[ReasoningResult | None] = [
             self._answers.look_up((digests, model.loaded.digest, query)) for query in queries
@@ -130,18 +135,31 @@ class StagedFlow:
         urgency: Urgency,
     ) -> Worked[list[MatchResult]]:
         """By both scores; the texts' embeddings are made while the picture is seen."""
-        embedding = asyncio.ensure_future(self._vectors.embed(model, pipeline, texts, urgency))
-        try:
-            cross = await self._states.cross(model, pipeline, *picture, urgency)
-            vision = await self._states.vision(model, pipeline, *picture, urgency)  # kept by now
-            outputs = await self._run(model, lambda: pipeline.fusion_item(cross.value, texts), urgency)
-            embedded = await embedding
-        finally:
-            embedding.cancel()
-        image_vector: NDArray[np.float32] = pipeline.embedding(vision.value)
+
+        async def see() -> tuple[NDArray[np.float32], Worked[States]]:
+            async with model.room:
+                vision = await self._states.vision(model, pipeline, *picture, urgency)
+                cross = await self._states.cross(model, pipeline, *picture, urgency, seen=vision)
+                outputs = await self._run(model, lambda: pipeline.fusion_item(cross.value, texts), urgency)
+            timings = in_turn(vision.timings, cross.timings, outputs.timings)
+            return pipeline.embedding(vision.value), Worked(outputs.value, timings)
+
+        calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+            see,
+            lambda: self._vectors.embed(model, pipeline, texts, urgency),
+        ]
+        (image_vector, judged), embedded = await all_or_first_error(calls, lambda call: call())
         similarities = [float(image_vector @ one.value.vector) for one in embedded]
-        results = pipeline.results(outputs.value, similarities)
-        return Worked(results, in_turn(cross.timings, vision.timings, outputs.timings))
+        return Worked(pipeline.results(judged.value, similarities), judged.timings)
+
+    async def _check(self, queries: Sequence[Q], check: Callable[[Q], None], urgency: Urgency) -> None:
+        """Texts are read in a thread: they may be long, and many."""
+
+        def check_all() -> None:
+            for query in queries:
+                check(query)
+
+        await self._pool.run(check_all, lane=urgency.lane, deadline=urgency.deadline)
 
     async def _run(self, model: UsableModel, make: Callable[[], Item], urgency: Urgency) -> Worked[States]:
         ran = await self._pool.run(make, lane=urgency.lane, deadline=urgency.deadline)

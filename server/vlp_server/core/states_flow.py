@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 from vlp_pipeline.generative import CROSS_ROLE, VISION_ROLE, PictureStates, StagedPictures
 from vlp_pipeline.pipeline import Item
+from vlp_spec.tasks import Lane
 
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.preprocess_pool import PreprocessPool
@@ -69,14 +70,21 @@ class StatesFlow:
         return await self._shared((model.loaded.digest, digest, VISION_ROLE), see, urgency)
 
     async def cross(
-        self, model: UsableModel, pipeline: PictureStates, picture: bytes, digest: str, urgency: Urgency
+        self,
+        model: UsableModel,
+        pipeline: PictureStates,
+        picture: bytes,
+        digest: str,
+        urgency: Urgency,
+        seen: Worked[States] | None = None,
     ) -> Worked[States]:
-        """The outputs of the graph with role "cross"; arguments and errors as `vision`."""
+        """The outputs of the graph with role "cross"; arguments and errors as `vision`, whose result may be `seen`."""
+        known = seen
 
         async def see() -> Worked[States]:
-            seen = await self.vision(model, pipeline, picture, digest, urgency)
+            seen = known or await self.vision(model, pipeline, picture, digest, urgency)
             crossed = await self._compute(model, pipeline.cross_item(seen.value), urgency)
-            return Worked(crossed.value, in_turn(seen.timings, crossed.timings))
+            return Worked(crossed.value, in_turn(Timings() if known else seen.timings, crossed.timings))
 
         return await self._shared((model.loaded.digest, digest, CROSS_ROLE), see, urgency)
 
@@ -88,13 +96,21 @@ class StatesFlow:
         kept = self._states.look_up(key)
         if kept is not None:
             return Worked(kept, Timings())
-        return await self._states.work_out(key, see, urgency)
+        # Bulk work keeps nothing, or it would push out what interactive callers come back for.
+        return await self._states.work_out(key, see, urgency, keep=urgency.lane is Lane.INTERACTIVE)
 
     async def _compute(self, model: UsableModel, item: Item, urgency: Urgency) -> Worked[States]:
         computed = await model.compute(item, urgency)
+        timings = computed.timings(postprocess_s=0.0)
+        if computed.batch_items == 1:
+            return Worked(computed.outputs, timings)
         # Rows of a batch's outputs are views: kept alone, each would hold its neighbours' memory too.
-        own = {name: array.copy() if array.base is not None else array for name, array in computed.outputs.items()}
-        return Worked(own, computed.timings(postprocess_s=0.0))
+        ran = await self._pool.run(
+            lambda: {name: array.copy() for name, array in computed.outputs.items()},
+            lane=urgency.lane,
+            deadline=urgency.deadline,
+        )
+        return Worked(ran.value, timings)
 
 
 def _entry_bytes(_: Key, states: States) -> int:

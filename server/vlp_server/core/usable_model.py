@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,11 +21,13 @@ class UsableModel:
 
     Attributes:
         batchers: role -> the queue of its graph.
+        room: bounds the requests that hold what was seen in their pictures, tens of megabytes each.
         decoder: where its texts are written; None where it writes none.
     """
 
     loaded: LoadedModel
     batchers: Mapping[str, Batcher]
+    room: asyncio.Semaphore
     decoder: DecoderLoop | None = None
 
     async def compute(self, item: Item, urgency: Urgency) -> Computed:

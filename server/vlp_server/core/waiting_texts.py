@@ -1,31 +1,48 @@
-"""Texts that wait to join a decoder's rounds: hastier lanes and earlier deadlines first. Pure; time is an argument."""
+"""What waits for a decoder's rounds: hastier lanes and earlier deadlines first. Pure; time is an argument."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from vlp_spec.errors import OverloadedError
 from vlp_spec.tasks import Lane
 
 from vlp_server.core.drain_rate import DrainRate
-from vlp_server.core.running_texts import TextToWrite
 from vlp_server.core.settings import AdmissionSettings
 from vlp_server.core.urgency import Urgency
 
 
+class Wanted(Protocol):
+    """What can wait: a text to write, or answers to weigh. Compared by identity."""
+
+    @property
+    def rows(self) -> int:
+        """Texts side by side."""
+        ...
+
+    @property
+    def positions(self) -> int:
+        """Tokens of the longest."""
+        ...
+
+
+W = TypeVar("W", bound=Wanted)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    text: TextToWrite
+class _Waiting(Generic[W]):
+    text: W
     lane: Lane
     deadline: float
     order: tuple[float, int]
     cost: int
 
 
-class WaitingTexts:
-    """The queue of one decoder.
+class WaitingTexts(Generic[W]):
+    """A queue of one decoder.
 
     Args:
         admission: what may wait; a text's cost is the tokens that it may have, times its rows.
@@ -35,7 +52,7 @@ class WaitingTexts:
     def __init__(self, admission: AdmissionSettings, bulk_every: int) -> None:
         self._admission = admission
         self._bulk_every = bulk_every
-        self._lanes: dict[Lane, list[_Waiting]] = {lane: [] for lane in Lane}
+        self._lanes: dict[Lane, list[_Waiting[W]]] = {lane: [] for lane in Lane}
         self._sequence = itertools.count()
         self._joined_without_bulk = 0
         self.cost = 0
@@ -46,7 +63,7 @@ class WaitingTexts:
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values()))
 
-    def add(self, text: TextToWrite, urgency: Urgency) -> None:
+    def add(self, text: W, urgency: Urgency) -> None:
         """Let a text wait.
 
         Raises:
@@ -66,14 +83,14 @@ class WaitingTexts:
         )
         self.cost += cost
 
-    def take(self, rows: int, *, alone: bool) -> list[TextToWrite]:
+    def take(self, rows: int, *, alone: bool) -> list[W]:
         """Take out those that join now.
 
         Args:
             rows: room, beams counted.
             alone: nothing is under way: the first one may join even where it needs more room than there is.
         """
-        taken: list[TextToWrite] = []
+        taken: list[W] = []
         while len(self):
             lane = self._next_lane()
             first = self._lanes[lane][0]
@@ -87,7 +104,7 @@ class WaitingTexts:
             taken.append(first.text)
         return taken
 
-    def remove(self, text: TextToWrite) -> bool:
+    def remove(self, text: W) -> bool:
         """Take a text out; False when it does not wait."""
         for lane in self._lanes.values():
             for index, waiting in enumerate(lane):
@@ -97,7 +114,7 @@ class WaitingTexts:
                     return True
         return False
 
-    def drop_expired(self, now: float) -> list[TextToWrite]:
+    def drop_expired(self, now: float) -> list[W]:
         """Take out every text whose deadline has come."""
         dropped = []
         for lane in self._lanes.values():
@@ -107,7 +124,7 @@ class WaitingTexts:
         self.cost -= sum(waiting.cost for waiting in dropped)
         return [waiting.text for waiting in dropped]
 
-    def clear(self) -> list[TextToWrite]:
+    def clear(self) -> list[W]:
         """Take out all."""
         everything = [waiting.text for lane in self._lanes.values() for waiting in lane]
         for lane in self._lanes.values():
@@ -126,5 +143,5 @@ class WaitingTexts:
         return Lane.INTERACTIVE
 
 
-def _order(waiting: _Waiting) -> tuple[float, int]:
+def _order(waiting: _Waiting[W]) -> tuple[float, int]:
     return waiting.order

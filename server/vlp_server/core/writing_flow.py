@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +19,22 @@ from vlp_server.core.answer_cache import AnswerCache
 from vlp_server.core.content_digest import content_digest
 from vlp_server.core.decoder_loop import DecoderLoop, Written
 from vlp_server.core.fan_out import all_or_first_error
+from vlp_server.core.metrics import Metrics
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import CaptionPiece, Timings, in_turn, longest
 from vlp_server.core.running_texts import TextToWrite
-from vlp_server.core.shared_work import Key, Worked
+from vlp_server.core.shared_work import Key, SharedWork, Worked
 from vlp_server.core.states_flow import StatesFlow
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
 
+T = TypeVar("T")
+_Candidates = tuple[NDArray[np.int32], NDArray[np.int32]]
 _MS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Digested:
     """A picture, its digest, and how long that took."""
 
     picture: bytes
@@ -97,12 +101,16 @@ class WritingFlow:
         answers: AnswerCache,
         states: StatesFlow,
         pool: PreprocessPool,
+        metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._answers = answers
         self._states = states
         self._pool = pool
         self._clock = clock
+        self._readings: SharedWork[list[LookedAt]] = SharedWork(
+            "reading", 0, 0, lambda _, __: 0, metrics=metrics, clock=clock
+        )
 
     async def caption(
         self, model: UsableModel, pipeline: CaptionPipeline, picture: bytes, query: CaptionQuery, urgency: Urgency
@@ -112,15 +120,15 @@ class WritingFlow:
         Raises:
             VlpError: any RequestError, CapacityError, InferenceError or InternalError of vlp_spec.errors.
         """
-        begun = _Begun.of(pipeline, query)
-        asked = await self._asked(picture, urgency)
+        begun = await self._in_thread(lambda: _Begun.of(pipeline, query), urgency)
+        asked = await self._digested(picture, urgency)
 
         async def write() -> Worked[CaptionResult]:
             async with aclosing(self._written(model, pipeline, asked, begun, urgency)) as news:
                 async for one in news:
                     if isinstance(one, Worked):
                         return one
-            raise InternalError(detail="a text ended without its end")
+            raise _endless()
 
         if not begun.is_repeatable:
             worked = await write()
@@ -136,22 +144,25 @@ class WritingFlow:
         self, model: UsableModel, pipeline: CaptionPipeline, picture: bytes, query: CaptionQuery, urgency: Urgency
     ) -> AsyncGenerator[CaptionPiece | tuple[CaptionResult, Timings]]:
         """The same, word by word; the whole comes last. Closing it early stops the writing; errors as `caption`."""
-        begun = _Begun.of(pipeline, query)
-        asked = await self._asked(picture, urgency)
+        begun = await self._in_thread(lambda: _Begun.of(pipeline, query), urgency)
+        asked = await self._digested(picture, urgency)
         key, since = self._key(asked, model, query), self._answers.epoch
         kept = self._answers.look_up(key) if begun.is_repeatable else None
         if kept is not None:
-            yield CaptionPiece(kept.captions[0].text)
+            if kept.captions[0].text:
+                yield CaptionPiece(kept.captions[0].text)
             yield kept, replace(asked.timings, cached=1)
             return
+        pieces = _Pieces(pipeline, query)
         async with aclosing(self._written(model, pipeline, asked, begun, urgency)) as news:
             async for one in news:
-                if isinstance(one, CaptionPiece):
-                    yield one
-                    continue
-                if begun.is_repeatable:
-                    self._answers.keep(key, one.value, since)
-                yield one.value, in_turn(asked.timings, one.timings)
+                piece = pieces.add(one) if isinstance(one, tuple) else pieces.rest(one.value.captions[0].text)
+                if piece:
+                    yield CaptionPiece(piece)
+                if isinstance(one, Worked):
+                    if begun.is_repeatable:
+                        self._answers.keep(key, one.value, since)
+                    yield one.value, in_turn(asked.timings, one.timings)
 
     async def answer(
         self,
@@ -166,50 +177,64 @@ class WritingFlow:
         Raises:
             VlpError: the first error of any question.
         """
-        for query in queries:
-            pipeline.check(query)
-        asked = await self._asked(picture, urgency)
+        lists = await self._in_thread(lambda: _read(pipeline, queries), urgency)
+        asked = await self._digested(picture, urgency)
         epoch = self._answers.epoch
         found: list[VqaResult | None] = [self._answers.look_up(self._key(asked, model, query)) for query in queries]
-        missing = [query for query, result in zip(queries, found, strict=True) if result is None]
+        missing = tuple(query for query, result in zip(queries, found, strict=True) if result is None)
         timings = replace(asked.timings, cached=len(queries) - len(missing))
         if not missing:
             return [result for result in found if result is not None], timings
-        cross = await self._states.cross(model, pipeline, asked.picture, asked.digest, urgency)
-        ran = await self._pool.run(
-            lambda: pipeline.question_item(cross.value, missing), lane=urgency.lane, deadline=urgency.deadline
-        )
-        read = await model.compute(ran.value, urgency)
-        looked_at = pipeline.looked_at(read.outputs, missing)
-
-        async def shared(pair: tuple[VqaQuery, LookedAt]) -> Worked[VqaResult]:
-            query, seen = pair
-            return await self._answers.work_out(
-                self._key(asked, model, query),
-                lambda: self._answer(model, pipeline, query, seen, urgency),
-                urgency,
-                since=epoch,
+        async with model.room:
+            # Those who ask the same at the same time share the reading.
+            read = await self._readings.work_out(
+                self._key(asked, model, missing), lambda: self._look(model, pipeline, asked, missing, urgency), urgency
             )
 
-        answers = await all_or_first_error(list(zip(missing, looked_at, strict=True)), shared)
+            async def shared(pair: tuple[VqaQuery, LookedAt]) -> Worked[VqaResult]:
+                query, seen = pair
+                return await self._answers.work_out(
+                    self._key(asked, model, query),
+                    lambda: self._answer(model, pipeline, (query, lists.get(query.candidates)), seen, urgency),
+                    urgency,
+                    since=epoch,
+                )
+
+            answers = await all_or_first_error(list(zip(missing, read.value, strict=True)), shared)
         computed = iter(answers)
         results = [next(computed).value if result is None else result for result in found]
+        return results, in_turn(timings, read.timings, longest([one.timings for one in answers]))
+
+    async def _look(
+        self,
+        model: UsableModel,
+        pipeline: WrittenAnswerPipeline,
+        asked: _Digested,
+        queries: Sequence[VqaQuery],
+        urgency: Urgency,
+    ) -> Worked[list[LookedAt]]:
+        """What the decoder looks at for each question."""
+        cross = await self._states.cross(model, pipeline, asked.picture, asked.digest, urgency)
+        ran = await self._pool.run(
+            lambda: pipeline.question_item(cross.value, queries), lane=urgency.lane, deadline=urgency.deadline
+        )
+        read = await model.compute(ran.value, urgency)
+        looked_at = await self._in_thread(lambda: pipeline.looked_at(read.outputs, queries), urgency)
         reading = Timings(queue_ms=ran.waited_s * _MS, preprocess_ms=ran.ran_s * _MS)
-        asking = in_turn(cross.timings, reading, read.timings(postprocess_s=0.0))
-        return results, in_turn(timings, asking, longest([one.timings for one in answers]))
+        return Worked(looked_at, in_turn(cross.timings, reading, read.timings(postprocess_s=0.0)))
 
     async def _answer(
         self,
         model: UsableModel,
         pipeline: WrittenAnswerPipeline,
-        query: VqaQuery,
+        asked: tuple[VqaQuery, _Candidates | None],
         looked_at: LookedAt,
         urgency: Urgency,
     ) -> Worked[VqaResult]:
-        decoder = _decoder(model)
+        decoder, (query, candidates) = _decoder(model), asked
         started = self._clock()
-        if query.candidates is not None:
-            ids, lengths = pipeline.candidate_ids(query)
+        if candidates is not None:
+            ids, lengths = candidates
             weighed = await decoder.log_probabilities(looked_at, ids, lengths, urgency)
             result = pipeline.ranked(query, weighed)
             return Worked(result, Timings(infer_ms=(self._clock() - started) * _MS, batch_items=1))
@@ -218,38 +243,52 @@ class WritingFlow:
             async for one in news:
                 if isinstance(one, Written):
                     return Worked(pipeline.written(query, one.texts), one.timings)
-        raise InternalError(detail="a text ended without its end")
+        raise _endless()
 
     async def _written(
         self,
         model: UsableModel,
         pipeline: CaptionPipeline,
-        asked: _Asked,
+        asked: _Digested,
         begun: _Begun,
         urgency: Urgency,
-    ) -> AsyncGenerator[CaptionPiece | Worked[CaptionResult]]:
-        """Pieces of a caption, and at last its result."""
-        cross = await self._states.cross(model, pipeline, asked.picture, asked.digest, urgency)
-        text = TextToWrite(pipeline.looked_at(cross.value), begun.beginning, begun.plan)
-        pieces = _Pieces(pipeline, begun.query)
-        async with aclosing(_decoder(model).write(text, urgency)) as news:
-            async for one in news:
-                if not isinstance(one, Written):
-                    if piece := pieces.add(one):
-                        yield CaptionPiece(piece)
-                    continue
-                result = pipeline.result(begun.query, one.texts)
-                if piece := pieces.rest(result.captions[0].text):
-                    yield CaptionPiece(piece)
-                yield Worked(result, in_turn(cross.timings, one.timings))
+    ) -> AsyncGenerator[tuple[int, ...] | Worked[CaptionResult]]:
+        """Tokens of a caption as they are settled, and at last its result."""
+        async with model.room:
+            cross = await self._states.cross(model, pipeline, asked.picture, asked.digest, urgency)
+            text = TextToWrite(pipeline.looked_at(cross.value), begun.beginning, begun.plan)
+            async with aclosing(_decoder(model).write(text, urgency)) as news:
+                async for one in news:
+                    if isinstance(one, Written):
+                        result = pipeline.result(begun.query, one.texts)
+                        yield Worked(result, in_turn(cross.timings, one.timings))
+                    else:
+                        yield one
 
-    async def _asked(self, picture: bytes, urgency: Urgency) -> _Asked:
+    async def _in_thread(self, call: Callable[[], T], urgency: Urgency) -> T:
+        """Texts are read in a thread: they may be long, and many."""
+        ran = await self._pool.run(call, lane=urgency.lane, deadline=urgency.deadline)
+        return ran.value
+
+    async def _digested(self, picture: bytes, urgency: Urgency) -> _Digested:
         started = self._clock()
         digest = await content_digest(picture, self._pool, urgency)
-        return _Asked(picture, digest, Timings(cache_ms=(self._clock() - started) * _MS))
+        return _Digested(picture, digest, Timings(cache_ms=(self._clock() - started) * _MS))
 
-    def _key(self, asked: _Asked, model: UsableModel, query: object) -> Key:
+    def _key(self, asked: _Digested, model: UsableModel, query: object) -> Key:
         return (asked.digest,), model.loaded.digest, query
+
+
+def _read(pipeline: WrittenAnswerPipeline, queries: Sequence[VqaQuery]) -> dict[tuple[str, ...] | None, _Candidates]:
+    """Refuse what cannot be answered; and every closed list as the decoder reads it, each once."""
+    for query in queries:
+        pipeline.check(query)
+    lists = {query.candidates: query for query in queries if query.candidates is not None}
+    return {candidates: pipeline.candidate_ids(query) for candidates, query in lists.items()}
+
+
+def _endless() -> InternalError:
+    return InternalError(detail="a text ended without its end")
 
 
 def _decoder(model: UsableModel) -> DecoderLoop:

@@ -3,15 +3,18 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from vlp_models.data.matching import FalseTexts
-from vlp_models.data.pairs import FalseTextRule, PairStream, PhraseStore, group_texts
+from vlp_models.data.pairs import FalseTextRule, PairObjectives, PairStream, PhraseStore, group_texts
 from vlp_models.data.pictures import PictureStore
+from vlp_models.data.preparations import move_pictures
 from vlp_models.data.records import Region
 from vlp_models.data.regions import RegionStore, region_phrase
 from vlp_models.data.streams import BatchShape
 from vlp_models.data.tokens import TokenStore
 from vlp_models.scenes.captions import captions_of, place_words
 from vlp_models.scenes.world import World
+from vlp_spec.errors import ArtifactError
 
 PICTURES = 6
 TEXTS = ["10", "11", "10", "12 12", "13", "14 14", "15", "16"]
@@ -23,7 +26,7 @@ def _tokens(texts: list[str]) -> TokenStore:
     return TokenStore.encode(texts, lambda text: np.array([2, *map(int, text.split()), 3]), 0)
 
 
-def _stream(shape: BatchShape, per_picture: int = 2, judged: FalseTextRule | None = None) -> PairStream:
+def _stream(shape: BatchShape, per_picture: int = 2, judged: FalseTextRule | None = None, moved: int = 0) -> PairStream:
     grids = np.ones((PICTURES, 2), dtype=np.int32)
     pictures = PictureStore([np.full((1, 12), index, np.uint8) for index in range(PICTURES)], grids)
     flat = [phrase for own in PHRASES for phrase in own]
@@ -38,9 +41,7 @@ def _stream(shape: BatchShape, per_picture: int = 2, judged: FalseTextRule | Non
         group_texts(TEXTS),
         PICTURE_OF,
         shape=shape,
-        regions=regions,
-        phrases=phrases,
-        judged=judged,
+        wanted=PairObjectives(regions, phrases, judged, moved),
     )
 
 
@@ -105,6 +106,47 @@ def test_a_loss_over_tokens_becomes_a_mean_over_the_step() -> None:
     # What is averaged over processes and micro-batches: a sum over 1 for every token but the first of each text.
     means = [(batch["text_mask"].sum() - 2) * float(batch["word_scale"]) for batch in batches]
     assert np.isclose(sum(means) / 4, 1.0)
+
+
+def test_pictures_are_moved_and_their_edges_repeated() -> None:
+    square = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1).repeat(3, axis=3)
+    moved = move_pictures(np.concatenate([square, square]), np.array([[1, 0], [0, -1]]))
+    assert moved[0, ..., 0].tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5]]
+    assert moved[1, ..., 0].tolist() == [[1, 2, 2], [4, 5, 5], [7, 8, 8]]
+
+
+def test_moves_are_drawn_anew_for_every_batch_and_alike_for_all_processes() -> None:
+    pictures = PictureStore([np.arange(75, dtype=np.uint8).reshape(1, -1)] * 2, np.ones((2, 2), dtype=np.int32))
+
+    def batch(shape: BatchShape, number: int) -> np.ndarray:
+        stream = PairStream(
+            pictures,
+            _tokens(TEXTS),
+            group_texts(TEXTS),
+            PICTURE_OF % 2,
+            shape=shape,
+            wanted=PairObjectives(moved_pixels=2),
+        )
+        return np.asarray(stream.batch(number)["pixels"])
+
+    whole = batch(BatchShape(8), 0)
+    assert len(np.unique(whole, axis=0)) > 3
+    assert not np.array_equal(whole, batch(BatchShape(8), 1))
+    halves = [batch(BatchShape(4, rank=rank, processes=2), 0) for rank in range(2)]
+    assert np.array_equal(whole, np.concatenate(halves))
+
+
+def test_long_captions_are_left_out_on_wish() -> None:
+    pictures = PictureStore([np.zeros((1, 12), np.uint8)] * PICTURES, np.ones((PICTURES, 2), dtype=np.int32))
+
+    def make(longest: int) -> PairStream:
+        shape = BatchShape(6, longest_text=longest)
+        return PairStream(pictures, _tokens(TEXTS), group_texts(TEXTS), PICTURE_OF, shape=shape)
+
+    assert set(make(3).batch(0)["input_ids"][:, 1].tolist()) == {10, 11, 13, 15, 16}  # 12 and 14 are said twice
+    assert make(4).batch(0)["input_ids"].shape[1] == 4
+    with pytest.raises(ArtifactError, match="all 8 texts have more than 2 tokens"):
+        make(2)
 
 
 def _judged(share: float, every: int = 1) -> FalseTextRule:

@@ -9,6 +9,7 @@ from vlp_models.data.records import PictureRecord
 from vlp_models.evaluation.retrieval import (
     captions_of_records,
     figures_of_ranking,
+    first_candidates,
     recall_figures,
     rerank_hits,
     truth_of,
@@ -66,16 +67,12 @@ def test_chance_is_what_random_orders_reach() -> None:
 
 
 def test_a_second_look_orders_the_first_hits_and_no_others() -> None:
-    scores = np.array([[0.9, 0.8, 0.7, 0.6]])
-    right = np.array([[False, False, True, True]])
-    asked = []
-
-    def look(query: int, pictures: np.ndarray) -> np.ndarray:
-        asked.append((query, pictures.tolist()))
-        return np.where(pictures == 2, 1.0, 0.0)
-
-    hits = rerank_hits(scores, right, look, candidates=3)
-    assert asked == [(0, [0, 1, 2])]
-    assert hits.tolist() == [[True, False, False]]
+    scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.5, 0.5, 0.5]])
+    right = np.array([[False, False, True, True], [False, False, True, False]])
+    assert first_candidates(scores, 3).tolist() == [[True, True, True, False], [False, True, True, True]]
+    again = np.array([[0.2, 0.1, 0.9, 7.0], [7.0, 0.3, 0.4, 0.4]])
+    hits = rerank_hits(scores, right, again, candidates=3)
+    assert hits.tolist() == [[True, False, False], [True, False, False]]  # of equals, the search's first comes first
     assert figures_of_ranking(hits, right).recall[1] == 1.0
-    assert rerank_hits(scores, right, look, candidates=9).shape == (1, 4)
+    assert rerank_hits(scores, right, again, candidates=9).shape == (2, 4)
+    assert first_candidates(scores, 9).all()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,10 +20,13 @@ from vlp_models.checkpoints import load_checkpoint, save_checkpoint
 from vlp_models.checkpoints.blip_weights import WORD_MATRIX, WORD_TABLE
 from vlp_models.families.blip import BlipModel
 from vlp_models.training.blip_losses import BlipLosses
+from vlp_models.training.dual_streams import build_pair_stream
+from vlp_models.training.family import family_of
 from vlp_models.training.recipe_file import parse_recipe
 from vlp_models.training.recipe_objectives import LmRecipe, ObjectivesRecipe
 from vlp_models.training.run import RunOptions, run_training
 from vlp_models.training.trainer import TrainingOutcome
+from vlp_models.training.training_data import BatchPlace, choose_texts
 from vlp_models.training.writing_validation import WritingValidation, write_greedily
 from vlp_spec.errors import ArtifactError, ConfigError
 
@@ -153,6 +157,21 @@ def test_a_word_head_of_its_own_stays_so(pictures: Path, tmp_path: Path) -> None
 def test_a_recipe_that_cannot_be_is_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_recipe(writing_recipe_text(Path("x")), overrides)
+
+
+def test_pictures_are_moved_while_training_alone(pictures: Path) -> None:
+    recipe = parse_recipe(writing_recipe_text(pictures), ["image.moved_pixels=3", "data.longest_text=6"])
+    family = family_of(recipe)
+    split, _ = family.load_splits()
+    texts = choose_texts(recipe, split.records)
+    [moved] = family.build_streams(split, texts, BatchPlace())
+    still = build_pair_stream(recipe, split, texts, BatchPlace(), is_training=False)
+    first, second = moved.batch(0), still.batch(0)
+    assert np.array_equal(first["input_ids"], second["input_ids"])
+    assert not np.array_equal(first["pixels"], second["pixels"])
+    assert first["input_ids"].shape[1] == 5  # "a red picture" is short enough, "this is a picture, ..." is not
+    with pytest.raises(ConfigError, match="moved_pixels: belongs to clip"):
+        parse_recipe(recipe_text(pictures), ["image.moved_pixels=3"])
 
 
 def test_data_without_captions_is_named(pictures: Path, tmp_path: Path) -> None:

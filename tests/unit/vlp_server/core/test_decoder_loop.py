@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from number_decoder import POISON, START, NumberDecoder, plan
 from vlp_server.core.decoder_loop import DecoderLoop, Written
-from vlp_server.core.running_texts import RunningTexts, TextToWrite
+from vlp_server.core.running_texts import READ_TOKENS, RunningTexts, TextToWrite
 from vlp_server.core.scheduler import DropReason
 from vlp_server.core.settings import AdmissionSettings
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.waiting_texts import WaitingTexts
 from vlp_spec.errors import DeadlineError, InferenceError, InternalError, OverloadedError, UnavailableError
 from vlp_spec.tasks import Lane
+
+HASTY = Urgency(Lane.INTERACTIVE, 1e12)
 
 
 class Observer:
@@ -46,9 +48,9 @@ class Rig:
     def __init__(self, *, max_rows=8, admission=None, clock=None, masked=False):
         self.decoder, self.observer = NumberDecoder(masked=masked), Observer()
         running = RunningTexts(self.decoder.shape, self.decoder.run)
-        waiting = WaitingTexts(admission or AdmissionSettings(), bulk_every=3)
+        queues = tuple(WaitingTexts(admission or AdmissionSettings(), bulk_every=3) for _ in range(2))
         settings = {} if clock is None else {"clock": clock}
-        self.loop = DecoderLoop("test", running, waiting, self.observer, max_rows=max_rows, **settings)
+        self.loop = DecoderLoop("test", running, queues, self.observer, max_rows=max_rows, **settings)
 
     async def __aenter__(self):
         self.loop.start()
@@ -77,7 +79,7 @@ class Rig:
         assert await asyncio.to_thread(self.decoder.entered.acquire, timeout=5)
 
 
-def long(number=3, tokens=25):
+def long(number=3, tokens=26):
     return {"number": number, "max_tokens": tokens, "min_tokens": tokens}
 
 
@@ -261,11 +263,110 @@ async def test_answers_are_weighed_between_the_steps_of_texts():
     async with Rig(masked=True) as rig:
         text = TextToWrite(rig.decoder.looks_at(3, 6), np.array([START], np.int32), plan(25, min_tokens=25))
         writing = asyncio.create_task(rig.write(text))
-        ids = np.tile(np.array([[START, 5, 2]], np.int32), (40, 1))
-        ids[:, 1] = np.arange(40) % 20 + 3
-        urgency = Urgency(Lane.INTERACTIVE, 1e12)
-        found = await rig.loop.log_probabilities(rig.decoder.looks_at(4, 5), ids, np.full(40, 3, np.int32), urgency)
+        ids, lengths = answers(400)
+        lengths[::7] = 2  # the order in which they are weighed is not that in which they come
+        ids[::7, 1:] = [2, 0]
+        found = await rig.loop.log_probabilities(rig.decoder.looks_at(4, 5), ids, lengths, HASTY)
         assert (await writing).texts == rig.alone(text)
-    assert found.shape == (40,)
-    np.testing.assert_array_equal(found[:20], found[20:])
-    assert max(rows for _, rows, _ in rig.decoder.calls) == 32
+    assert found.shape == (400,)
+    by_answer = {}
+    for row, value in zip(ids.tolist(), found, strict=True):
+        assert by_answer.setdefault(tuple(row), value) == value
+    assert len(set(by_answer.values())) == 21
+    assert max(rows * tokens for _, rows, tokens in rig.decoder.calls) <= READ_TOKENS
+    assert rig.observer.waiting[-1] == 0
+
+
+async def test_a_closed_list_lets_others_write_between_its_parts():
+    async with Rig(masked=True) as rig:
+        rig.decoder.gated = True
+        weighing = [
+            asyncio.create_task(rig.loop.log_probabilities(rig.decoder.looks_at(4, 5), *answers(20), HASTY))
+            for _ in range(8)
+        ]
+        await rig.entered()
+        text = TextToWrite(rig.decoder.looks_at(3, 6), np.array([START], np.int32), plan(4, min_tokens=4))
+        writing = asyncio.create_task(rig.write(text))
+        await asyncio.sleep(0.01)
+        rig.decoder.gated = False
+        rig.decoder.go.release()
+        await writing
+        done = sum(task.done() for task in weighing)
+        await asyncio.gather(*weighing)
+    assert done <= 5  # one a round, and the text took four
+
+
+async def test_weighing_that_nobody_waits_for_is_not_done():
+    async with Rig(masked=True) as rig:
+        rig.decoder.gated = True
+        looked_at = rig.decoder.looks_at(4, 5)
+        tasks = [asyncio.create_task(rig.loop.log_probabilities(looked_at, *answers(3), HASTY)) for _ in range(9)]
+        await rig.entered()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        rig.decoder.gated = False
+        rig.decoder.go.release()
+        await rig.loop.run_alone(lambda: None)
+        assert len(rig.decoder.calls) == 1
+    assert rig.observer.dropped == [DropReason.CANCELLED] * 8
+
+
+async def test_distrust_and_close_reach_those_whose_answers_are_weighed():
+    async with Rig(masked=True) as rig:
+        rig.decoder.gated = True
+        looked_at = rig.decoder.looks_at(4, 5)
+        tasks = [asyncio.create_task(rig.loop.log_probabilities(looked_at, *answers(3), HASTY)) for _ in range(2)]
+        await rig.entered()
+        rig.loop.distrust(UnavailableError("off", retry_after_s=2.0))
+        for found in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(found, UnavailableError)
+        rig.loop.trust()
+        late = asyncio.create_task(rig.loop.log_probabilities(looked_at, *answers(3), HASTY))
+        await asyncio.sleep(0.01)
+        await rig.loop.close()
+        with pytest.raises(UnavailableError, match="stopping"):
+            await late
+    assert rig.observer.dropped == [DropReason.DISTRUSTED] * 2 + [DropReason.CLOSED]
+
+
+async def test_a_text_that_was_done_before_distrust_is_not_handed_out_after_it():
+    async with Rig() as rig:
+        stream = rig.loop.write(rig.text(3), HASTY)
+        await anext(stream)
+        while rig.loop._running:
+            await asyncio.sleep(0.001)
+        rig.loop.distrust(UnavailableError("off", retry_after_s=2.0))
+        with pytest.raises(UnavailableError):
+            await anext(stream)
+
+
+async def test_a_wide_request_gets_its_turn_among_narrow_ones():
+    async with Rig(max_rows=4) as rig:
+        narrow = [rig.text(**long(number, 12)) for number in range(3, 9)]
+        wide = rig.text(9, num_beams=4)
+        tasks = [asyncio.create_task(rig.write(text)) for text in (*narrow[:4], wide, *narrow[4:])]
+        await asyncio.gather(*tasks)
+    assert rig.observer.joined_in(wide) < rig.observer.joined_in(narrow[5])
+
+
+async def test_beginnings_of_like_lengths_are_read_together():
+    async with Rig() as rig:
+        lengths = (1, 2, 700, 1, 600, 3)
+        texts = [
+            TextToWrite(rig.decoder.looks_at(3), np.full(length, START, np.int32), plan(2, min_tokens=2))
+            for length in lengths
+        ]
+        written = await asyncio.gather(*(rig.write(text) for text in texts))
+    assert [one.texts for one in written] == [rig.alone(text) for text in texts]
+    read = [(batch, tokens) for batch, _, tokens in rig.decoder.calls if tokens > 1]
+    assert (1, 700) in read
+    assert (1, 600) in read
+    assert max(batch * tokens for batch, tokens in read) <= READ_TOKENS
+
+
+def answers(count):
+    """Closed lists of one word each, as the decoder reads them."""
+    ids = np.tile(np.array([[START, 5, 2]], np.int32), (count, 1))
+    ids[:, 1] = np.arange(count) % 20 + 3
+    return ids, np.full(count, 3, np.int32)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from number_decoder import POISON, START, NumberDecoder, plan
 from vlp_pipeline.generation import rank_answers
-from vlp_server.core.running_texts import RunningTexts, TextToWrite
+from vlp_server.core.running_texts import AnswersToWeigh, RunningTexts, TextToWrite
 from vlp_spec.errors import InferenceError
 
 
@@ -129,7 +129,7 @@ def test_answers_are_weighed_as_the_decoder_would_write_them():
     ids = np.array([[START, 5, 2, 0], [START, 7, 8, 2], [START, 2, 0, 0]], np.int32)
     lengths = np.array([3, 4, 2], np.int32)
     running = RunningTexts(decoder.shape, decoder.run)
-    found = running.weigh(looked_at, ids, lengths)
+    found = running.weigh(AnswersToWeigh(looked_at, ids, lengths))
     for row, (answer, length) in enumerate(zip(ids, lengths, strict=True)):
         logits = np.stack(
             [decoder._last_logits(looked_at, [answer[: end + 1].tolist()])[0] for end in range(length - 1)]
