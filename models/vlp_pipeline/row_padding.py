@@ -29,7 +29,8 @@ def stack_rows(
         rows = [item.arrays[spec.name] for item in items]
         wanted = tuple(sizes[size] if isinstance(size, str) else size for size in spec.shape[1:])
         if len(rows) == 1 and rows[0].shape == wanted:
-            batch[spec.name] = np.ascontiguousarray(rows[0])[None]  # what was seen in a picture is tens of megabytes
+            # Not copied: what was seen in a picture is tens of megabytes.
+            batch[spec.name] = np.asarray(rows[0], order="C")[None]
             continue
         if all(isinstance(size, int) for size in spec.shape[1:]):
             batch[spec.name] = np.stack(rows)

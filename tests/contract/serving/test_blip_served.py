@@ -22,6 +22,7 @@ from vlp_spec.tasks import CaptionQuery, Decoding, MatchQuery, ReasoningQuery, V
 
 KINDS = ("caption", "vqa", "match", "reasoning")
 QUESTIONS = ("what color is it ?", "is it a cat ?", "where is the blue house and the tree ?", "two dogs ?")
+SIZES = ((1, 1), (2, 5), (3, 2), (4, 3))
 NO_CACHE = CacheSettings(answer_entries=0)
 
 
@@ -228,3 +229,37 @@ async def test_one_blip_is_encoder_and_reranker_of_a_collection(root, tmp_path):
         (one.rank_score for one in by_hand.values()), reverse=True
     )
     assert again.reranked_by == "tiny-match@1"
+
+
+async def test_matches_of_different_numbers_of_texts_can_share_a_batch(root):
+    texts = ("a red cat", "two dogs at the left", "the blue house", "a tree", "at the left")
+    async with Rig(served(root, "match")) as rig:
+        loaded = rig.service._directory.find("tiny-match").usable().loaded
+        pipeline = loaded.pipeline
+        items = []
+        for seed, count in SIZES:
+            (vision,) = loaded.compute([pipeline.vision_item(pipeline.prepare_image(picture(seed)))])
+            (cross,) = loaded.compute([pipeline.cross_item(vision)])
+            items.append(pipeline.fusion_item(cross, texts[:count]))
+        alone = [
+            pipeline.results(loaded.compute([item])[0], [0.5] * n) for item, (_, n) in zip(items, SIZES, strict=True)
+        ]
+        together = [pipeline.results(row, [0.5] * n) for row, (_, n) in zip(loaded.compute(items), SIZES, strict=True)]
+    for one, other, (_, count) in zip(alone, together, SIZES, strict=True):
+        assert len(one) == len(other) == count
+        assert [result.itm for result in one] == pytest.approx([result.itm for result in other], abs=1e-5)
+
+
+async def test_a_match_sees_its_picture_once_where_nothing_is_kept(root):
+    async with Rig(served(root, "match"), cache=CacheSettings(answer_entries=0, state_entries=0)) as rig:
+        await rig.service.match(picture(1), [MatchQuery("a red cat")])
+        assert rig.value("vlpserve_batch_items_sum", role="vision") == 1
+        assert rig.value("vlpserve_batch_items_sum", role="cross") == 1
+
+
+async def test_equal_questions_at_the_same_time_are_read_once(root):
+    queries = [VqaQuery(question) for question in QUESTIONS]
+    async with Rig(served(root, "vqa"), cache=NO_CACHE) as rig:
+        replies = await asyncio.gather(*(rig.service.vqa(picture(7), queries) for _ in range(4)))
+        assert rig.value("vlpserve_batch_items_sum", role="question") == 1
+    assert all(reply.results == replies[0].results for reply in replies)

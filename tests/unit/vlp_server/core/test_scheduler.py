@@ -177,3 +177,15 @@ def test_an_item_of_one_fixed_size_costs_its_bytes_in_patches_and_wastes_nothing
     batch = scheduler.next_batch()
     assert batch is not None
     assert (len(batch.items), batch.cost, batch.padding_waste) == (2, 8, 0.0)
+
+
+def test_several_texts_in_one_item_count_their_padded_tokens():
+    item = Item({"ids": np.zeros((4, 6), np.int32)}, {"texts": 4, "text": 6}, "question")
+    scheduler = BatchScheduler(BatchSettings(max_text_area=50), AdmissionSettings())
+    queued = [scheduler.add(item, Lane.INTERACTIVE, None, 0.0) for _ in range(5)]
+    assert [one.cost for one in queued] == [24] * 5
+    batch = scheduler.next_batch()
+    assert batch is not None
+    assert len(batch.items) == 2
+    with pytest.raises(TooLargeError):
+        scheduler.add(Item({}, {"texts": 9, "text": 6}, "question"), Lane.INTERACTIVE, None, 0.0)
