@@ -93,6 +93,13 @@ def test_as_many_answers_as_are_wanted_and_beams_hold(pipeline: BlipVqaPipeline)
     assert pipeline.plan(VqaQuery("two", top_k=1)).num_texts == 1
 
 
+def read(pipeline: BlipVqaPipeline, query: VqaQuery) -> None:
+    """What a request goes through before its picture is looked at."""
+    pipeline.check(query)
+    if query.candidates is not None:
+        pipeline.candidate_ids(query)
+
+
 @pytest.mark.parametrize(
     ("query", "error", "field"),
     [
@@ -106,14 +113,14 @@ def test_queries_that_cannot_be_answered(
     pipeline: BlipVqaPipeline, query: VqaQuery, error: type[InvalidArgumentError], field: str
 ) -> None:
     with pytest.raises(error, match=f"^{field}: ") as caught:
-        pipeline.check(query)
+        read(pipeline, query)
     assert caught.value.field == field
 
 
 def test_an_answer_of_more_tokens_than_positions_is_refused(pipeline: BlipVqaPipeline) -> None:
-    pipeline.check(VqaQuery("two", candidates=("cat " * (POSITIONS - 1),)))
+    read(pipeline, VqaQuery("two", candidates=("cat " * (POSITIONS - 1),)))
     with pytest.raises(TooLargeError, match="answers: .* has 12 tokens, the model writes 11 at most"):
-        pipeline.check(VqaQuery("two", candidates=("cat " * POSITIONS,)))
+        read(pipeline, VqaQuery("two", candidates=("cat " * POSITIONS,)))
     with pytest.raises(TooLargeError, match="question: 5000 characters"):
         pipeline.check(VqaQuery("x" * 5000))
 
