@@ -11,7 +11,7 @@ from vlp_spec.errors import InferenceError
 from vlp_pipeline.token_scores import log_softmax
 
 
-def rank_answers(logits: np.ndarray, answer_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def rank_answers(logits: np.ndarray, answer_ids: np.ndarray, lengths: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
     """Log-probabilities of answers, each the sum over its tokens, the end included.
 
     Args:
@@ -19,6 +19,8 @@ def rank_answers(logits: np.ndarray, answer_ids: np.ndarray, lengths: np.ndarray
             its last token: what stands at t tells token t of the answer.
         answer_ids: (answers, tokens) int, each answer and the end, padded behind it.
         lengths: (answers,) int, how many of the tokens are real, the end included.
+        smoothing: share of each token's weight that goes to all words alike, as in the loss that the published code
+            ranks by; 0 for the plain log-probability.
 
     Returns:
         (answers,) float64, 0 or less; -infinity for what the model deems impossible.
@@ -34,5 +36,8 @@ def rank_answers(logits: np.ndarray, answer_ids: np.ndarray, lengths: np.ndarray
         real = logits[row, :length].astype(np.float64)
         if not np.isfinite(real.max(axis=-1)).all():
             raise InferenceError("model output: logits of an answer that are not numbers, for this item alone")
-        totals[row] = log_softmax(real)[np.arange(length), answer_ids[row, :length]].sum()
+        scores = log_softmax(real)
+        totals[row] = (1 - smoothing) * scores[np.arange(length), answer_ids[row, :length]].sum()
+        if smoothing:
+            totals[row] += smoothing * scores.mean(axis=-1).sum()
     return totals

@@ -27,6 +27,8 @@ from vlp_pipeline.vqa import normalise_answer, read_labels, softmax
 from vlp_pipeline.writing_settings import WritingSettings
 from vlp_pipeline.written_text import join_pieces
 
+PUBLISHED_SMOOTHING = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class BlipVqaPipeline(BlipPipeline):
@@ -35,12 +37,14 @@ class BlipVqaPipeline(BlipPipeline):
     Attributes:
         settings: how it writes by itself.
         positions: tokens that an answer may have, [DEC] included.
-        answers: those that the checkpoint was made to choose among; None where it has none.
+        answers: those that the checkpoint was made to choose among; None where it has none, and writes freely.
+        rank_smoothing: of the loss that the published code ranks by.
     """
 
     settings: WritingSettings
     positions: int
     answers: tuple[str, ...] | None = None
+    rank_smoothing: float = PUBLISHED_SMOOTHING
 
     @classmethod
     def from_deployment(
@@ -101,17 +105,22 @@ class BlipVqaPipeline(BlipPipeline):
             pad_id=texts.pad_id,
         )
 
+    def names(self, query: VqaQuery) -> tuple[str, ...] | None:
+        """The query's closed list, else the checkpoint's; see WrittenAnswerPipeline."""
+        return query.candidates or self.answers
+
     def candidate_ids(self, query: VqaQuery) -> tuple[np.ndarray, np.ndarray]:
-        """The closed list of `candidates` as the decoder reads it; see WrittenAnswerPipeline.
+        """The closed list of `names` as the decoder reads it; see WrittenAnswerPipeline.
 
         Raises:
             InvalidArgumentError: an answer holds nothing that can be read.
             TooLargeError: an answer is over a limit.
         """
-        if query.candidates is None:
+        names = self.names(query)
+        if names is None:
             raise InternalError(detail="candidates of a question without a closed list")
         texts = self.inputs.text_processor
-        rows = [[self.inputs.start_id, *self._answer_ids(answer), texts.sep_id] for answer in query.candidates]
+        rows = [[self.inputs.start_id, *self._answer_ids(answer), texts.sep_id] for answer in names]
         lengths = np.array([len(row) for row in rows], np.int32)
         ids = np.full((len(rows), int(lengths.max())), texts.pad_id, np.int32)
         for target, row in zip(ids, rows, strict=True):
@@ -128,7 +137,7 @@ class BlipVqaPipeline(BlipPipeline):
 
     def ranked(self, query: VqaQuery, log_probabilities: np.ndarray) -> VqaResult:
         """The best of `candidates`, as the caller spelled them; see WrittenAnswerPipeline."""
-        names = query.candidates or ()
+        names = self.names(query) or ()
         if log_probabilities.shape != (len(names),) or not np.isfinite(log_probabilities.max(initial=-np.inf)):
             raise InferenceError(f"model output: log-probabilities of {len(names)} answers that are not numbers")
         scores = softmax(log_probabilities)

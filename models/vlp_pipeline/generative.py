@@ -184,11 +184,20 @@ class WrittenAnswerPipeline(PictureStates, Protocol):
         ...
 
     def plan(self, query: VqaQuery) -> DecodingPlan:
-        """How an answer to a question without `candidates` is written."""
+        """How an answer to a question without a closed list is written."""
+        ...
+
+    @property
+    def rank_smoothing(self) -> float:
+        """How a closed list is weighed; see `rank_answers`."""
+        ...
+
+    def names(self, query: VqaQuery) -> tuple[str, ...] | None:
+        """The closed list to choose among: the query's, else the checkpoint's own; None where it writes freely."""
         ...
 
     def candidate_ids(self, query: VqaQuery) -> tuple[np.ndarray, np.ndarray]:
-        """The closed list of `candidates` as the decoder reads it.
+        """The closed list of `names` as the decoder reads it.
 
         Returns:
             ids (answers, tokens) int32, the start token first and the end token last, padded behind; and the number of
@@ -201,7 +210,7 @@ class WrittenAnswerPipeline(PictureStates, Protocol):
         ...
 
     def ranked(self, query: VqaQuery, log_probabilities: np.ndarray) -> VqaResult:
-        """The best of `candidates`, whose log-probabilities are (answers,); scores are a softmax over them."""
+        """The best of `names`, whose log-probabilities are (answers,); scores are a softmax over them."""
         ...
 
 

@@ -12,6 +12,7 @@ from vlp_spec.errors import ArtifactError
 from vlp_spec.tasks import CaptionQuery, ScoredAnswer, VqaQuery
 
 T = TypeVar("T")
+_AT_ONCE = 64
 _LOAD_TIMEOUT_S = 600.0
 _ASK_TIMEOUT_S = 3600.0
 
@@ -41,7 +42,11 @@ class ServedModel:
         )
         self._runner = asyncio.Runner()
         self._service = Service(settings)
-        self.name = self._runner.run(self._start())
+        try:
+            self.name = self._runner.run(self._start())
+        except BaseException:
+            self._close()
+            raise
 
     def __enter__(self) -> ServedModel:
         return self
@@ -49,6 +54,9 @@ class ServedModel:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._runner.run(self._service.close())
         self._runner.close()
 
@@ -70,7 +78,13 @@ class ServedModel:
 
     def _all(self, calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         async def gather() -> list[T]:
-            return await asyncio.gather(*calls)
+            room = asyncio.Semaphore(_AT_ONCE)  # more would wait in a queue that refuses them at some length
+
+            async def one(call: Coroutine[Any, Any, T]) -> T:
+                async with room:
+                    return await call
+
+            return await asyncio.gather(*map(one, calls))
 
         return self._runner.run(gather())
 

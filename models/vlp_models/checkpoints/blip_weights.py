@@ -87,7 +87,7 @@ def build_blip(config: BlipConfig, state: Mapping[str, Tensor], source: str) -> 
     try:
         with torch.device("meta"):
             model = BlipModel(config)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{source}: {error}") from error
     load_strictly(model, state, source)
     # Not stored, and left on the meta device.

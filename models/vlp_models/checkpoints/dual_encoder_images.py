@@ -64,9 +64,10 @@ def read_picture_settings(directory: Path, kind: PictureKind, image_size: int) -
     name = values.get("image_processor_type", values.get("feature_extractor_type", _PROCESSORS[kind]))
     if str(name).removesuffix("Fast").removesuffix("Pil") not in _KNOWN[kind]:
         faults.append(f"image_processor_type is {name!r}, supported: {', '.join(_KNOWN[kind])}")
-    if abs(values.get("rescale_factor", _RESCALE) - _RESCALE) > 1e-7:
-        faults.append(f"rescale_factor is {values['rescale_factor']!r}, only 1/255 is supported")
-    if values.get("resample", 3) not in _NUMBERS:
+    factor, resample = values.get("rescale_factor", _RESCALE), values.get("resample", 3)
+    if not isinstance(factor, int | float) or abs(factor - _RESCALE) > 1e-7:
+        faults.append(f"rescale_factor is {factor!r}, only 1/255 is supported")
+    if not isinstance(resample, int) or resample not in _NUMBERS:
         faults.append(f"resample is {values['resample']!r}, expected one of {sorted(_NUMBERS)}")
     if faults:
         raise ArtifactError(f"{path}: {'; '.join(faults)}")

@@ -104,6 +104,10 @@ def official_blip_sizes(
     needed = (_PATCHES, _POSITIONS, _PICTURE_MLP, words, text_positions, perceptron)
     if missing := [name for name in needed if name not in state]:
         raise ArtifactError(f"{source}: not a whole BLIP checkpoint: missing {', '.join(missing)} (under our names)")
+    ranks = {_PATCHES: 4, _POSITIONS: 3, _PICTURE_MLP: 2, words: 2, text_positions: 2, perceptron: 2}
+    if wrong := [name for name, rank in ranks.items() if state[name].ndim != rank]:
+        shapes = ", ".join(f"{name} {tuple(state[name].shape)}" for name in wrong)
+        raise ArtifactError(f"{source}: tensors of another rank than BLIP's: {shapes} (under our names)")
     vision_width, _, patch_size, _ = state[_PATCHES].shape
     vocab_size, width = state[words].shape
     vision = {
@@ -127,6 +131,8 @@ def official_blip_sizes(
         "attention_probs_dropout_prob": _TEXT_DROPOUT,
     }
     projection = state.get("vision_proj.weight")
+    if projection is not None and projection.ndim != 2:
+        raise ArtifactError(f"{source}: vision_proj.weight is {tuple(projection.shape)}, expected two axes")
     dimension = {} if projection is None else {"image_text_hidden_size": projection.shape[0]}
     return TransformersBlipConfig(vision_config=vision, text_config=texts, **dimension)
 
@@ -155,8 +161,10 @@ def _count(state: Mapping[str, Tensor], start: str, end: str) -> int:
 
 
 def _num_heads(width: int, stated: Any, source: str) -> int:
-    if stated:
-        return int(stated)
+    if stated is not None:
+        if type(stated) is not int or stated < 1:
+            raise ArtifactError(f"{source}: hyper_parameters: {stated!r:.40} attention heads, expected 1 or more")
+        return stated
     if width % _HEAD_WIDTH:
         raise ArtifactError(
             f"{source}: the number of attention heads is unknown: the width {width} is not a multiple of "

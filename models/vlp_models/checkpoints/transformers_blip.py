@@ -93,6 +93,8 @@ def read_transformers_blip(directory: Path, given: GivenFiles) -> LoadedCheckpoi
 
 def _heads(values: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
     architectures = values.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
+        raise ArtifactError(f"{source}: config.json: architectures is {architectures!r:.80}, expected a list of names")
     named = tuple(_HEADS[name] for name in architectures if name in _HEADS)
     heads = named or stored_heads(state)
     if not heads:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
-from vlp_pipeline.pipeline import TEXTS_AXIS
 from vlp_pipeline.generative import VISION_ROLE, StagedMatchPipeline
-from vlp_pipeline.pipeline import TEXT_AXIS, MatchPipeline, PreparedImage
+from vlp_pipeline.pipeline import TEXT_AXIS, TEXTS_AXIS, MatchPipeline, PreparedImage
 from vlp_spec.deployment import Deployment
 from vlp_spec.tasks import Task
 

@@ -7,11 +7,17 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from transformers import BlipConfig as TransformersBlipConfig
+from transformers.activations import ACT2FN
 from vlp_spec.errors import ConfigError
 
 HEADS = ("caption", "vqa", "match", "reasoning")
 """caption: a decoder that looks at the picture. vqa: an encoder that looks at it, and a decoder that looks at the
 question. match: an encoder, ITM head and ITC projections. reasoning: an encoder that looks at two pictures."""
+_SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+_TEXT_SIZES = ("vocab_size", "encoder_hidden_size", "max_position_embeddings")
+_PICTURE_SIZES = ("image_size", "patch_size")
+_WIDEST = 65_536
+_LARGEST = {"num_hidden_layers": 256, "vocab_size": 4_000_000, "image_size": 8192}
 _WITH_ENCODER = frozenset(("vqa", "match", "reasoning"))
 _WITH_DECODER = frozenset(("caption", "vqa"))
 
@@ -67,9 +73,23 @@ class BlipConfig:
     tied_words: bool = True
 
     def __post_init__(self) -> None:
-        faults = self._text_faults() + self._picture_faults()
+        faults = self._size_faults() or self._text_faults() + self._picture_faults()
         if faults:
             raise ConfigError(faults)
+
+    def _size_faults(self) -> list[str]:
+        """Sizes that nothing can be made of, before anything is: files say what they like."""
+        text, vision = self.hf.text_config, self.hf.vision_config
+        sizes = {
+            "image_text_hidden_size": self.hf.image_text_hidden_size,
+            **{f"text_config.{name}": getattr(text, name) for name in (*_SIZES, *_TEXT_SIZES)},
+            **{f"vision_config.{name}": getattr(vision, name) for name in (*_SIZES, *_PICTURE_SIZES)},
+        }
+        return [
+            f"{name} is {str(value)[:40]}, expected 1 to {_LARGEST.get(name.rpartition('.')[2], _WIDEST)}"
+            for name, value in sizes.items()
+            if type(value) is not int or not 1 <= value <= _LARGEST.get(name.rpartition(".")[2], _WIDEST)
+        ]
 
     def _text_faults(self) -> list[str]:
         text = self.hf.text_config
@@ -96,11 +116,11 @@ class BlipConfig:
 
     def _picture_faults(self) -> list[str]:
         vision = self.hf.vision_config
-        faults = [
-            f"{name} is {value!r}: only squares are supported"
-            for name, value in (("image_size", vision.image_size), ("patch_size", vision.patch_size))
-            if not isinstance(value, int) or value < 1
-        ]
+        faults = []
+        if vision.hidden_act not in ACT2FN:
+            faults.append(f"vision: hidden_act is {vision.hidden_act!r}, which transformers does not know")
+        if vision.patch_size > vision.image_size:
+            faults.append(f"vision: patch_size {vision.patch_size} is larger than image_size {vision.image_size}")
         if vision.hidden_size % vision.num_attention_heads:
             faults.append(f"vision: width {vision.hidden_size} is no multiple of {vision.num_attention_heads} heads")
         if len(self.pixel_mean) != 3 or len(self.pixel_std) != 3 or min(self.pixel_std) <= 0:

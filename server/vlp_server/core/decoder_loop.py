@@ -11,13 +11,12 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from vlp_pipeline.generation import GeneratedText
-from vlp_pipeline.generative import LookedAt
 from vlp_spec.errors import DeadlineError, InferenceError, InternalError, UnavailableError, VlpError
 
 from vlp_server.core.engine_thread import EngineThread
@@ -156,18 +155,10 @@ class DecoderLoop:
         finally:
             self._leave(self._to_write, request)
 
-    async def log_probabilities(
-        self, looked_at: LookedAt, answer_ids: NDArray[np.int32], lengths: NDArray[np.int32], urgency: Urgency
-    ) -> NDArray[np.float64]:
+    async def log_probabilities(self, answers: AnswersToWeigh, urgency: Urgency) -> NDArray[np.float64]:
         """How likely the decoder would write each of some answers.
 
         They are weighed in parts of like lengths, one a round, so that texts go on between them.
-
-        Args:
-            looked_at: what it looks at.
-            answer_ids: (answers, tokens) int32, each with its start and end, padded behind.
-            lengths: (answers,) int32, real tokens of each.
-            urgency: how the request ranks.
 
         Returns:
             (answers,) float64, natural logarithms.
@@ -175,10 +166,10 @@ class DecoderLoop:
         Raises:
             VlpError: as `write`.
         """
-        found = np.zeros(len(answer_ids))
-        for part in _parts(lengths):
-            longest = int(lengths[part].max())
-            wanted = AnswersToWeigh(looked_at, answer_ids[part, :longest], lengths[part])
+        found = np.zeros(answers.rows)
+        for part in _parts(answers.lengths):
+            lengths = answers.lengths[part]
+            wanted = replace(answers, answer_ids=answers.answer_ids[part, : int(lengths.max())], lengths=lengths)
             request = self._ask(self._to_weigh, wanted, urgency)
             try:
                 news = await self._next_news(request)

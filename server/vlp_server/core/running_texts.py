@@ -61,11 +61,13 @@ class AnswersToWeigh:
         looked_at: what it looks at.
         answer_ids: (answers, tokens) int32, each with its start and end, padded behind.
         lengths: (answers,) int32, real tokens of each.
+        smoothing: see `rank_answers`.
     """
 
     looked_at: LookedAt
     answer_ids: NDArray[np.int32]
     lengths: NDArray[np.int32]
+    smoothing: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -175,7 +177,7 @@ class RunningTexts:
         if isinstance(outcome, InferenceError):
             return outcome
         try:
-            return rank_answers(outcome["logits"], answers.answer_ids[:, 1:], answers.lengths - 1)
+            return rank_answers(outcome["logits"], answers.answer_ids[:, 1:], answers.lengths - 1, answers.smoothing)
         except InferenceError as error:
             return error
 

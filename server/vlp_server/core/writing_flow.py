@@ -22,12 +22,14 @@ from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import CaptionPiece, Timings, in_turn, longest
-from vlp_server.core.running_texts import TextToWrite
+from vlp_server.core.running_texts import AnswersToWeigh, TextToWrite
 from vlp_server.core.shared_work import Key, SharedWork, Worked
 from vlp_server.core.states_flow import StatesFlow
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
 
+RANKED_ANSWERS = 128
+"""Answers of a closed list that are weighed as a whole at most; k_test of the published configuration."""
 T = TypeVar("T")
 _Candidates = tuple[NDArray[np.int32], NDArray[np.int32]]
 _MS = 1000.0
@@ -195,7 +197,7 @@ class WritingFlow:
                 query, seen = pair
                 return await self._answers.work_out(
                     self._key(asked, model, query),
-                    lambda: self._answer(model, pipeline, (query, lists.get(query.candidates)), seen, urgency),
+                    lambda: self._answer(model, pipeline, (query, lists.get(pipeline.names(query))), seen, urgency),
                     urgency,
                     since=epoch,
                 )
@@ -234,8 +236,7 @@ class WritingFlow:
         decoder, (query, candidates) = _decoder(model), asked
         started = self._clock()
         if candidates is not None:
-            ids, lengths = candidates
-            weighed = await decoder.log_probabilities(looked_at, ids, lengths, urgency)
+            weighed = await _weigh(decoder, AnswersToWeigh(looked_at, *candidates, pipeline.rank_smoothing), urgency)
             result = pipeline.ranked(query, weighed)
             return Worked(result, Timings(infer_ms=(self._clock() - started) * _MS, batch_items=1))
         text = TextToWrite(looked_at, pipeline.begin(query), pipeline.plan(query))
@@ -283,8 +284,25 @@ def _read(pipeline: WrittenAnswerPipeline, queries: Sequence[VqaQuery]) -> dict[
     """Refuse what cannot be answered; and every closed list as the decoder reads it, each once."""
     for query in queries:
         pipeline.check(query)
-    lists = {query.candidates: query for query in queries if query.candidates is not None}
-    return {candidates: pipeline.candidate_ids(query) for candidates, query in lists.items()}
+    lists = {names: query for query in queries if (names := pipeline.names(query)) is not None}
+    return {names: pipeline.candidate_ids(query) for names, query in lists.items()}
+
+
+async def _weigh(decoder: DecoderLoop, answers: AnswersToWeigh, urgency: Urgency) -> NDArray[np.float64]:
+    """Log-probabilities of answers; of a long list only those are weighed whose first token is likeliest.
+
+    Source: salesforce/BLIP, models/blip_vqa.py, rank_answer.
+    """
+    if answers.rows <= RANKED_ANSWERS:
+        return await decoder.log_probabilities(answers, urgency)
+    beginnings, which = np.unique(answers.answer_ids[:, :2], axis=0, return_inverse=True)
+    first = replace(answers, answer_ids=beginnings, lengths=np.full(len(beginnings), 2, np.int32), smoothing=0.0)
+    likely = (await decoder.log_probabilities(first, urgency))[which.reshape(-1)]
+    best = np.argsort(-likely, kind="stable")[:RANKED_ANSWERS]
+    chosen = replace(answers, answer_ids=answers.answer_ids[best], lengths=answers.lengths[best])
+    weighed = np.full(answers.rows, -np.inf)
+    weighed[best] = await decoder.log_probabilities(chosen, urgency)
+    return weighed
 
 
 def _endless() -> InternalError:

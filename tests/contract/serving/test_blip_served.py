@@ -8,20 +8,26 @@ import pytest
 import torch
 from PIL import Image
 from service_rig import Rig
-from tiny_blip import MAX_TEXT, shared_tiny_blip
+from tiny_blip import MAX_TEXT, SHARED, shared_tiny_blip, write_tiny_blip
 from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering
+from vlp_export.exporter import export_checkpoint
+from vlp_export.options import ExportOptions
 from vlp_models.checkpoints import load_checkpoint
 from vlp_pipeline.registry import build_pipeline
 from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
+from vlp_server.core.running_texts import AnswersToWeigh
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CacheSettings, CoreSettings, EngineSettings, ModelSettings
+from vlp_server.core.urgency import Urgency
+from vlp_server.core.writing_flow import RANKED_ANSWERS
 from vlp_server.index.opening import open_store
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 from vlp_spec.found_deployment import find_deployment
-from vlp_spec.tasks import CaptionQuery, Decoding, MatchQuery, ReasoningQuery, VqaQuery
+from vlp_spec.tasks import CaptionQuery, Decoding, Lane, MatchQuery, ReasoningQuery, VqaQuery
 
 KINDS = ("caption", "vqa", "match", "reasoning")
 QUESTIONS = ("what color is it ?", "is it a cat ?", "where is the blue house and the tree ?", "two dogs ?")
+WORDS = ("a", "red", "cat", "two", "dogs", "blue", "house", "tree", "left", "what", "color", "is")
 SIZES = ((1, 1), (2, 5), (3, 2), (4, 3))
 NO_CACHE = CacheSettings(answer_entries=0)
 
@@ -129,7 +135,9 @@ async def test_a_closed_list_is_ranked_by_what_the_decoder_would_write(root):
             own = torch.from_numpy(row[:length]).long()[None]
             with torch.no_grad():
                 logits = model.text_decoder(own[:, :-1], encoder_hidden_states=read[0]).logits
-            totals.append(float(logits.log_softmax(-1)[0, range(length - 1), own[0, 1:]].sum()))
+            # As the published code ranks: by its loss, which smooths labels by 0.1.
+            scores = logits.log_softmax(-1)[0]
+            totals.append(float((0.9 * scores[range(length - 1), own[0, 1:]] + 0.1 * scores.mean(-1)).sum()))
         shares = torch.tensor(totals).softmax(0)
         assert [one.answer for one in result.answers] == [answers[index] for index in shares.argsort(descending=True)]
         np.testing.assert_allclose(
@@ -263,3 +271,29 @@ async def test_equal_questions_at_the_same_time_are_read_once(root):
         replies = await asyncio.gather(*(rig.service.vqa(picture(7), queries) for _ in range(4)))
         assert rig.value("vlpserve_batch_items_sum", role="question") == 1
     assert all(reply.results == replies[0].results for reply in replies)
+
+
+async def test_a_checkpoint_with_answers_of_its_own_chooses_among_them(tmp_path):
+    answers = tuple(f"{word} {other}" for word in WORDS for other in ("", *WORDS))  # more than are weighed as a whole
+    checkpoint = write_tiny_blip(tmp_path / "own", "vqa", labels=answers, **SHARED)
+    export_checkpoint(checkpoint, repository=tmp_path / "repository", options=ExportOptions(proof_samples=2))
+    settings = ModelSettings(reference="own", repository=tmp_path / "repository", engine=EngineSettings(threads=1))
+    query, listed = VqaQuery(QUESTIONS[0], top_k=3), VqaQuery(QUESTIONS[0], top_k=3, candidates=answers)
+    async with Rig(settings, cache=NO_CACHE) as rig:
+        own = await rig.service.vqa(picture(2), [query])
+        given = await rig.service.vqa(picture(2), [listed])
+        usable = rig.service._directory.find("own").usable()
+        pipeline, deadline = usable.loaded.pipeline, asyncio.get_running_loop().time() + 60
+        cross = usable.loaded.compute([pipeline.cross_item(usable.loaded.compute([seen(pipeline, picture(2))])[0])])[0]
+        read = usable.loaded.compute([pipeline.question_item(cross, [query])])[0]
+        (looked_at,) = pipeline.looked_at(read, [query])
+        wanted = AnswersToWeigh(looked_at, *pipeline.candidate_ids(query), pipeline.rank_smoothing)
+        whole = await usable.decoder.log_probabilities(wanted, Urgency(Lane.INTERACTIVE, deadline))
+    assert own.results == given.results
+    assert len(answers) > RANKED_ANSWERS
+    first = {answer.split()[0] for answer in np.array(answers)[np.argsort(-whole)[:3]]}
+    assert own.results[0].answers[0].answer.split()[0] in first
+
+
+def seen(pipeline, data):
+    return pipeline.vision_item(pipeline.prepare_image(data))

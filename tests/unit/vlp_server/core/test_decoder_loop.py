@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from number_decoder import POISON, START, NumberDecoder, plan
 from vlp_server.core.decoder_loop import DecoderLoop, Written
-from vlp_server.core.running_texts import READ_TOKENS, RunningTexts, TextToWrite
+from vlp_server.core.running_texts import READ_TOKENS, AnswersToWeigh, RunningTexts, TextToWrite
 from vlp_server.core.scheduler import DropReason
 from vlp_server.core.settings import AdmissionSettings
 from vlp_server.core.urgency import Urgency
@@ -74,6 +74,9 @@ class Rig:
                 if isinstance(one, Written):
                     return one
         raise AssertionError("no end")
+
+    def weigh(self, count):
+        return self.loop.log_probabilities(AnswersToWeigh(self.decoder.looks_at(4, 5), *answers(count)), HASTY)
 
     async def entered(self):
         assert await asyncio.to_thread(self.decoder.entered.acquire, timeout=5)
@@ -266,7 +269,7 @@ async def test_answers_are_weighed_between_the_steps_of_texts():
         ids, lengths = answers(400)
         lengths[::7] = 2  # the order in which they are weighed is not that in which they come
         ids[::7, 1:] = [2, 0]
-        found = await rig.loop.log_probabilities(rig.decoder.looks_at(4, 5), ids, lengths, HASTY)
+        found = await rig.loop.log_probabilities(AnswersToWeigh(rig.decoder.looks_at(4, 5), ids, lengths), HASTY)
         assert (await writing).texts == rig.alone(text)
     assert found.shape == (400,)
     by_answer = {}
@@ -281,7 +284,9 @@ async def test_a_closed_list_lets_others_write_between_its_parts():
     async with Rig(masked=True) as rig:
         rig.decoder.gated = True
         weighing = [
-            asyncio.create_task(rig.loop.log_probabilities(rig.decoder.looks_at(4, 5), *answers(20), HASTY))
+            asyncio.create_task(
+                rig.loop.log_probabilities(AnswersToWeigh(rig.decoder.looks_at(4, 5), *answers(20)), HASTY)
+            )
             for _ in range(8)
         ]
         await rig.entered()
@@ -299,8 +304,7 @@ async def test_a_closed_list_lets_others_write_between_its_parts():
 async def test_weighing_that_nobody_waits_for_is_not_done():
     async with Rig(masked=True) as rig:
         rig.decoder.gated = True
-        looked_at = rig.decoder.looks_at(4, 5)
-        tasks = [asyncio.create_task(rig.loop.log_probabilities(looked_at, *answers(3), HASTY)) for _ in range(9)]
+        tasks = [asyncio.create_task(rig.weigh(3)) for _ in range(9)]
         await rig.entered()
         for task in tasks:
             task.cancel()
@@ -315,14 +319,13 @@ async def test_weighing_that_nobody_waits_for_is_not_done():
 async def test_distrust_and_close_reach_those_whose_answers_are_weighed():
     async with Rig(masked=True) as rig:
         rig.decoder.gated = True
-        looked_at = rig.decoder.looks_at(4, 5)
-        tasks = [asyncio.create_task(rig.loop.log_probabilities(looked_at, *answers(3), HASTY)) for _ in range(2)]
+        tasks = [asyncio.create_task(rig.weigh(3)) for _ in range(2)]
         await rig.entered()
         rig.loop.distrust(UnavailableError("off", retry_after_s=2.0))
         for found in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(found, UnavailableError)
         rig.loop.trust()
-        late = asyncio.create_task(rig.loop.log_probabilities(looked_at, *answers(3), HASTY))
+        late = asyncio.create_task(rig.weigh(3))
         await asyncio.sleep(0.01)
         await rig.loop.close()
         with pytest.raises(UnavailableError, match="stopping"):
