@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -28,6 +29,7 @@ from vlp_server.core.states_flow import StatesFlow
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
 
+_WORDS = re.compile(r"\s*\S+")
 RANKED_ANSWERS = 128
 """Answers of a closed list that are weighed as a whole at most; k_test of the published configuration."""
 T = TypeVar("T")
@@ -151,8 +153,8 @@ class WritingFlow:
         key, since = self._key(asked, model, query), self._answers.epoch
         kept = self._answers.look_up(key) if begun.is_repeatable else None
         if kept is not None:
-            if kept.captions[0].text:
-                yield CaptionPiece(kept.captions[0].text)
+            for word in _WORDS.findall(kept.captions[0].text):
+                yield CaptionPiece(word)
             yield kept, replace(asked.timings, cached=1)
             return
         pieces = _Pieces(pipeline, query)

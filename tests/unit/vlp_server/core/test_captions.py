@@ -49,10 +49,12 @@ async def test_a_caption_is_kept_and_given_again_streamed_or_not():
     async with Rig(CAPTIONER) as rig:
         first = await read_all(rig.service.stream_caption(picture(), CaptionQuery()))
         again = await rig.service.caption(picture(), CaptionQuery())
-        piece, streamed = await read_all(rig.service.stream_caption(picture(), CaptionQuery()))
+        *pieces, streamed = await read_all(rig.service.stream_caption(picture(), CaptionQuery()))
     assert again.results == streamed.results == first[-1].results
     assert (again.timings.cached, streamed.timings.cached) == (1, 1)
-    assert piece.text == again.results[0].captions[0].text
+    text = again.results[0].captions[0].text
+    assert "".join(piece.text for piece in pieces) == text
+    assert len(pieces) == len(text.split()) > 1
 
 
 async def test_what_is_drawn_without_a_seed_is_drawn_each_time_and_with_one_is_kept():
