@@ -41,7 +41,7 @@ def test_a_query_cannot_be_changed() -> None:
 def test_names_on_the_wire() -> None:
     assert [str(lane) for lane in Lane] == ["interactive", "bulk"]
     assert Task("vqa") is Task.VQA
-    tasks = "vqa embeddings classify match entailment reasoning grounding regions"
+    tasks = "vqa caption embeddings classify match entailment reasoning grounding regions"
     assert [str(task) for task in Task] == tasks.split(" ")
 
 
