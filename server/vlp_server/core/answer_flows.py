@@ -52,7 +52,9 @@ class AnswerFlows:
     ) -> None:
         self._answers = AnswerCache(cache, metrics, clock)
         self._states = StatesFlow(cache, pool, metrics, clock)
-        self._joined = PictureFlow(cache, self._answers, pool, metrics, regions, extractor_for, clock)
+        self._joined = PictureFlow(
+            cache, self._answers, pool, metrics, regions=regions, extractor_for=extractor_for, clock=clock
+        )
         self._staged = StagedFlow(self._answers, self._states, vectors, pool, clock)
         self._writing = WritingFlow(self._answers, self._states, pool, metrics, clock)
 

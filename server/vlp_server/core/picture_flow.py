@@ -133,6 +133,7 @@ class PictureFlow:
         answers: AnswerCache,
         pool: PreprocessPool,
         metrics: Metrics,
+        *,
         regions: RegionFlow,
         extractor_for: Callable[[RegionReader], UsableModel],
         clock: Callable[[], float] = time.monotonic,

@@ -76,6 +76,7 @@ class StatesFlow:
         picture: bytes,
         digest: str,
         urgency: Urgency,
+        *,
         seen: Worked[States] | None = None,
     ) -> Worked[States]:
         """The outputs of the graph with role "cross"; arguments and errors as `vision`, whose result may be `seen`."""
