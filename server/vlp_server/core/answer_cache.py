@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.settings import CacheSettings
 from vlp_server.core.shared_work import Key, SharedWork
 
+R = TypeVar("R")
 _ANSWER_BYTES = 120
 
 
@@ -22,9 +23,20 @@ class AnswerCache(SharedWork[Any]):
             "answer", cache.answer_entries, cache.answer_bytes, _answer_bytes, metrics=metrics, clock=clock
         )
 
+    @staticmethod
+    def key(digests: Sequence[str], model_digest: str, query: object) -> Key:
+        """What an answer depends on."""
+        return tuple(digests), model_digest, query
+
     def forget_model(self, model_digest: str) -> int:
         """Drop every kept answer of a model that can no longer be trusted; says how many."""
         return self.forget(lambda key: key[1] == model_digest)
+
+
+def filled(found: Sequence[R | None], computed: Iterable[R]) -> list[R]:
+    """Kept answers, with those that were computed, in their order, in the place of those that were not kept."""
+    rest = iter(computed)
+    return [next(rest) if result is None else result for result in found]
 
 
 def _answer_bytes(key: Key, result: object) -> int:

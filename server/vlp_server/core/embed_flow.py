@@ -17,7 +17,7 @@ from vlp_server.core.content_digest import content_digest
 from vlp_server.core.fan_out import all_or_first_error, each_outcome
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.preprocess_pool import PreprocessPool
-from vlp_server.core.records import Timings
+from vlp_server.core.records import Timings, in_turn
 from vlp_server.core.settings import CacheSettings
 from vlp_server.core.shared_work import Key, SharedWork, Worked
 from vlp_server.core.urgency import Urgency
@@ -125,10 +125,7 @@ class EmbedFlow:
         vector.flags.writeable = False
         timings = computed.timings(postprocess_s=self._clock() - started)
         self._metrics.embedded.labels(model.loaded.label, item.role, str(urgency.lane)).inc()
-        return Worked(
-            Embedded(vector, item.sizes.get("text", 0)),
-            replace(timings, queue_ms=timings.queue_ms + ran.waited_s * _MS, preprocess_ms=ran.ran_s * _MS),
-        )
+        return Worked(Embedded(vector, item.sizes.get("text", 0)), in_turn(ran.timings, timings))
 
 
 def _item(pipeline: EmbeddingPipeline, source: Source) -> Item:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ from vlp_pipeline.regions import Regions
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 from vlp_spec.tasks import MatchQuery, MatchResult
 
-from vlp_server.core.answer_cache import AnswerCache
+from vlp_server.core.answer_cache import AnswerCache, filled
 from vlp_server.core.content_digest import content_digest
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.preprocess_pool import PreprocessPool
-from vlp_server.core.records import Timings, longest
+from vlp_server.core.records import Timings, in_turn, longest
 from vlp_server.core.region_flow import RegionFlow
 from vlp_server.core.settings import CacheSettings
 from vlp_server.core.shared_work import Key, SharedWork, Worked
@@ -112,7 +112,8 @@ class _Call:
     urgency: Urgency
 
     def answer_key(self, query: object) -> Key:
-        return tuple(picture.digest for picture in self.pictures), self.model.loaded.digest, query
+        digests = [picture.digest for picture in self.pictures]
+        return AnswerCache.key(digests, self.model.loaded.digest, query)
 
 
 class PictureFlow:
@@ -169,18 +170,8 @@ class PictureFlow:
         if missing:
             answers, preparing = await self._answer_missing(call, missing)
             answering = longest([answer.timings for answer in answers])
-            timings = replace(
-                answering,
-                # Preprocessing comes before all queries, so its waiting adds to theirs.
-                queue_ms=preparing.queue_ms + answering.queue_ms,
-                preprocess_ms=preparing.preprocess_ms,
-                regions_ms=preparing.regions_ms,
-                cache_ms=timings.cache_ms,
-                cached=timings.cached,
-            )
-            computed = iter(answers)
-            found = [next(computed).value if result is None else result for result in found]
-        return [result for result in found if result is not None], timings
+            return filled(found, (one.value for one in answers)), in_turn(timings, preparing, answering)
+        return filled(found, ()), timings
 
     async def _digested(self, picture: Picture, urgency: Urgency) -> _Picture:
         if isinstance(picture, Regions):
@@ -207,11 +198,7 @@ class PictureFlow:
             )
 
         answers = await all_or_first_error(list(zip(ran.value, queries, strict=True)), shared)
-        return answers, replace(
-            preparing,
-            queue_ms=preparing.queue_ms + ran.waited_s * _MS,
-            preprocess_ms=preparing.preprocess_ms + ran.ran_s * _MS,
-        )
+        return answers, in_turn(preparing, ran.timings)
 
     async def _prepare(self, call: _Call, picture: _Picture) -> Worked[PreparedImage]:
         loaded, key = call.model.loaded, (picture.digest, call.model.loaded.image_digest)
@@ -239,7 +226,7 @@ class PictureFlow:
 
         async def work() -> Worked[PreparedImage]:
             ran = await self._pool.run(prepare, lane=urgency.lane, deadline=urgency.deadline)
-            return Worked(ran.value, Timings(queue_ms=ran.waited_s * _MS, preprocess_ms=ran.ran_s * _MS))
+            return Worked(ran.value, ran.timings)
 
         return await self._images.work_out(key, work, urgency)
 

@@ -15,7 +15,10 @@ from typing import Any, Generic, TypeVar
 from vlp_spec.errors import DeadlineError, UnavailableError
 from vlp_spec.tasks import Lane
 
+from vlp_server.core.records import Timings
+
 T = TypeVar("T")
+_MS = 1000.0
 _RANKS = {Lane.INTERACTIVE: 0, Lane.BULK: 1}
 
 
@@ -26,6 +29,11 @@ class Ran(Generic[T]):
     value: T
     waited_s: float
     ran_s: float
+
+    @property
+    def timings(self) -> Timings:
+        """The same as a request's timings."""
+        return Timings(queue_ms=self.waited_s * _MS, preprocess_ms=self.ran_s * _MS)
 
 
 class PreprocessPool:

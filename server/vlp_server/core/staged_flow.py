@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -13,19 +14,18 @@ from vlp_pipeline.generative import StagedMatchPipeline, StagedReasoningPipeline
 from vlp_pipeline.pipeline import Item
 from vlp_spec.tasks import MatchQuery, MatchResult, ReasoningQuery, ReasoningResult
 
-from vlp_server.core.answer_cache import AnswerCache
-from vlp_server.core.content_digest import content_digest
+from vlp_server.core.answer_cache import AnswerCache, filled
+from vlp_server.core.content_digest import timed_digests
 from vlp_server.core.embed_flow import EmbedFlow
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import Timings, in_turn, longest
-from vlp_server.core.shared_work import Key, Worked
+from vlp_server.core.shared_work import Worked
 from vlp_server.core.states_flow import States, StatesFlow
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
 
 Q = TypeVar("Q")
-_MS = 1000.0
 
 
 class StagedFlow:
@@ -65,8 +65,8 @@ class StagedFlow:
             VlpError: the first error of any text.
         """
         await self._check([query.text for query in queries], pipeline.check_match, urgency)
-        digest, timings = await self._digest([picture], urgency)
-        keys: list[Key] = [(digest, model.loaded.digest, query) for query in queries]
+        digest, timings = await timed_digests([picture], self._pool, urgency, self._clock)
+        keys = [self._answers.key(digest, model.loaded.digest, query) for query in queries]
         found: list[MatchResult | None] = [self._answers.look_up(key) for key in keys]
         missing = [place for place, result in enumerate(found) if result is None]
         timings = replace(timings, cached=len(queries) - len(missing))
@@ -75,16 +75,15 @@ class StagedFlow:
             texts = tuple(queries[place].text for place in missing)
             # Those who ask the same at the same time share the work; each answer is kept by itself.
             results = await self._answers.work_out(
-                (digest, model.loaded.digest, texts),
+                self._answers.key(digest, model.loaded.digest, texts),
                 lambda: self._judge(model, pipeline, (picture, digest[0]), texts, urgency),
                 urgency,
                 keep=False,
             )
             for place, result in zip(missing, results.value, strict=True):
-                found[place] = result
                 self._answers.keep(keys[place], result, epoch)
-            timings = in_turn(timings, results.timings)
-        return [result for result in found if result is not None], timings
+            return filled(found, results.value), in_turn(timings, results.timings)
+        return filled(found, ()), timings
 
     async def reason(
         self,
@@ -100,10 +99,9 @@ class StagedFlow:
             VlpError: the first error of any statement.
         """
         await self._check(queries, pipeline.check, urgency)
-        digests, timings = await self._digest(pictures, urgency)
-        found: list[ReasoningResult | None] = [
-            self._answers.look_up((digests, model.loaded.digest, query)) for query in queries
-        ]
+        digests, timings = await timed_digests(pictures, self._pool, urgency, self._clock)
+        key = functools.partial(self._answers.key, digests, model.loaded.digest)
+        found: list[ReasoningResult | None] = [self._answers.look_up(key(query)) for query in queries]
         missing = [query for query, result in zip(queries, found, strict=True) if result is None]
         timings = replace(timings, cached=len(queries) - len(missing))
         if missing:
@@ -117,14 +115,12 @@ class StagedFlow:
                     outputs = await self._run(model, lambda: pipeline.pair_item(left, right, query), urgency)
                     return Worked(pipeline.result(query, outputs.value), outputs.timings)
 
-                return await self._answers.work_out((digests, model.loaded.digest, query), work, urgency, since=epoch)
+                return await self._answers.work_out(key(query), work, urgency, since=epoch)
 
             answers = await all_or_first_error(missing, answer)
-            computed = iter(answers)
-            found = [next(computed).value if result is None else result for result in found]
-            seeing = longest([one.timings for one in seen])
-            timings = in_turn(timings, seeing, longest([one.timings for one in answers]))
-        return [result for result in found if result is not None], timings
+            seeing, answering = (longest([one.timings for one in worked]) for worked in (seen, answers))
+            return filled(found, (one.value for one in answers)), in_turn(timings, seeing, answering)
+        return filled(found, ()), timings
 
     async def _judge(
         self,
@@ -164,10 +160,4 @@ class StagedFlow:
     async def _run(self, model: UsableModel, make: Callable[[], Item], urgency: Urgency) -> Worked[States]:
         ran = await self._pool.run(make, lane=urgency.lane, deadline=urgency.deadline)
         computed = await model.compute(ran.value, urgency)
-        preparing = Timings(queue_ms=ran.waited_s * _MS, preprocess_ms=ran.ran_s * _MS)
-        return Worked(computed.outputs, in_turn(preparing, computed.timings(postprocess_s=0.0)))
-
-    async def _digest(self, pictures: Sequence[bytes], urgency: Urgency) -> tuple[tuple[str, ...], Timings]:
-        started = self._clock()
-        digests = tuple([await content_digest(picture, self._pool, urgency) for picture in pictures])
-        return digests, Timings(cache_ms=(self._clock() - started) * _MS)
+        return Worked(computed.outputs, in_turn(ran.timings, computed.timings(postprocess_s=0.0)))

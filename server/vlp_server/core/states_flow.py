@@ -22,7 +22,6 @@ from vlp_server.core.usable_model import UsableModel
 States = Mapping[str, NDArray[Any]]
 """The row of outputs of one graph for one picture; not to be changed."""
 _ENTRY_BYTES = 600
-_MS = 1000.0
 
 
 class StatesFlow:
@@ -64,8 +63,7 @@ class StatesFlow:
                 deadline=urgency.deadline,
             )
             seen = await self._compute(model, ran.value, urgency)
-            preparing = Timings(queue_ms=ran.waited_s * _MS, preprocess_ms=ran.ran_s * _MS)
-            return Worked(seen.value, in_turn(preparing, seen.timings))
+            return Worked(seen.value, in_turn(ran.timings, seen.timings))
 
         return await self._shared((model.loaded.digest, digest, VISION_ROLE), see, urgency)
 

@@ -16,8 +16,8 @@ from vlp_pipeline.generative import CaptionPipeline, LookedAt, WrittenAnswerPipe
 from vlp_spec.errors import InternalError
 from vlp_spec.tasks import CaptionQuery, CaptionResult, VqaQuery, VqaResult
 
-from vlp_server.core.answer_cache import AnswerCache
-from vlp_server.core.content_digest import content_digest
+from vlp_server.core.answer_cache import AnswerCache, filled
+from vlp_server.core.content_digest import timed_digests
 from vlp_server.core.decoder_loop import DecoderLoop, Written
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.metrics import Metrics
@@ -188,7 +188,7 @@ class WritingFlow:
         missing = tuple(query for query, result in zip(queries, found, strict=True) if result is None)
         timings = replace(asked.timings, cached=len(queries) - len(missing))
         if not missing:
-            return [result for result in found if result is not None], timings
+            return filled(found, ()), timings
         async with model.room:
             # Those who ask the same at the same time share the reading.
             read = await self._readings.work_out(
@@ -205,9 +205,8 @@ class WritingFlow:
                 )
 
             answers = await all_or_first_error(list(zip(missing, read.value, strict=True)), shared)
-        computed = iter(answers)
-        results = [next(computed).value if result is None else result for result in found]
-        return results, in_turn(timings, read.timings, longest([one.timings for one in answers]))
+        answering = longest([one.timings for one in answers])
+        return filled(found, (one.value for one in answers)), in_turn(timings, read.timings, answering)
 
     async def _look(
         self,
@@ -224,8 +223,7 @@ class WritingFlow:
         )
         read = await model.compute(ran.value, urgency)
         looked_at = await self._in_thread(lambda: pipeline.looked_at(read.outputs, queries), urgency)
-        reading = Timings(queue_ms=ran.waited_s * _MS, preprocess_ms=ran.ran_s * _MS)
-        return Worked(looked_at, in_turn(cross.timings, reading, read.timings(postprocess_s=0.0)))
+        return Worked(looked_at, in_turn(cross.timings, ran.timings, read.timings(postprocess_s=0.0)))
 
     async def _answer(
         self,
@@ -274,12 +272,11 @@ class WritingFlow:
         return ran.value
 
     async def _digested(self, picture: bytes, urgency: Urgency) -> _Digested:
-        started = self._clock()
-        digest = await content_digest(picture, self._pool, urgency)
-        return _Digested(picture, digest, Timings(cache_ms=(self._clock() - started) * _MS))
+        (digest,), timings = await timed_digests([picture], self._pool, urgency, self._clock)
+        return _Digested(picture, digest, timings)
 
     def _key(self, asked: _Digested, model: UsableModel, query: object) -> Key:
-        return (asked.digest,), model.loaded.digest, query
+        return self._answers.key([asked.digest], model.loaded.digest, query)
 
 
 def _read(pipeline: WrittenAnswerPipeline, queries: Sequence[VqaQuery]) -> dict[tuple[str, ...] | None, _Candidates]:
