@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from vlp_spec.deployment import Deployment
@@ -16,17 +15,17 @@ from vlp_spec.tasks import MatchResult
 
 from vlp_pipeline.blip_inputs import BlipInputs, BlipPipeline
 from vlp_pipeline.deployment_fit import check_width
-from vlp_pipeline.dual_encoder import OUTPUTS, DualEncoderHead, unit_vector
+from vlp_pipeline.dual_encoder import OUTPUTS, DualEncoderHead, ScoringByHead, unit_vector
 from vlp_pipeline.generative import FUSION_ROLE, TEXT_ROLE
 from vlp_pipeline.images import DEFAULT_IMAGE_LIMITS, ImageLimits
 from vlp_pipeline.label_scores import ITM_LOGITS, LABELS_KEY, LabelScores, finite_row, truth_scores
-from vlp_pipeline.pipeline import TEXT_AXIS, Item, PreparedImage, Scoring
+from vlp_pipeline.pipeline import TEXT_AXIS, Item, PreparedImage
 from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits
 from vlp_pipeline.vqa import softmax
 
 
 @dataclass(frozen=True, slots=True)
-class BlipMatchPipeline(BlipPipeline):
+class BlipMatchPipeline(BlipPipeline, ScoringByHead):
     """The parts of one deployment; a StagedMatchPipeline, and so an EmbeddingPipeline.
 
     Attributes:
@@ -57,26 +56,6 @@ class BlipMatchPipeline(BlipPipeline):
         for output in OUTPUTS.values():
             check_width(deployment, output, head.dimension, f"deployment.head.dimension is {head.dimension}")
         return cls(inputs, scores, head)
-
-    @property
-    def dimension(self) -> int:
-        """Numbers in an embedding."""
-        return self.head.dimension
-
-    @property
-    def logit_scale(self) -> float:
-        """Factor of a cosine similarity."""
-        return self.head.logit_scale
-
-    @property
-    def logit_bias(self) -> float:
-        """Added to the scaled similarity."""
-        return self.head.logit_bias
-
-    @property
-    def scoring(self) -> Scoring:
-        """How logits over texts become scores."""
-        return cast(Scoring, self.head.scoring)
 
     def image_item(self, image: PreparedImage) -> Item:
         """A picture as a row of "vision"; see EmbeddingPipeline."""

@@ -67,8 +67,35 @@ class DualEncoderHead:
         return read_settings(cls, numbers, "deployment.head")
 
 
+class ScoringByHead:
+    """The part of an EmbeddingPipeline that a `head` of DualEncoderHead answers."""
+
+    __slots__ = ()
+    head: DualEncoderHead
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in an embedding."""
+        return self.head.dimension
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor of a cosine similarity."""
+        return self.head.logit_scale
+
+    @property
+    def logit_bias(self) -> float:
+        """Added to the scaled similarity."""
+        return self.head.logit_bias
+
+    @property
+    def scoring(self) -> Scoring:
+        """How logits over texts become scores."""
+        return cast(Scoring, self.head.scoring)
+
+
 @dataclass(frozen=True, slots=True)
-class DualEncoderPipeline:
+class DualEncoderPipeline(ScoringByHead):
     """The parts of one deployment; an EmbeddingPipeline.
 
     Attributes:
@@ -103,26 +130,6 @@ class DualEncoderPipeline:
         _check_fit(deployment, images.settings, text_settings, head)
         min_sizes = {axis: limit.min for axis, limit in deployment.axes.items()}
         return cls(images, texts, head, image_limits, text_limits, min_sizes)
-
-    @property
-    def dimension(self) -> int:
-        """Numbers in an embedding."""
-        return self.head.dimension
-
-    @property
-    def logit_scale(self) -> float:
-        """Factor of a cosine similarity."""
-        return self.head.logit_scale
-
-    @property
-    def logit_bias(self) -> float:
-        """Added to the scaled similarity."""
-        return self.head.logit_bias
-
-    @property
-    def scoring(self) -> Scoring:
-        """How logits over texts become scores."""
-        return cast(Scoring, self.head.scoring)
 
     def prepare_image(self, data: bytes) -> PreparedImage:
         """Decode, resize and crop a picture file; see EmbeddingPipeline."""

@@ -10,6 +10,8 @@ from transformers import BlipConfig as TransformersBlipConfig
 from transformers.activations import ACT2FN
 from vlp_spec.errors import ConfigError
 
+from vlp_models.families.dual_encoder_config import pixel_faults
+
 HEADS = ("caption", "vqa", "match", "reasoning")
 """caption: a decoder that looks at the picture. vqa: an encoder that looks at it, and a decoder that looks at the
 question. match: an encoder, ITM head and ITC projections. reasoning: an encoder that looks at two pictures."""
@@ -123,9 +125,7 @@ class BlipConfig:
             faults.append(f"vision: patch_size {vision.patch_size} is larger than image_size {vision.image_size}")
         if vision.hidden_size % vision.num_attention_heads:
             faults.append(f"vision: width {vision.hidden_size} is no multiple of {vision.num_attention_heads} heads")
-        if len(self.pixel_mean) != 3 or len(self.pixel_std) != 3 or min(self.pixel_std) <= 0:
-            faults.append(f"pixel_mean {self.pixel_mean}, pixel_std {self.pixel_std}: expected three each, std above 0")
-        return faults
+        return faults + pixel_faults(self.pixel_mean, self.pixel_std)
 
     @property
     def has_encoder(self) -> bool:

@@ -57,9 +57,7 @@ class DualEncoderConfig:
             faults.append(f"num_channels is {vision.num_channels!r}, only 3 is supported")
         if self.kind == "siglip" and not vision.vision_use_head:
             faults.append("vision_use_head is false: without its pooling head a picture has no embedding")
-        if len(self.pixel_mean) != 3 or len(self.pixel_std) != 3 or min(self.pixel_std) <= 0:
-            faults.append(f"pixel_mean {self.pixel_mean}, pixel_std {self.pixel_std}: expected three each, std above 0")
-        return faults
+        return faults + pixel_faults(self.pixel_mean, self.pixel_std)
 
     def _text_faults(self) -> list[str]:
         text, length = self.hf.text_config, self.max_text_len
@@ -110,6 +108,13 @@ class DualEncoderConfig:
         if self.kind != "clip" or self.hf.text_config.eos_token_id == _LEGACY_EOS:
             return None
         return int(self.hf.text_config.eos_token_id)
+
+
+def pixel_faults(mean: tuple[float, ...], std: tuple[float, ...]) -> list[str]:
+    """What is wrong with the normalisation of red, green and blue."""
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        return [f"pixel_mean {mean}, pixel_std {std}: expected three each, std above 0"]
+    return []
 
 
 def default_pixels(kind: Kind) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
