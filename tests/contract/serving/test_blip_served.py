@@ -13,6 +13,7 @@ from transformers import BlipForConditionalGeneration, BlipForImageTextRetrieval
 from vlp_export.exporter import export_checkpoint
 from vlp_export.options import ExportOptions
 from vlp_models.checkpoints import load_checkpoint
+from vlp_models.evaluation.reference_generation import generate_reference
 from vlp_pipeline.registry import build_pipeline
 from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
 from vlp_server.core.running_texts import AnswersToWeigh
@@ -74,19 +75,8 @@ async def test_captions_are_those_of_transformers_generate(root, beams):
         beginning = pipeline.begin(query)
         plan = pipeline.plan(query, len(beginning))
         states = model.vision_model(pixels_of(root, "caption", data)).last_hidden_state
-        with torch.no_grad():
-            found = model.text_decoder.generate(
-                input_ids=torch.from_numpy(beginning).long()[None],
-                encoder_hidden_states=states,
-                eos_token_id=plan.end_id,
-                pad_token_id=plan.pad_id,
-                max_new_tokens=10,
-                min_new_tokens=2,
-                num_beams=beams,
-                do_sample=False,
-            )[0, len(beginning) :].tolist()
-        tokens = found[: found.index(plan.end_id)] if plan.end_id in found else found
-        assert reply.results[0].captions[0].text == pipeline.text_of(query, tokens)
+        wanted = generate_reference(model.text_decoder, states, beginning, plan)
+        assert reply.results[0].captions[0].text == pipeline.text_of(query, wanted.tokens)
 
 
 async def test_answers_are_those_of_transformers_given_enc_and_each_question_alone(root):
@@ -100,21 +90,10 @@ async def test_answers_are_those_of_transformers_given_enc_and_each_question_alo
         plan = pipeline.plan(query)
         ids = torch.from_numpy(pipeline._question_ids(query)).long()[None]
         read = model.text_encoder(input_ids=ids, attention_mask=torch.ones_like(ids), encoder_hidden_states=states)
-        with torch.no_grad():
-            found = model.text_decoder.generate(
-                input_ids=torch.tensor([[pipeline.inputs.start_id]]),
-                encoder_hidden_states=read[0],
-                eos_token_id=plan.end_id,
-                pad_token_id=plan.pad_id,
-                max_new_tokens=plan.max_tokens,
-                min_new_tokens=plan.min_tokens,
-                num_beams=plan.num_beams,
-                do_sample=False,
-            )[0, 1:].tolist()
-        tokens = found[: found.index(plan.end_id)] if plan.end_id in found else found
+        wanted = generate_reference(model.text_decoder, read[0], pipeline.begin(query), plan)
         texts = pipeline.inputs.text_processor
         assert result.answers[0].answer.replace(" ", "") == "".join(
-            token.removeprefix("##") for token in texts.tokens_of(tokens)
+            token.removeprefix("##") for token in texts.tokens_of(wanted.tokens)
         )
 
 
