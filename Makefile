@@ -1,14 +1,16 @@
 # Two words matter: `make serve` answers questions about pictures, `make test` runs every check.
-# Everything is built from a package index into .venv (development) and .venv-serve (serving, no torch).
+# Everything is built from a package index into .venv (development), .venv-serve (serving, no torch) and .venv-triton
+# (NVIDIA's tritonserver, whose Python backend in that wheel cannot read arrays of NumPy 2).
 
 PYTHON ?= python3
 DEV := .venv/bin
 SERVE := .venv-serve/bin
+TRITON := .venv-triton/bin
 PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 CPU_LIMIT := OMP_NUM_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check lint types imports unit format bench wheels check-system clean
+.PHONY: help setup serve triton test check lint types imports unit format bench wheels check-system clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,10 +25,23 @@ help: ## show this list
 	$(SERVE)/pip install $(PIP_FLAGS) -e clients/python -e '.[cpu]'
 	@touch $@
 
+.venv-triton/.built: pyproject.toml clients/python/pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-triton
+	grep -v '^numpy==' constraints.txt > .venv-triton/constraints.txt
+	$(TRITON)/pip install --quiet --disable-pip-version-check -c .venv-triton/constraints.txt \
+		'numpy==1.26.4' -e clients/python -e '.[cpu,triton]'
+	$(TRITON)/pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0
+	@touch $@
+
 setup: .venv/.built ## build the development environment
 
 serve: .venv-serve/.built ## serve the shipped models on http://127.0.0.1:8080
 	$(SERVE)/vlpserve serve
+
+triton: .venv-triton/.built ## serve the shipped models on NVIDIA's Triton, with the gateway on http://127.0.0.1:8080
+	$(TRITON)/vlpserve triton-repository build/triton
+	@$(TRITON)/vlpserve triton build/triton & trap "kill $$! 2>/dev/null; wait" EXIT; \
+		$(TRITON)/vlpserve serve --engine triton --triton-url 127.0.0.1:8001 --repository build/triton
 
 test: setup lint types imports unit ## every check that needs no system package
 	@echo "not run: make check-system (podman, promtool, chromium)"
@@ -47,7 +62,7 @@ types: setup ## mypy
 imports: setup ## the arrows between packages
 	$(DEV)/lint-imports
 
-unit: setup ## the tests
+unit: setup .venv-triton/.built ## the tests
 	$(CPU_LIMIT) $(DEV)/pytest
 
 bench: setup ## print the figures (never pass or fail)
@@ -61,4 +76,4 @@ check-system: setup ## checks that need system packages; run before an issue is 
 	@echo "nothing yet: the containers come with the Triton issue"
 
 clean: ## remove environments and builds
-	rm -rf .venv .venv-serve build dist
+	rm -rf .venv .venv-serve .venv-triton build dist

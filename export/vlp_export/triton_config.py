@@ -1,4 +1,4 @@
-"""config.pbtxt: how Triton serves a graph. Text only; protobuf is not needed to write it.
+"""config.pbtxt: how Triton serves a graph or a task. Text only; protobuf is not needed to write it.
 
 The file belongs to the operator once it is there (instance counts and queue bounds are tuned by hand), so its
 digest is not part of a deployment. What must not change under a graph's name is the interface, whose digest stands in
@@ -10,7 +10,7 @@ Field names: Triton's model_config.proto.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlp_spec.deployment import check_name
@@ -18,8 +18,8 @@ from vlp_spec.errors import ArtifactError
 from vlp_spec.tensors import TensorSpec
 
 CONFIG_FILE = "config.pbtxt"
-GRAPH_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan"}
-_INSTANCE_KINDS = {"onnxruntime": "KIND_AUTO", "tensorrt": "KIND_GPU"}
+GRAPH_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan", "python": "model.py"}
+_INSTANCE_KINDS = {"onnxruntime": "KIND_AUTO", "tensorrt": "KIND_GPU", "python": "KIND_AUTO"}
 _TYPES = {
     "uint8": "TYPE_UINT8",
     "int32": "TYPE_INT32",
@@ -40,12 +40,14 @@ class BatchingConfig:
         queue_timeout_ms: a request that waited longer is refused; a caller may ask for less, not for more.
         max_queue_delay_ms: how long a request waits for company.
         instances: copies of the graph.
+        kept_versions: so many of the newest versions are loaded: the one in use, and one to go back to.
     """
 
     max_queue_size: int = 256
     queue_timeout_ms: int = 30_000
     max_queue_delay_ms: int = 2
     instances: int = 1
+    kept_versions: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +66,42 @@ class GraphInterface:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def render_config(name: str, backend: str, interface: GraphInterface, batching: BatchingConfig | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class WarmUpInput:
+    """An input of a warm-up request.
+
+    Attributes:
+        spec: the graph's input.
+        shape: without the batch.
+        file: below the graph's folder warmup/: the bytes of one row.
+    """
+
+    spec: TensorSpec
+    shape: tuple[int, ...]
+    file: str
+
+
+def render_config(
+    name: str,
+    backend: str,
+    interface: GraphInterface,
+    batching: BatchingConfig | None = None,
+    *,
+    warm_up: Sequence[WarmUpInput] = (),
+    parameters: Mapping[str, str] | None = None,
+) -> str:
     """Write the text of config.pbtxt.
 
     Args:
         name: the graph's folder; Triton refuses a file whose name differs from its folder's.
-        backend: "onnxruntime" or "tensorrt".
+        backend: "onnxruntime", "tensorrt" or "python".
         interface: inputs, outputs and largest batch.
         batching: queue bounds; the defaults of BatchingConfig where None.
+        warm_up: all inputs of a row that is run, alone and in a batch, before the graph counts as ready.
+        parameters: for a Python model.
 
     Raises:
-        ArtifactError: the name is not safe, or the backend is none of the two.
+        ArtifactError: the name is not safe, or the backend is none of the three.
     """
     if backend not in GRAPH_FILES:
         raise ArtifactError(f"backend {backend!r}: expected one of {', '.join(GRAPH_FILES)}")
@@ -85,11 +112,14 @@ def render_config(name: str, backend: str, interface: GraphInterface, batching: 
         f'backend: "{backend}"',
         f'default_model_filename: "{GRAPH_FILES[backend]}"',
         f"max_batch_size: {interface.max_batch_size}",
+        version_policy(batching),
         *_tensors("input", interface.inputs),
         *_tensors("output", interface.outputs),
         f"instance_group [ {{ count: {batching.instances} kind: {_INSTANCE_KINDS[backend]} }} ]",
         "dynamic_batching {",
         f"  max_queue_delay_microseconds: {batching.max_queue_delay_ms * 1000}",
+        "  priority_levels: 2",
+        "  default_priority_level: 1",
         "  default_queue_policy {",
         "    timeout_action: REJECT",
         f"    default_timeout_microseconds: {batching.queue_timeout_ms * 1000}",
@@ -97,8 +127,22 @@ def render_config(name: str, backend: str, interface: GraphInterface, batching: 
         f"    max_queue_size: {batching.max_queue_size}",
         "  }",
         "}",
+        *parameter_lines(parameters or {}),
+        *_warm_ups(warm_up, interface.max_batch_size),
     ]
     return "\n".join(lines) + "\n"
+
+
+def version_policy(batching: BatchingConfig) -> str:
+    """Which versions are loaded where nobody says otherwise."""
+    return f"version_policy: {{ latest: {{ num_versions: {batching.kept_versions} }} }}"
+
+
+def parameter_lines(parameters: Mapping[str, str]) -> list[str]:
+    """What a Python model is told."""
+    return [
+        f'parameters {{ key: "{name}" value: {{ string_value: "{value}" }} }}' for name, value in parameters.items()
+    ]
 
 
 def check_same_interface(existing: str, interface: GraphInterface, graph: str) -> None:
@@ -121,6 +165,23 @@ def _tensors(role: str, specs: Sequence[TensorSpec]) -> list[str]:
         # Triton takes no tensor without sizes; one number an item is sent as a row of one.
         sizes = f"dims: {_dims(spec)}" if len(spec.shape) > 1 else "dims: [1] reshape: { shape: [] }"
         lines.append(f'{role} [ {{ name: "{spec.name}" data_type: {_TYPES[spec.dtype]} {sizes} }} ]')
+    return lines
+
+
+def _warm_ups(inputs: Sequence[WarmUpInput], max_batch_size: int) -> list[str]:
+    """One request of one row, and one of a small batch where there are batches."""
+    if not inputs:
+        return []
+    lines = []
+    for rows in sorted({1, min(8, max_batch_size)}):
+        lines += ["model_warmup [ {", f'  name: "{rows} rows"', f"  batch_size: {rows}"]
+        for one in inputs:
+            dims = list(one.shape) or [1]
+            lines.append(
+                f'  inputs {{ key: "{one.spec.name}" value: {{ data_type: {_TYPES[one.spec.dtype]} dims: {dims} '
+                f'input_data_file: "{one.file}" }} }}'
+            )
+        lines.append("} ]")
     return lines
 
 

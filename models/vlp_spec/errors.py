@@ -8,12 +8,15 @@ VlpError                       kind, message (safe to show), detail (for the log
 │  ├─ TooLargeError            too_large              body, picture, text or batch over a limit
 │  ├─ ModelNotFoundError       model_not_found
 │  ├─ TaskNotSupportedError    task_not_supported     the model exists and does not do this
+│  ├─ ModelConflictError       model_conflict         loading, switching or unloading it now would be wrong, or fails
 │  ├─ CollectionNotFoundError  collection_not_found
 │  ├─ ItemNotFoundError        item_not_found         the collection is there, the item or its picture is not
 │  ├─ CollectionExistsError    collection_exists      under this name, with another specification
 │  ├─ EncoderMismatchError     encoder_mismatch       a collection of one encoder, vectors of another
 │  ├─ NoPicturesError          no_pictures            the collection does not keep what this needs
 │  ├─ NoExtractorError         no_extractor           features are needed, and nothing here makes them
+│  ├─ UnauthenticatedError     unauthenticated        no key was sent, or one that is not known here
+│  ├─ PermissionDeniedError    permission_denied      this may not be done, or not with the caller's key
 │  └─ CancelledError           cancelled              the caller has gone away
 ├─ CapacityError               try again later (retry_after_s)
 │  ├─ OverloadedError          overloaded             the queue is full
@@ -44,12 +47,15 @@ class ErrorKind(StrEnum):
     TOO_LARGE = "too_large"
     MODEL_NOT_FOUND = "model_not_found"
     TASK_NOT_SUPPORTED = "task_not_supported"
+    MODEL_CONFLICT = "model_conflict"
     COLLECTION_NOT_FOUND = "collection_not_found"
     ITEM_NOT_FOUND = "item_not_found"
     COLLECTION_EXISTS = "collection_exists"
     ENCODER_MISMATCH = "encoder_mismatch"
     NO_PICTURES = "no_pictures"
     NO_EXTRACTOR = "no_extractor"
+    UNAUTHENTICATED = "unauthenticated"
+    PERMISSION_DENIED = "permission_denied"
     CANCELLED = "cancelled"
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
@@ -124,6 +130,12 @@ class TaskNotSupportedError(RequestError):
     kind = ErrorKind.TASK_NOT_SUPPORTED
 
 
+class ModelConflictError(RequestError):
+    """What is asked of a model does not go with what it, or another one, is at now; the message says why."""
+
+    kind = ErrorKind.MODEL_CONFLICT
+
+
 class CollectionNotFoundError(RequestError):
     """No collection of this name."""
 
@@ -158,6 +170,18 @@ class NoExtractorError(RequestError):
     """The model reads region features, and what makes them of pictures is not served."""
 
     kind = ErrorKind.NO_EXTRACTOR
+
+
+class UnauthenticatedError(RequestError):
+    """No key was sent where one is asked for, or one that is not known here."""
+
+    kind = ErrorKind.UNAUTHENTICATED
+
+
+class PermissionDeniedError(RequestError):
+    """What is asked for may not be done here, or not with the caller's key, whose role does not suffice."""
+
+    kind = ErrorKind.PERMISSION_DENIED
 
 
 class CancelledError(RequestError):

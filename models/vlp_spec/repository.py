@@ -10,6 +10,7 @@ from vlp_spec.deployment import GraphRef, check_name
 TOKENIZER_ASSET = "tokenizer.json"
 LABELS_ASSET = "labels.json"
 CANARY_ASSET = "canary.npz"
+PYTHON_MODEL_FILE = "model.py"
 
 
 @dataclass(frozen=True, slots=True)

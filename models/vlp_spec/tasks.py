@@ -130,6 +130,11 @@ class Decoding:
         """Whether tokens are drawn by chance."""
         return self.temperature > 0
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same query gives the same text again: not where chance draws without a seed."""
+        return not self.samples or self.seed is not None
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionQuery:

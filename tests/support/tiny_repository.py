@@ -72,9 +72,16 @@ def build_tokenizer() -> Tokenizer:
     return made
 
 
-def publish(root: Path, name: str = "tiny", version: int = 1, *, graph: bytes | None = None) -> Deployment:
-    """Write a deployment; with `graph` that file is published with a right digest, beside the sound graph's canary."""
-    sound = build_graph()
+def publish(
+    root: Path, name: str = "tiny", version: int = 1, *, graph: bytes | None = None, scale: float = 1.0
+) -> Deployment:
+    """Write a deployment.
+
+    Args:
+        graph: published with a right digest, beside the sound graph's canary.
+        scale: of the sound graph; another one answers otherwise, and rightly so.
+    """
+    sound = build_graph(scale)
     layout = RepositoryLayout(root)
     ref = _ref(name, version, graph or sound)
     graph_file = layout.graph_file(ref, "model.onnx")

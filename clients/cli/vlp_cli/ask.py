@@ -6,9 +6,10 @@ import dataclasses
 import json
 
 import click
-from vlp_client import Answer, Client
+from vlp_client import Answer
 
 from vlp_cli.picture_argument import asking_options, bar, read_argument, told_faults
+from vlp_cli.server_url import AskedServer
 from vlp_cli.table import format_table
 
 
@@ -21,7 +22,7 @@ from vlp_cli.table import format_table
 def ask(
     image: str,
     questions: tuple[str, ...],
-    url: str,
+    server: AskedServer,
     top_k: int,
     answers: tuple[str, ...],
     model: str | None,
@@ -32,7 +33,7 @@ def ask(
     file of regions, for a model that reads these.
     """
     picture, regions = read_argument(image)
-    with told_faults(image), Client(url, timeout_s=timeout_s) as client:
+    with told_faults(image), server.client(timeout_s=timeout_s) as client:
         reply = client.vqa(picture, list(questions), top_k=top_k, answers=answers or None, model=model, **regions)
     if as_json:
         click.echo(json.dumps({"model": reply.model, "results": [dataclasses.asdict(item) for item in reply.results]}))

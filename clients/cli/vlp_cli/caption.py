@@ -12,6 +12,7 @@ from vlp_client import Client
 from vlp_client.pictures import ImageSource
 
 from vlp_cli.picture_argument import asking_options, bar, read_argument, told_faults
+from vlp_cli.server_url import AskedServer
 from vlp_cli.table import format_table
 
 _LEFT_OUT = "The model's own number where left out."
@@ -42,14 +43,14 @@ def number(text: str) -> float:
 @click.option("--seed", type=int, help="The same one draws the same text.")
 @click.option("--stream", is_flag=True, help="Print words as they are written.")
 @asking_options
-def caption(picture: str, stream: bool, url: str, timeout_s: float, as_json: bool, **options: Any) -> None:
+def caption(picture: str, stream: bool, server: AskedServer, timeout_s: float, as_json: bool, **options: Any) -> None:
     """Say what PICTURE shows: a file, an http(s) URL that the server may fetch, or - for standard input."""
     image, in_place = read_argument(picture)
     if image is None:
         raise click.UsageError(f"{in_place['regions']}: these are regions; give a picture")
     if stream and as_json:
         raise click.UsageError("--stream, --json: both are given; give one of them")
-    with told_faults(picture), Client(url, timeout_s=timeout_s) as client:
+    with told_faults(picture), server.client(timeout_s=timeout_s) as client:
         if stream:
             _print_words(client, image, options)
             return

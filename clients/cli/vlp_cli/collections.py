@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from vlp_client import Client, VlpClientError
+from vlp_client import VlpClientError
 
 from vlp_cli.main import RequestFailure
-from vlp_cli.server_url import url_option
+from vlp_cli.server_url import AskedServer, server_options
 from vlp_cli.settings_flags import as_flags
 from vlp_cli.table import counted, format_table
 
@@ -30,11 +30,11 @@ def collections() -> None:
 
 
 @collections.command("list")
-@url_option
-def list_all(url: str) -> None:
+@server_options
+def list_all(server: AskedServer) -> None:
     """List the collections of a server."""
     try:
-        with Client(url) as client:
+        with server.client() as client:
             found = client.collections()
     except VlpClientError as error:
         raise RequestFailure(str(error)) from error
@@ -46,12 +46,12 @@ def list_all(url: str) -> None:
 
 @collections.command()
 @click.argument("name")
-@url_option
+@server_options
 @click.confirmation_option(prompt="Forget the collection with all of its items?")
-def drop(name: str, url: str) -> None:
+def drop(name: str, server: AskedServer) -> None:
     """Forget the collection NAME of a server."""
     try:
-        with Client(url) as client:
+        with server.client() as client:
             client.collection(name).drop()
     except VlpClientError as error:
         raise RequestFailure(str(error)) from error

@@ -6,9 +6,9 @@ import dataclasses
 import json
 
 import click
-from vlp_client import Client
 
 from vlp_cli.picture_argument import asking_options, bar, read_pair, told_faults
+from vlp_cli.server_url import AskedServer
 from vlp_cli.table import format_table
 
 
@@ -21,14 +21,14 @@ def compare(
     left: str,
     right: str,
     statements: tuple[str, ...],
-    url: str,
+    server: AskedServer,
     model: str | None,
     timeout_s: float,
     as_json: bool,
 ) -> None:
     """Say whether each STATEMENT is true of the pictures LEFT and RIGHT; each as for `vlpserve ask`."""
     images, regions = read_pair(left, right)
-    with told_faults(f"{left}, {right}"), Client(url, timeout_s=timeout_s) as client:
+    with told_faults(f"{left}, {right}"), server.client(timeout_s=timeout_s) as client:
         reply = client.reasoning(images, list(statements), model=model, **regions)
     if as_json:
         click.echo(json.dumps({"model": reply.model, "results": [dataclasses.asdict(item) for item in reply.results]}))

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from vlp_client import CapacityError, Client, Collection, ConnectError, ServerError, TimeoutError, VlpClientError
+from vlp_client import CapacityError, Collection, ConnectError, ServerError, TimeoutError, VlpClientError
 
 from vlp_cli.index_run import BatchBounds, ErrorFile, index_pictures
 from vlp_cli.index_sources import id_of_path, open_source
 from vlp_cli.main import RequestFailure
-from vlp_cli.server_url import url_option
+from vlp_cli.server_url import AskedServer, server_options
 from vlp_cli.table import counted
 
 
 @click.command()
 @click.argument("collection")
 @click.argument("source", type=click.Path(path_type=Path))
-@url_option
+@server_options
 @click.option("--model", help="Encoder of a new collection; none: the server's default.")
 @click.option("--metric", default="cosine", show_default=True, help="Of a new collection: cosine, dot or l2.")
 @click.option("--store-images/--no-store-images", default=True, help="Whether a new collection keeps the pictures.")
@@ -29,7 +29,7 @@ from vlp_cli.table import counted
 def index(  # noqa: PLR0913 - one parameter an option
     collection: str,
     source: Path,
-    url: str,
+    server: AskedServer,
     model: str | None,
     metric: str,
     store_images: bool,
@@ -48,7 +48,7 @@ def index(  # noqa: PLR0913 - one parameter an option
     found = open_source(source)
     failures = ErrorFile(errors or Path(f"{id_of_path(collection)}.errors.jsonl"))
     try:
-        with Client(url, timeout_s=timeout_s) as client:
+        with server.client(timeout_s=timeout_s) as client:
             target = client.collection(collection)
             _create_where_missing(target, model, metric, store_images)
             with click.progressbar(length=found.count, label=collection) as bar:

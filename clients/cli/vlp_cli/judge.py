@@ -6,9 +6,9 @@ import dataclasses
 import json
 
 import click
-from vlp_client import Client
 
 from vlp_cli.picture_argument import asking_options, bar, read_argument, told_faults
+from vlp_cli.server_url import AskedServer
 from vlp_cli.table import format_table
 
 
@@ -17,11 +17,11 @@ from vlp_cli.table import format_table
 @click.argument("hypotheses", nargs=-1, required=True, metavar="HYPOTHESIS...")
 @asking_options
 def judge(
-    picture: str, hypotheses: tuple[str, ...], url: str, model: str | None, timeout_s: float, as_json: bool
+    picture: str, hypotheses: tuple[str, ...], server: AskedServer, model: str | None, timeout_s: float, as_json: bool
 ) -> None:
     """Say whether PICTURE entails each HYPOTHESIS, contradicts it, or does neither; PICTURE as for `vlpserve ask`."""
     image, regions = read_argument(picture)
-    with told_faults(picture), Client(url, timeout_s=timeout_s) as client:
+    with told_faults(picture), server.client(timeout_s=timeout_s) as client:
         reply = client.entailment(image, list(hypotheses), model=model, **regions)
     if as_json:
         click.echo(json.dumps({"model": reply.model, "results": [dataclasses.asdict(item) for item in reply.results]}))

@@ -43,13 +43,16 @@ COMMANDS: Mapping[str, LazyCommand] = {
     "generate": LazyCommand("vlp_cli.generate:generate", "Write the documents made from the code.", hidden=True),
     "index": LazyCommand("vlp_cli.index:index", "Add a folder, shards or a list of pictures to a collection."),
     "judge": LazyCommand("vlp_cli.judge:judge", "Say whether a picture entails hypotheses."),
-    "models": LazyCommand("vlp_cli.models:models", "List the models that can be served here, or that a server serves."),
+    "keys": LazyCommand("vlp_cli.keys:keys", "Make, list and revoke API keys."),
+    "models": LazyCommand("vlp_cli.models:models", "List models; load, switch and unload a server's."),
     "point": LazyCommand("vlp_cli.point:point", "Find what phrases name in a picture."),
     "recall": LazyCommand("vlp_cli.recall:recall", "Measure an encoder's search on a data set.", "cpu,train"),
     "regions": LazyCommand("vlp_cli.regions:regions", "List the regions of a picture, and keep their features."),
     "scenes": LazyCommand("vlp_cli.scenes:scenes", "Write the built-in data set of scenes.", "train"),
     "search": LazyCommand("vlp_cli.search:search", "Find pictures of a collection."),
     "serve": LazyCommand("vlp_cli.serve:serve", "Serve models over HTTP."),
+    "triton": LazyCommand("vlp_cli.triton:triton", "Run NVIDIA's Triton server over a repository."),
+    "triton-repository": LazyCommand("vlp_cli.triton_repository:triton_repository", "Write what Triton serves."),
     "train": LazyCommand("vlp_cli.train:train", "Train a model by a recipe.", "train"),
 }
 

@@ -11,7 +11,7 @@ import click
 from vlp_client import VlpClientError
 
 from vlp_cli.main import CommandFailure, RequestFailure
-from vlp_cli.server_url import url_option
+from vlp_cli.server_url import DEFAULT_TIMEOUT_S, server_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 REGIONS_SUFFIX = ".npz"
@@ -19,15 +19,15 @@ REGIONS_SUFFIX = ".npz"
 _STDIN = "-"
 _BAR_CHARS = 20
 _OPTIONS = (
-    url_option,
+    server_options,
     click.option("--model", help="name, name@version or name@alias."),
-    click.option("--timeout", "timeout_s", default=60.0, show_default=True, help="Seconds to wait."),
+    click.option("--timeout", "timeout_s", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 )
 
 
 def asking_options(command: F) -> F:
-    """The options of every such command: --url, --model, --timeout, --json."""
+    """The options of every such command: --url and --api-key (as `server`), --model, --timeout, --json."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

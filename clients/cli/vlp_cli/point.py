@@ -6,9 +6,9 @@ import dataclasses
 import json
 
 import click
-from vlp_client import Client
 
 from vlp_cli.picture_argument import asking_options, bar, read_argument, told_faults
+from vlp_cli.server_url import AskedServer
 from vlp_cli.table import format_table
 
 _HEAD = ("x0", "y0", "x1", "y1", "score", "")
@@ -23,14 +23,14 @@ def point(
     picture: str,
     phrases: tuple[str, ...],
     top_k: int,
-    url: str,
+    server: AskedServer,
     model: str | None,
     timeout_s: float,
     as_json: bool,
 ) -> None:
     """Find what each PHRASE names in PICTURE, as for `vlpserve ask`; boxes are shares of its width and height."""
     image, regions = read_argument(picture)
-    with told_faults(picture), Client(url, timeout_s=timeout_s) as client:
+    with told_faults(picture), server.client(timeout_s=timeout_s) as client:
         reply = client.grounding(image, list(phrases), top_k=top_k, model=model, **regions)
     if as_json:
         click.echo(json.dumps({"model": reply.model, "results": [dataclasses.asdict(item) for item in reply.results]}))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from vlp_client import Client, FoundRegions
+from vlp_client import FoundRegions
 
 from vlp_cli.picture_argument import REGIONS_SUFFIX, asking_options, read_argument, told_faults
+from vlp_cli.server_url import AskedServer
 from vlp_cli.table import counted, format_table
 
 _HEAD = ("name", "attribute", "score", "x0", "y0", "x1", "y1")
@@ -20,14 +21,16 @@ _HEAD = ("name", "attribute", "score", "x0", "y0", "x1", "y1")
 @click.argument("picture")
 @click.option("--npz", type=click.Path(path_type=Path, dir_okay=False), help="Keep boxes, features and scores here.")
 @asking_options
-def regions(picture: str, npz: Path | None, url: str, model: str | None, timeout_s: float, as_json: bool) -> None:
+def regions(
+    picture: str, npz: Path | None, server: AskedServer, model: str | None, timeout_s: float, as_json: bool
+) -> None:
     """List the regions of PICTURE, a file, a URL or -; boxes are shares of its width and height."""
     image, in_place = read_argument(picture)
     if image is None:
         raise click.UsageError(f"{in_place['regions']}: these are regions already; give a picture")
     if npz is not None and npz.suffix.lower() != REGIONS_SUFFIX:
         raise click.UsageError(f"--npz {npz}: expected a name ending with {REGIONS_SUFFIX}, by which commands know it")
-    with told_faults(picture), Client(url, timeout_s=timeout_s) as client:
+    with told_faults(picture), server.client(timeout_s=timeout_s) as client:
         found = client.regions(image, features=npz is not None, model=model)
     if npz is not None:
         with told_faults(str(npz)):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from vlp_client import Client, Rerank, VlpClientError
+from vlp_client import Rerank, VlpClientError
 
 from vlp_cli.main import CommandFailure, RequestFailure
-from vlp_cli.server_url import url_option
+from vlp_cli.server_url import AskedServer, server_options
 from vlp_cli.table import format_table
 
 _METADATA_CHARS = 60
@@ -25,7 +25,7 @@ _METADATA_CHARS = 60
 @click.option("--filter", "condition", help='Which items may be hits, as JSON: {"kind": "disc", "size": {"gte": 2}}.')
 @click.option("--rerank", type=click.IntRange(1), help="Let a matching model look at so many first hits again.")
 @click.option("--rerank-model", help="Which one; none: the server's default.")
-@url_option
+@server_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def search(  # noqa: PLR0913 - one parameter an option
     collection: str,
@@ -35,13 +35,13 @@ def search(  # noqa: PLR0913 - one parameter an option
     condition: str | None,
     rerank: int | None,
     rerank_model: str | None,
-    url: str,
+    server: AskedServer,
     as_json: bool,
 ) -> None:
     """Find pictures of COLLECTION that TEXT describes, or that are like --image."""
     wish = None if rerank is None and rerank_model is None else Rerank(rerank, rerank_model)
     try:
-        with Client(url) as client:
+        with server.client() as client:
             found = client.collection(collection).search(
                 text, image=image, k=k, filter=_condition(condition), rerank=wish or False
             )

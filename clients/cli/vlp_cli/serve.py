@@ -28,8 +28,10 @@ _FILE = click.Path(path_type=Path)
 @click.option("--repository", type=_FILE, help="Folder with deployments.")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", help="Port to listen on; 0 takes a free one.")
-@click.option("--engine", help="What computes: onnx or dummy.")
+@click.option("--engine", help="What computes: onnx, triton or dummy.")
+@click.option("--triton-url", help="gRPC addresses of Triton servers, host:port, with commas.")
 @click.option("--threads", help="Threads of each model; 0: every CPU.")
+@click.option("--keys-file", type=_FILE, help="API keys; see docs/access.md. None: nobody is asked for one.")
 @click.option("--ready-file", type=_FILE, help="Written when ready: JSON with the address and process id.")
 @click.option("--log-level", help="debug, info, warning or error.")
 @click.option("--log-format", help="text or json.")
@@ -49,6 +51,8 @@ def serve(models: tuple[str, ...], file: Path | None, assignments: tuple[str, ..
         "http.port": options["port"],
         "engine.engine": options["engine"],
         "engine.threads": options["threads"],
+        "engine.triton_urls": options["triton_url"],
+        "access.keys_file": options["keys_file"],
         "ready_file": options["ready_file"],
         "log.level": options["log_level"],
         "log.format": options["log_format"],

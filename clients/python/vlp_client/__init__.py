@@ -4,8 +4,10 @@ from vlp_client.client import Client
 from vlp_client.collection import Collection, NewItem, Rerank
 from vlp_client.collection_records import Added, AddedItem, CollectionInfo, Hit, Hits, StoredItem
 from vlp_client.errors import (
+    AuthenticationError,
     CapacityError,
     ConnectError,
+    PermissionDeniedError,
     ProtocolError,
     RequestError,
     ServerError,
@@ -24,6 +26,7 @@ from vlp_client.judgement_records import (
     Truth,
     Truths,
 )
+from vlp_client.model_admin import ModelAdmin, ModelVersion
 from vlp_client.pictures import picture
 from vlp_client.records import (
     Answer,
@@ -43,6 +46,7 @@ __all__ = [
     "Added",
     "AddedItem",
     "Answer",
+    "AuthenticationError",
     "CapacityError",
     "CaptionAnswer",
     "CaptionOptions",
@@ -63,8 +67,11 @@ __all__ = [
     "HypothesisResult",
     "LabelScore",
     "Matches",
+    "ModelAdmin",
     "ModelInfo",
+    "ModelVersion",
     "NewItem",
+    "PermissionDeniedError",
     "PhraseResult",
     "ProtocolError",
     "QuestionResult",

@@ -14,6 +14,7 @@ from vlp_client.collection import Collection
 from vlp_client.collection_records import CollectionInfo, collection_info
 from vlp_client.connection import Connection, deadline_headers, server_error, timings_of
 from vlp_client.judging import Judging
+from vlp_client.model_admin import ModelAdmin
 from vlp_client.pictures import ImageItem, ImageSource
 from vlp_client.records import (
     Answer,
@@ -37,12 +38,23 @@ class Client(Judging, Captioning):
 
     Args:
         url: of the server, such as http://127.0.0.1:8080.
+        api_key: for a server that asks for one. It travels as it is: across a network only by https.
         timeout_s: for connecting, and for each wait for bytes of an answer.
         transport: httpx transport in place of the network.
+
+    Raises:
+        ValueError: the key cannot be one.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 60.0, transport: httpx.BaseTransport | None = None) -> None:
-        self._connection = Connection(url, timeout_s=timeout_s, transport=transport)
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._connection = Connection(url, api_key=api_key, timeout_s=timeout_s, transport=transport)
 
     @overload
     def vqa(
@@ -198,6 +210,11 @@ class Client(Judging, Captioning):
         return self._connection.call(
             "GET", "/v1/collections", lambda body, _: tuple(collection_info(item) for item in body["collections"])
         )
+
+    @property
+    def admin(self) -> ModelAdmin:
+        """Which versions of its models the server serves; asks it nothing yet."""
+        return ModelAdmin(self._connection)
 
     def models(self) -> tuple[ModelInfo, ...]:
         """The served models, the default one first.

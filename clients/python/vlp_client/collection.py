@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from vlp_client.collection_records import (
     Added,
@@ -17,7 +16,7 @@ from vlp_client.collection_records import (
     hits,
     stored_item,
 )
-from vlp_client.connection import Connection, deadline_headers, timings_of
+from vlp_client.connection import Connection, deadline_headers, path_part, timings_of
 from vlp_client.pictures import ImageSource, read_picture
 from vlp_client.subject import subject_of
 from vlp_client.vectors import write_base64
@@ -56,7 +55,7 @@ class Collection:
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection = connection
         self.name = name
-        self._path = f"/v1/collections/{_path_part(name)}"
+        self._path = f"/v1/collections/{path_part(name)}"
 
     def create(
         self,
@@ -172,18 +171,7 @@ class Collection:
         )
 
     def _item_path(self, item_id: str) -> str:
-        return f"{self._path}/items/{_path_part(item_id)}"
-
-
-def _path_part(name: str) -> str:
-    """A name as one part of a path.
-
-    Raises:
-        ValueError: it would lead to another place: dots are not escaped, and mean the part above.
-    """
-    if name in ("", ".", ".."):
-        raise ValueError(f"{name!r} is no name that a collection or an item can have")
-    return quote(name, safe="")
+        return f"{self._path}/items/{path_part(item_id)}"
 
 
 def _item(item: NewItem) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from vlp_client.errors import UNKNOWN_KIND, ConnectError, ProtocolError, ServerError, TimeoutError, error_class
 
+_KEY = re.compile(r"[!-~]+")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 T = TypeVar("T")
@@ -20,15 +23,25 @@ class Connection:
 
     Args:
         url: of the server.
+        api_key: sent with every request; None where the server asks for none.
         timeout_s: for connecting, and for each wait for bytes of an answer.
         transport: in place of the network.
+
+    Raises:
+        ValueError: the key cannot be one.
     """
 
-    def __init__(self, url: str, *, timeout_s: float, transport: httpx.BaseTransport | None) -> None:
+    def __init__(
+        self, url: str, *, api_key: str | None, timeout_s: float, transport: httpx.BaseTransport | None
+    ) -> None:
         base = httpx.URL(url)
         # A proxy of the environment cannot reach this machine's own server.
         self._http = httpx.Client(
-            base_url=base, timeout=timeout_s, transport=transport, trust_env=base.host not in _LOOPBACK
+            base_url=base,
+            headers={} if api_key is None else _key_header(api_key),
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=base.host not in _LOOPBACK,
         )
 
     def call(self, method: str, path: str, read: Callable[[Any, httpx.Headers], T], **content: Any) -> T:
@@ -82,6 +95,24 @@ class Connection:
             raise TimeoutError(f"{self._http.base_url}: no answer in time") from error
         except httpx.TransportError as error:
             raise ConnectError(f"{self._http.base_url}: {error or type(error).__name__}; is the server up?") from error
+
+
+def _key_header(api_key: str) -> dict[str, str]:
+    if not _KEY.fullmatch(api_key):
+        # Not with the key: what is said here may end in a log.
+        raise ValueError("the API key: expected visible ASCII characters without spaces")
+    return {"Authorization": f"Bearer {api_key}"}
+
+
+def path_part(name: str) -> str:
+    """A name as one part of a path.
+
+    Raises:
+        ValueError: it would lead to another place: dots are not escaped, and mean the part above.
+    """
+    if name in ("", ".", ".."):
+        raise ValueError(f"{name!r} is no name that anything on a server can have")
+    return quote(name, safe="")
 
 
 def deadline_headers(deadline_s: float | None) -> dict[str, str]:

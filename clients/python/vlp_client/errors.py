@@ -6,6 +6,8 @@ VlpClientError
 ├─ ProtocolError     what answered is not a vlpserve server
 └─ ServerError       the server said no: kind, status, request_id, retry_after_s
    ├─ RequestError   the call itself is at fault; sending it again changes nothing
+   │  ├─ AuthenticationError    the server asks for a key, and got none or one that it does not know
+   │  └─ PermissionDeniedError  the server does not allow this, or not with this key
    └─ CapacityError  nothing is wrong with the call; try again after retry_after_s seconds
 """
 
@@ -66,6 +68,14 @@ class RequestError(ServerError):
     """The call itself is at fault; sending it again changes nothing."""
 
 
+class AuthenticationError(RequestError):
+    """The server asks for a key, and got none or one that it does not know."""
+
+
+class PermissionDeniedError(RequestError):
+    """The server does not allow this, or not with this key, whose role does not suffice."""
+
+
 class CapacityError(ServerError):
     """Nothing is wrong with the call; try again after `retry_after_s` seconds."""
 
@@ -77,12 +87,15 @@ _CLASSES: dict[str, type[ServerError]] = {
     "too_large": RequestError,
     "model_not_found": RequestError,
     "task_not_supported": RequestError,
+    "model_conflict": RequestError,
     "collection_not_found": RequestError,
     "item_not_found": RequestError,
     "collection_exists": RequestError,
     "encoder_mismatch": RequestError,
     "no_pictures": RequestError,
     "no_extractor": RequestError,
+    "unauthenticated": AuthenticationError,
+    "permission_denied": PermissionDeniedError,
     "not_found": RequestError,
     "method_not_allowed": RequestError,
     "headers_too_large": RequestError,

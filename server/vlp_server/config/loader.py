@@ -17,7 +17,7 @@ from typing import Any
 from vlp_spec.errors import ConfigError
 
 from vlp_server.config.schema import (
-    CLIENT_URL_VARIABLE,
+    CLIENT_VARIABLES,
     CONFIG_FILE_VARIABLE,
     ENV_PREFIX,
     Setting,
@@ -25,7 +25,7 @@ from vlp_server.config.schema import (
     settings_of,
 )
 from vlp_server.config.server import ServerConfig, default_collections, default_store
-from vlp_server.config.values import parse_text, parse_toml
+from vlp_server.config.values import kind_name, parse_text, parse_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,12 @@ def _take_text(gathered: _Gathered, setting: Setting, text: str, origin: str) ->
     try:
         gathered.take(setting, parse_text(setting.kind, text), origin)
     except ValueError as error:
-        gathered.faults.append(f"{origin}: {setting.name}: {error}")
+        gathered.faults.append(f"{origin}: {setting.name}: {_reason(setting, error)}")
+
+
+def _reason(setting: Setting, error: ValueError) -> str:
+    """What is wrong with a value, without the value where it is a secret."""
+    return f"expected {kind_name(setting.kind)}" if setting.is_secret else str(error)
 
 
 def _take_environment(gathered: _Gathered, settings: Mapping[str, Setting], variables: Mapping[str, str]) -> None:
@@ -111,7 +116,7 @@ def _take_environment(gathered: _Gathered, settings: Mapping[str, Setting], vari
     for variable, text in sorted(variables.items()):
         if variable in by_variable:
             _take_text(gathered, by_variable[variable], text, f"environment {variable}")
-        elif variable.startswith(ENV_PREFIX) and variable not in (CONFIG_FILE_VARIABLE, CLIENT_URL_VARIABLE):
+        elif variable.startswith(ENV_PREFIX) and variable not in CLIENT_VARIABLES | {CONFIG_FILE_VARIABLE}:
             gathered.faults.append(f"environment: unknown variable {variable}{_near(variable, by_variable)}")
 
 
@@ -131,7 +136,7 @@ def _take_file(gathered: _Gathered, settings: Mapping[str, Setting], path: Path)
         try:
             gathered.take(settings[name], parse_toml(settings[name].kind, value), str(path))
         except ValueError as error:
-            gathered.faults.append(f"{path}: {name}: {error}")
+            gathered.faults.append(f"{path}: {name}: {_reason(settings[name], error)}")
 
 
 def _leaves(tree: Mapping[str, Any], settings: Mapping[str, Setting], prefix: str = "") -> list[tuple[str, Any]]:

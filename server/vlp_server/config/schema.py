@@ -11,8 +11,8 @@ from typing import Any
 
 ENV_PREFIX = "VLPSERVE_"
 CONFIG_FILE_VARIABLE = ENV_PREFIX + "CONFIG"
-# Read by the commands that ask a server; no setting of the server's.
-CLIENT_URL_VARIABLE = ENV_PREFIX + "URL"
+# Read by the commands that ask a server; no settings of the server's.
+CLIENT_VARIABLES = frozenset({ENV_PREFIX + "URL", ENV_PREFIX + "API_KEY"})
 
 
 @dataclass(frozen=True, slots=True)

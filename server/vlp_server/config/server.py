@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlp_server.config.access import AccessConfig
 from vlp_server.config.checks import not_over, raise_faults
 from vlp_server.config.settings import CoreConfig, HttpConfig, LimitsConfig, LogConfig, ModelsConfig, UrlFetchConfig
 from vlp_server.core.settings import (
@@ -36,6 +37,7 @@ class ServerConfig:
 
     ready_file: Path | None = None
     http: HttpConfig = field(default_factory=HttpConfig)
+    access: AccessConfig = field(default_factory=AccessConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     url_fetch: UrlFetchConfig = field(default_factory=UrlFetchConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -117,6 +119,7 @@ def core_settings(
             for target in targets
         ),
         default_model=default_model,
+        engine=config.engine,
         admission=config.admission,
         cache=config.cache,
         watchdog=config.watchdog,

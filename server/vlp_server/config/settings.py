@@ -53,6 +53,8 @@ class HttpConfig:
             refused as its bytes arrive, unless it is alone.
         drain_timeout_s: after SIGTERM, how long running requests may take to finish.
         cors_origins: web origins whose pages may call this server, such as https://example.org; none by default.
+        admin: whether /v1/admin/ answers though nobody is asked for a key; with keys it always answers.
+        admin_timeout_s: how long a call of /v1/admin/ that names no deadline waits for a model to come or go.
     """
 
     host: str = "127.0.0.1"
@@ -67,6 +69,8 @@ class HttpConfig:
     max_in_flight_bytes: int = _GIB // 2
     drain_timeout_s: float = 30.0
     cors_origins: tuple[str, ...] = ()
+    admin: bool = False
+    admin_timeout_s: float = 600.0
 
     def __post_init__(self) -> None:
         raise_faults(
@@ -82,6 +86,7 @@ class HttpConfig:
                 between("max_in_flight", self.max_in_flight, 1, 1_000_000),
                 between("max_in_flight_bytes", self.max_in_flight_bytes, 1, 1024 * _GIB),
                 between("drain_timeout_s", self.drain_timeout_s, 0, _DAY_S),
+                between("admin_timeout_s", self.admin_timeout_s, 0.001, _DAY_S),
                 *(self._origin_fault(origin) for origin in self.cors_origins),
             ]
         )

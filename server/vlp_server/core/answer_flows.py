@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from vlp_pipeline.generative import (
@@ -24,6 +25,7 @@ from vlp_server.core.picture_flow import Asking, Matching, Picture, PictureFlow,
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import CaptionPiece, Timings
 from vlp_server.core.region_flow import RegionFlow
+from vlp_server.core.remote_task_flow import RemoteTaskFlow
 from vlp_server.core.settings import CacheSettings
 from vlp_server.core.staged_flow import StagedFlow
 from vlp_server.core.states_flow import StatesFlow
@@ -36,7 +38,7 @@ class AnswerFlows:
     """Answers queries about pictures with whatever model; all flows share one cache of answers.
 
     Args:
-        extractor_for: gives the model that makes a pipeline's region features.
+        extractor_for: gives the model that makes a pipeline's region features, to be used within the context.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class AnswerFlows:
         *,
         regions: RegionFlow,
         vectors: EmbedFlow,
-        extractor_for: Callable[[RegionReader], UsableModel],
+        extractor_for: Callable[[RegionReader], AbstractContextManager[UsableModel]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._answers = AnswerCache(cache, metrics, clock)
@@ -56,6 +58,7 @@ class AnswerFlows:
             cache, self._answers, pool, metrics, regions=regions, extractor_for=extractor_for, clock=clock
         )
         self._staged = StagedFlow(self._answers, self._states, vectors, pool, clock)
+        self._there = RemoteTaskFlow(self._answers, pool, clock)
         self._writing = WritingFlow(self._answers, self._states, pool, metrics, clock)
 
     async def answer(
@@ -67,10 +70,12 @@ class AnswerFlows:
             VlpError: the first error of any query.
         """
         pipeline: Any = model.loaded.pipeline
-        if not hasattr(pipeline, "vision_item"):
+        if not model.loaded.is_staged:
             asking: QueryPipeline[Any, Any] = Matching(pipeline) if task is Task.MATCH else Asking(pipeline)
             return await self._joined.answer(model, asking, pictures, queries, urgency)
         files = [_file(picture, model) for picture in pictures]
+        if model.loaded.tasks_there is not None:
+            return await self._there.answer(task, model, files, queries, urgency)
         if task is Task.REASONING:
             return await self._staged.reason(model, cast(StagedReasoningPipeline, pipeline), files, queries, urgency)
         if task is Task.MATCH:
@@ -81,6 +86,8 @@ class AnswerFlows:
         self, model: UsableModel, picture: Picture, query: CaptionQuery, urgency: Urgency
     ) -> tuple[CaptionResult, Timings]:
         """Caption a picture; errors as `answer`."""
+        if model.loaded.tasks_there is not None:
+            return await self._there.caption(model, _file(picture, model), query, urgency)
         pipeline = cast(CaptionPipeline, model.loaded.pipeline)
         return await self._writing.caption(model, pipeline, _file(picture, model), query, urgency)
 
@@ -88,6 +95,8 @@ class AnswerFlows:
         self, model: UsableModel, picture: Picture, query: CaptionQuery, urgency: Urgency
     ) -> AsyncGenerator[CaptionPiece | tuple[CaptionResult, Timings]]:
         """The same, word by word; see WritingFlow."""
+        if model.loaded.tasks_there is not None:
+            return self._there.stream_caption(model, _file(picture, model), query, urgency)
         pipeline = cast(CaptionPipeline, model.loaded.pipeline)
         return self._writing.stream_caption(model, pipeline, _file(picture, model), query, urgency)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from vlp_spec.deployment import GraphRef
-from vlp_spec.errors import ArtifactError
+from vlp_spec.errors import ArtifactError, CapacityError
 
-from vlp_server.engines.base import Engine
+from vlp_server.engines.base import Runner
 
 _INPUT, _OUTPUT = "input.", "output."
 
@@ -55,15 +55,18 @@ class Canary:
             raise ArtifactError(f"canary: no output of graph {graph.role!r}")
         return Canary({name: self.inputs[name] for name in names}, outputs, self.tolerance)
 
-    def check(self, engine: Engine, key: str) -> None:
+    def check(self, engine: Runner, key: str) -> None:
         """Run the inputs and compare. Blocking.
 
         Raises:
             ArtifactError: the engine failed, or an output is missing, of another shape, or off by more than the
                 tolerance; says by how much.
+            CapacityError: a remote engine cannot be asked now: no verdict.
         """
         try:
             got = engine.run(key, self.inputs)
+        except CapacityError:
+            raise
         except Exception as error:
             raise ArtifactError("canary: the model failed on its known inputs", detail=repr(error)) from error
         for name, expected in self.outputs.items():

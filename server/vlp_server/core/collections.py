@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, cast
 
@@ -282,7 +283,6 @@ class Collections:
     async def _find(
         self, spec: CollectionSpec, ask: CollectionSearch, vector: Vector, timings: Timings, urgency: Urgency
     ) -> SearchReply:
-        reranker = None if ask.rerank is None else self._reranker(ask.rerank)
         query = SearchQuery(
             vector=vector,
             k=ask.k if ask.rerank is None else max(ask.k, ask.rerank.k),
@@ -290,22 +290,28 @@ class Collections:
             effort=ask.effort,
             encoder_digest=spec.encoder_digest,
         )
-        started = self._clock()
-        hits = await self._readers.run(lambda: self._store.search(spec.name, query))
-        timings = replace(timings, store_ms=(self._clock() - started) * _MS)
-        found = [FoundItem(hit) for hit in hits]
-        if ask.rerank is None or reranker is None or ask.text is None:
-            return SearchReply(spec.model, spec.encoder_digest, found[: ask.k], timings)
-        started = self._clock()
-        first = hits[: ask.rerank.k]
-        found = [*await self._second_look.rerank(spec.name, first, ask.text, reranker, urgency), *found[len(first) :]]
-        timings = replace(timings, rerank_ms=(self._clock() - started) * _MS)
-        return SearchReply(spec.model, spec.encoder_digest, found[: ask.k], timings, reranker.loaded.label)
+        with self._reranker(ask.rerank) as reranker:
+            started = self._clock()
+            hits = await self._readers.run(lambda: self._store.search(spec.name, query))
+            timings = replace(timings, store_ms=(self._clock() - started) * _MS)
+            found = [FoundItem(hit) for hit in hits]
+            if ask.rerank is None or reranker is None or ask.text is None:
+                return SearchReply(spec.model, spec.encoder_digest, found[: ask.k], timings)
+            started = self._clock()
+            first = hits[: ask.rerank.k]
+            seen = await self._second_look.rerank(spec.name, first, ask.text, reranker, urgency)
+            timings = replace(timings, rerank_ms=(self._clock() - started) * _MS)
+            found = [*seen, *found[len(first) :]][: ask.k]
+            return SearchReply(spec.model, spec.encoder_digest, found, timings, reranker.loaded.label)
 
-    def _reranker(self, rerank: Rerank) -> UsableModel:
-        usable = self._flows.directory.find(rerank.model, Task.MATCH).usable()
-        check_task(usable, Task.MATCH)
-        return usable
+    @contextmanager
+    def _reranker(self, rerank: Rerank | None) -> Iterator[UsableModel | None]:
+        if rerank is None:
+            yield None
+            return
+        with self._flows.directory.find(rerank.model, Task.MATCH).use() as usable:
+            check_task(usable, Task.MATCH)
+            yield usable
 
     async def _vectors(
         self, usable: UsableModel, items: Sequence[CollectionItem], urgency: Urgency

@@ -10,11 +10,14 @@ from vlp_spec.deployment import GraphRef
 from vlp_spec.errors import ArtifactError
 from vlp_spec.files import file_digest
 from vlp_spec.found_deployment import FoundDeployment
-from vlp_spec.repository import CANARY_ASSET
+from vlp_spec.repository import CANARY_ASSET, PYTHON_MODEL_FILE
 
 
-def verify_files(found: FoundDeployment) -> None:
+def verify_files(found: FoundDeployment, *, graphs_are_here: bool = True) -> None:
     """Check the proof, and every file of the deployment against its digest.
+
+    Args:
+        graphs_are_here: False where graphs lie with another process: their canaries must prove them then.
 
     Raises:
         ArtifactError: the proof does not hold, or a file is missing or was changed; names it.
@@ -23,7 +26,7 @@ def verify_files(found: FoundDeployment) -> None:
     place = f"deployment {deployment.name}@{deployment.version}"
     if not deployment.proof.holds():
         raise ArtifactError(f"{place}: its proof does not hold; export the checkpoint again")
-    for graph in deployment.graphs:
+    for graph in deployment.graphs if graphs_are_here else ():
         _check_all_listed(found, graph, place)
         for file_name, digest in graph.files.items():
             shown = f"model_repository/{graph.name}/{file_name}"
@@ -54,7 +57,9 @@ def _check_all_listed(found: FoundDeployment, graph: GraphRef, place: str) -> No
     """An engine reads whatever lies beside the graph (external weights), so nothing unlisted may lie there."""
     root = found.layout.graph_dir(graph.name)
     there = {path.relative_to(root).as_posix() for path in found.graph_dir(graph).rglob("*") if path.is_file()}
-    if extra := sorted(there - set(graph.files)):
+    # Triton's own, which no graph is read from: the Python backend's way to it, compiled or not.
+    unread = (f"{graph.version}/{PYTHON_MODEL_FILE}", f"{graph.version}/__pycache__/")
+    if extra := sorted(name for name in there - set(graph.files) if not name.startswith(unread)):
         raise ArtifactError(f"{place}: model_repository/{graph.name}/{extra[0]}: not in the manifest")
     if not graph.files:
         raise ArtifactError(f"{place}: its manifest lists no file of graph {graph.name!r}")

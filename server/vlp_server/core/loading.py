@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +14,20 @@ from vlp_pipeline.registry import Pipeline, build_pipeline
 from vlp_pipeline.text import TextLimits
 from vlp_spec.deployment import Deployment, GraphRef
 from vlp_spec.encoder_digest import digest_of_parts, encoder_digest
-from vlp_spec.errors import ArtifactError, InferenceError
+from vlp_spec.errors import ArtifactError, InferenceError, InternalError
 from vlp_spec.found_deployment import digest_of, find_deployment
 
 from vlp_server.core.bisection import RowOutputs, run_bisecting
+from vlp_server.core.buckets import buckets_of
 from vlp_server.core.canary import Canary
 from vlp_server.core.deployments import read_canary, verify_files
 from vlp_server.core.settings import ModelSettings
-from vlp_server.engines.base import Engine, LoadedGraph
+from vlp_server.engines.base import Engine, Feeds, HostedModel, LoadedGraph, RemoteEngine, Runner, TaskServer
 from vlp_server.engines.dummy_deployment import build_dummy_canary, build_dummy_deployment
 from vlp_server.engines.dummy_pipeline import build_dummy_pipeline
 from vlp_server.engines.registry import build_engine
 from vlp_server.engines.settings import EngineSettings
+from vlp_server.engines.task_wire import task_model
 
 logger = logging.getLogger(__name__)
 EngineFactory = Callable[[EngineSettings], Engine]
@@ -32,7 +35,7 @@ EngineFactory = Callable[[EngineSettings], Engine]
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model whose graphs are in its engine and whose canary came back right.
+    """A model whose graphs are in its engine and whose canary came back right; of a remote engine `ready` says when.
 
     Attributes:
         aliases: names that stand for its version.
@@ -65,9 +68,33 @@ class LoadedModel:
         key = self.keys[items[0].role]
         return run_bisecting(items, lambda part: self.engine.run(key, self.pipeline.collate(part)))
 
-    def check_canary(self, role: str) -> None:
-        """Run the canary of a graph; for an engine thread. Raises ArtifactError when it does not come back right."""
-        self.canary.part(self.deployment.graph(role)).check(self.engine, self.keys[role])
+    def feeds_of(self, item: Item) -> Feeds:
+        """One row for a remote engine, padded to a bucket."""
+        return self.pipeline.collate([item], buckets_of(self.deployment.axes))
+
+    @property
+    def remote(self) -> RemoteEngine | None:
+        """The engine, where it is one that may go away and come back."""
+        return self.engine if isinstance(self.engine, RemoteEngine) else None
+
+    @property
+    def tasks_there(self) -> TaskServer | None:
+        """Who does whole tasks of this model: its engine, where more is seen in a picture than should travel."""
+        return self.engine if self.is_staged and isinstance(self.engine, TaskServer) else None
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the model sees a picture by itself first, and holds what it saw."""
+        return hasattr(self.pipeline, "vision_item")
+
+    def check_canary(self, role: str, runner: Runner | None = None) -> None:
+        """Run the canary of a graph, in the engine or elsewhere; for a thread.
+
+        Raises:
+            ArtifactError: it does not come back right.
+            CapacityError: a remote engine cannot be asked now.
+        """
+        self.canary.part(self.deployment.graph(role)).check(runner or self.engine, self.keys[role])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +114,44 @@ def load_model(
     image_limits: ImageLimits,
     text_limits: TextLimits,
     make_engine: EngineFactory = build_engine,
+    loop: asyncio.AbstractEventLoop | None = None,
 ) -> LoadedModel:
-    """Find, verify and load a model, and run its canary.
+    """Find, verify and load a model, and run its canary; a remote engine runs it when it can.
+
+    Args:
+        loop: on which a remote engine is asked.
 
     Raises:
         ArtifactError: it cannot be found, is not whole, does not fit in memory, or its canary is off.
         ConfigError: its engine or device is not there.
     """
+    engine = make_engine(settings.engine)
+    try:
+        model = _assemble(settings, image_limits, text_limits, engine)
+        if isinstance(engine, RemoteEngine):
+            _attach(model, engine, loop)
+        else:
+            for role in model.keys:
+                model.check_canary(role)
+    except Exception:
+        engine.close()
+        raise
+    logger.info("loaded %s (%s, engine %s)", model.label, model.deployment.precision, settings.engine.engine)
+    return model
+
+
+def _assemble(
+    settings: ModelSettings, image_limits: ImageLimits, text_limits: TextLimits, engine: Engine
+) -> LoadedModel:
+    """A model whose graphs are in the engine, not proved yet."""
     if settings.repository is None:
         parts = _dummy_parts(settings, image_limits, text_limits)
     else:
-        parts = _repository_parts(settings, settings.repository, image_limits, text_limits)
-    engine = make_engine(settings.engine)
-    model = LoadedModel(
+        graphs_are_here = not isinstance(engine, RemoteEngine)
+        parts = _repository_parts(settings, settings.repository, image_limits, text_limits, graphs_are_here)
+    for graph in parts.graphs:
+        engine.load(graph)
+    return LoadedModel(
         deployment=parts.deployment,
         aliases=parts.aliases,
         digest=parts.digest,
@@ -110,23 +162,30 @@ def load_model(
         keys={graph.ref.role: graph.key for graph in parts.graphs},
         canary=parts.canary,
     )
-    try:
-        for graph in parts.graphs:
-            engine.load(graph)
+
+
+def _attach(model: LoadedModel, engine: RemoteEngine, loop: asyncio.AbstractEventLoop | None) -> None:
+    if loop is None:
+        raise InternalError(detail=f"{model.label}: a remote engine needs an event loop")
+    deployment = model.deployment
+    tasks = deployment.tasks if model.tasks_there is not None else ()
+
+    def prove(runner: Runner) -> None:
         for role in model.keys:
-            model.check_canary(role)
-    except Exception:
-        engine.close()
-        raise
-    logger.info("loaded %s (%s, engine %s)", model.label, parts.deployment.precision, settings.engine.engine)
-    return model
+            model.check_canary(role, runner)
+
+    engine.attach(loop, prove, [HostedModel(task_model(deployment.name, task), deployment.version) for task in tasks])
 
 
 def _repository_parts(
-    settings: ModelSettings, repository: Path, image_limits: ImageLimits, text_limits: TextLimits
+    settings: ModelSettings,
+    repository: Path,
+    image_limits: ImageLimits,
+    text_limits: TextLimits,
+    graphs_are_here: bool,
 ) -> _Parts:
     found = find_deployment(repository, settings.reference)
-    verify_files(found)
+    verify_files(found, graphs_are_here=graphs_are_here)
     deployment = found.deployment
     roles = [ref.role for ref in deployment.graphs]
     if not roles or len(set(roles)) != len(roles):

@@ -103,6 +103,13 @@ class Metrics:
         for stage, milliseconds in stages.items():
             self.stage_seconds.labels(model, task, stage).observe(milliseconds / 1000.0)
 
+    def forget_model(self, model: str, roles: Sequence[str]) -> None:
+        """Drop the gauges of a model that is served no more; what was counted stays."""
+        self.model_ready.remove(model)
+        for role in roles:
+            self.queue_items.remove(model, role)
+            self.queue_cost.remove(model, role)
+
     def count_lookup(self, cache: str, *, hit: bool) -> None:
         """Count a look-up in a cache."""
         self.cache.labels(cache, "hit" if hit else "miss").inc()

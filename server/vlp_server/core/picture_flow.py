@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -125,7 +126,7 @@ class PictureFlow:
 
     Args:
         answers: shared with other flows.
-        extractor_for: gives the model that makes a pipeline's region features.
+        extractor_for: gives the model that makes a pipeline's region features, to be used within the context.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class PictureFlow:
         metrics: Metrics,
         *,
         regions: RegionFlow,
-        extractor_for: Callable[[RegionReader], UsableModel],
+        extractor_for: Callable[[RegionReader], AbstractContextManager[UsableModel]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
@@ -211,8 +212,8 @@ class PictureFlow:
         if isinstance(picture.content, Regions):
             sent = picture.content
             return await self._prepared(key, lambda: reader.prepare_regions(sent), call.urgency)
-        extractor = self._extractor_for(reader)
-        found = await self._regions.find(extractor, picture.content, picture.digest, call.urgency)
+        with self._extractor_for(reader) as extractor:
+            found = await self._regions.find(extractor, picture.content, picture.digest, call.urgency)
         # The regions are kept; what is made of them costs a fraction of a millisecond.
         prepared = reader.prepare_regions(found.value.regions.first(reader.regions.max_regions))
         return Worked(prepared, found.timings)

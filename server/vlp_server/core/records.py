@@ -190,9 +190,42 @@ class ModelCard:
     created: str | None = None
 
 
+class VersionState(StrEnum):
+    """Where a version of a model is: on disk alone, or on its way to requests or from them."""
+
+    ON_DISK = "on_disk"
+    LOADING = "loading"
+    SERVED = "served"
+    FAILED = "failed"
+    UNLOADING = "unloading"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A version of a model for its operator.
+
+    Attributes:
+        version: None where a configured reference means none.
+        state: failed, too, when it could not be loaded the last time.
+        reason: why it is loading or failed, safe to show; else empty.
+        current: whether its name without a version means it.
+        previous: whether rolling back would lead to it.
+        requests: inside it now.
+    """
+
+    name: str
+    version: int | None
+    state: VersionState
+    reason: str = ""
+    current: bool = False
+    previous: bool = False
+    requests: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the service should get requests: every model proved itself, none is stalled, and it is not draining.
+    """Whether the service should get requests: every model that answers for its name proved itself, none of them is
+    stalled, and it is not draining.
 
     Attributes:
         models: "name" or "name@version" -> "ready", or the reason why not.

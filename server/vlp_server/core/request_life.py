@@ -136,22 +136,22 @@ class RequestLife:
         async with self._counted(request.operation) as counted:
             served = request.find()
             counted.label = served.label
-            model = served.usable()
-            check_task(model, request.task)
-            request.check()
-            urgency = Urgency(request.terms.lane, self._until(request.terms))
-            with self._admission.enter(request.terms.size_bytes, model.retry_after_s()):
-                async with aclosing(work(model, urgency)) as parts:
-                    while True:
-                        try:
-                            async with asyncio.timeout(max(0.0, urgency.deadline - self._clock())):
-                                part = await anext(parts)
-                        except StopAsyncIteration:
-                            return
-                        except TimeoutError:
-                            raise _late() from None
-                        counted.timings = getattr(part, "timings", None)
-                        yield part
+            with served.use() as model:
+                check_task(model, request.task)
+                request.check()
+                urgency = Urgency(request.terms.lane, self._until(request.terms))
+                with self._admission.enter(request.terms.size_bytes, model.retry_after_s()):
+                    async with aclosing(work(model, urgency)) as parts:
+                        while True:
+                            try:
+                                async with asyncio.timeout(max(0.0, urgency.deadline - self._clock())):
+                                    part = await anext(parts)
+                            except StopAsyncIteration:
+                                return
+                            except TimeoutError:
+                                raise _late() from None
+                            counted.timings = getattr(part, "timings", None)
+                            yield part
 
     async def run_without_model(
         self, operation: str, terms: Terms, work: Callable[[Urgency], Coroutine[Any, Any, R]]
@@ -173,9 +173,9 @@ class RequestLife:
                 async with asyncio.timeout(max(0.0, urgency.deadline - self._clock())):
                     served, value = await found.find()
                 counted.label = served.label
-                model = served.usable()
-                check_task(model, found.task)
-                return await work(model, value, urgency)
+                with served.use() as model:
+                    check_task(model, found.task)
+                    return await work(model, value, urgency)
 
             reply = await self._in_time(found.terms, _RETRY_S, find_and_work)
             counted.timings = reply.timings
@@ -205,10 +205,10 @@ class RequestLife:
     async def _admitted(
         self, request: Request, served: ServedModel, work: Callable[[UsableModel, Urgency], Coroutine[Any, Any, R]]
     ) -> R:
-        model = served.usable()
-        check_task(model, request.task)
-        request.check()
-        return await self._in_time(request.terms, model.retry_after_s(), lambda urgency: work(model, urgency))
+        with served.use() as model:
+            check_task(model, request.task)
+            request.check()
+            return await self._in_time(request.terms, model.retry_after_s(), lambda urgency: work(model, urgency))
 
     async def _in_time(
         self, terms: Terms, retry_after_s: float, work: Callable[[Urgency], Coroutine[Any, Any, T]]

@@ -157,7 +157,7 @@ class BatchScheduler:
                     f"request: {size} {axis} in one item, this server computes at most {self._budgets[axis]} at a "
                     "time; send a smaller picture or a shorter text"
                 )
-        cost = _cost(item)
+        cost = cost_of(item)
         limit = self._admission.max_queue_cost * (self._admission.bulk_share if lane is Lane.BULK else 1.0)
         if self.queued_cost and self.queued_cost + cost > limit:
             raise OverloadedError(
@@ -240,8 +240,8 @@ def _areas(sizes: Mapping[str, int]) -> dict[str, int]:
     return {axis: size * texts if axis == TEXT_AXIS else size for axis, size in sizes.items() if axis != TEXTS_AXIS}
 
 
-def _cost(item: Item) -> int:
-    """A picture of one fixed size has no dynamic axis; its bytes then stand for its patches."""
+def cost_of(item: Item) -> int:
+    """What an item takes of a queue: its area; of a picture of one fixed size its bytes stand for its patches."""
     if item.sizes:
         return max(1, sum(_areas(item.sizes).values()))
     return max(1, sum(array.nbytes for array in item.arrays.values()) // _PATCH_BYTES)

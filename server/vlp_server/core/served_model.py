@@ -6,10 +6,11 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from vlp_pipeline.generative import DECODER_ROLE, DecoderShape
-from vlp_spec.errors import InternalError, StartupError, UnavailableError, VlpError
+from vlp_spec.errors import CapacityError, InternalError, StartupError, UnavailableError, VlpError
 from vlp_spec.tasks import Task
 
 from vlp_server.core.batcher import Batcher
@@ -17,12 +18,17 @@ from vlp_server.core.decoder_loop import DecoderLoop
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.loading import LoadedModel
 from vlp_server.core.metrics import Metrics, ModelObserver
+from vlp_server.core.occupancy import Occupancy
 from vlp_server.core.records import ModelCard, ModelState
+from vlp_server.core.remote_queue import RemoteQueue
 from vlp_server.core.running_texts import RunningTexts
 from vlp_server.core.scheduler import BatchScheduler
 from vlp_server.core.settings import AdmissionSettings, ModelSettings, WatchdogSettings
+from vlp_server.core.thread_team import ThreadTeam
 from vlp_server.core.usable_model import UsableModel
 from vlp_server.core.waiting_texts import WaitingTexts
+from vlp_server.core.work_queue import ItemQueue, WorkQueue
+from vlp_server.engines.base import RemoteEngine
 
 logger = logging.getLogger(__name__)
 READY = "ready"
@@ -60,10 +66,11 @@ class ServedModel:
         self._clock = clock
         self._fault: str | None = None
         self._loaded: LoadedModel | None = None
-        self._batchers: dict[str, Batcher] = {}
+        self._batchers: dict[str, ItemQueue] = {}
         self._decoder: DecoderLoop | None = None
         self._room = asyncio.Semaphore(settings.batch.max_texts + _READY_STATES)
         self._observers: list[ModelObserver] = []
+        self._occupancy = Occupancy()
 
     @property
     def label(self) -> str:
@@ -77,10 +84,13 @@ class ServedModel:
 
     @property
     def state(self) -> ModelState:
-        """Loading, ready or failed. A stalled model counts as failed until its batch comes back."""
-        if self._fault is not None or self.stalled():
+        """Loading, ready or failed. A stalled model counts as failed until its batch comes back.
+
+        One whose graphs lie elsewhere is loading while nobody there answers.
+        """
+        if self._fault is not None or self.stalled() or self._disproved():
             return ModelState.FAILED
-        return ModelState.READY if self._batchers else ModelState.LOADING
+        return ModelState.READY if self._batchers and self._away() is None else ModelState.LOADING
 
     @property
     def reason(self) -> str:
@@ -89,7 +99,7 @@ class ServedModel:
             return self._fault
         if self.stalled():
             return f"stalled: a batch has been running for more than {self._watchdog.stall_after_s:g} s"
-        return READY if self._batchers else "loading"
+        return (self._away() or READY) if self._batchers else "loading"
 
     def is_called(self, name: str) -> bool:
         """Whether it was configured under this name, of whatever version."""
@@ -127,6 +137,18 @@ class ServedModel:
             return UsableModel(self._loaded, self._batchers, self._room, self._decoder)
         raise self._not_ready()
 
+    @contextmanager
+    def use(self) -> Iterator[UsableModel]:
+        """As `usable`, and `retire` waits until the request has left."""
+        usable = self.usable()
+        with self._occupancy.enter():
+            yield usable
+
+    @property
+    def requests(self) -> int:
+        """Requests inside."""
+        return self._occupancy.inside
+
     def stalled(self) -> bool:
         """Whether a batch has been running for too long to wait for it."""
         return self._busy_for() > self._watchdog.stall_after_s
@@ -157,13 +179,15 @@ class ServedModel:
         for any of its graphs fails.
         """
         loaded = self._loaded
-        if loaded is None or not self._batchers:
+        if loaded is None or not self._batchers or self._away() is not None:
             return
         for observer in self._observers:
             observer.all_failed = False
         try:
             for role, queue in self._queues.items():
                 await queue.run_alone(functools.partial(loaded.check_canary, role))
+        except CapacityError:  # its engine has gone meanwhile, and proves itself when it is back
+            return
         except VlpError as error:
             logger.error("model %s: %s (%s)", self.label, error.message, error.detail)
             self._metrics.canary.labels(self.label, "failed").inc()
@@ -189,6 +213,25 @@ class ServedModel:
         if self.state is not ModelState.LOADING:
             self._metrics.model_ready.labels(self.label).set(self.state is ModelState.READY)
 
+    async def retire(self, threads: ThreadTeam) -> None:
+        """Wait for the requests inside, unload the graphs, and leave nothing: no answers, no gauge.
+
+        To be called when nobody can find it any more.
+
+        Args:
+            threads: where the engine is asked to unload.
+        """
+        await self._occupancy.empty()
+        try:
+            for queue in self._queues.values():
+                await queue.close()
+            if (loaded := self._loaded) is not None:
+                self._forget_answers(loaded.digest)
+                await threads.run(lambda: _unload(loaded))
+        finally:
+            await self.close()
+            self._metrics.forget_model(self.label, tuple(self._queues))
+
     async def close(self) -> None:
         """Fail what waits and free the engine."""
         for queue in self._queues.values():
@@ -203,7 +246,9 @@ class ServedModel:
         for role in loaded.keys:
             observer = ModelObserver(self._metrics, loaded.label, role)
             self._observers.append(observer)
-            if role == DECODER_ROLE:
+            if loaded.remote is not None and (role != DECODER_ROLE or loaded.tasks_there is not None):
+                self._batchers[role] = self._make_remote(loaded, role, observer, loaded.remote)
+            elif role == DECODER_ROLE:
                 self._decoder = self._make_decoder(loaded, observer)
             else:
                 self._batchers[role] = self._make_batcher(loaded, role, observer)
@@ -224,6 +269,30 @@ class ServedModel:
         name = f"{loaded.label}/{role}"
         return Batcher(name, loaded.compute, scheduler, observer, workers=engine.workers, clock=self._clock)
 
+    def _make_remote(
+        self, loaded: LoadedModel, role: str, observer: ModelObserver, engine: RemoteEngine
+    ) -> RemoteQueue:
+        """The way to a graph that lies elsewhere, where batches are made, too."""
+        return RemoteQueue(
+            f"{loaded.label}/{role}",
+            loaded.feeds_of,
+            functools.partial(engine.infer, loaded.keys[role]),
+            self._admission,
+            observer,
+            parallel=self.settings.engine.triton_connections,
+            clock=self._clock,
+        )
+
+    def _disproved(self) -> bool:
+        """Whether its graphs lie elsewhere, and answered wrongly there."""
+        remote = self._loaded.remote if self._loaded is not None else None
+        return remote is not None and remote.disproved()
+
+    def _away(self) -> str | None:
+        """Why nobody answers for its graphs, where they lie elsewhere."""
+        remote = self._loaded.remote if self._loaded is not None else None
+        return None if remote is None else remote.why_not_ready()
+
     def _make_decoder(self, loaded: LoadedModel, observer: ModelObserver) -> DecoderLoop:
         """Where the texts of a model that writes are written."""
         graph, bulk_every = loaded.deployment.graph(DECODER_ROLE), self.settings.batch.bulk_every
@@ -237,9 +306,9 @@ class ServedModel:
         )
 
     @property
-    def _queues(self) -> dict[str, Batcher | DecoderLoop]:
+    def _queues(self) -> dict[str, WorkQueue]:
         """All that work for it waits in, by role."""
-        return self._batchers | ({} if self._decoder is None else {DECODER_ROLE: self._decoder})
+        return {**self._batchers, **({} if self._decoder is None else {DECODER_ROLE: self._decoder})}
 
     def _fail(self, reason: str) -> None:
         self._fault = reason
@@ -254,3 +323,8 @@ class ServedModel:
     def _busy_for(self) -> float:
         busy = [since for queue in self._queues.values() if (since := queue.busy_since()) is not None]
         return self._clock() - min(busy) if busy else 0.0
+
+
+def _unload(loaded: LoadedModel) -> None:
+    for key in loaded.keys.values():
+        loaded.engine.unload(key)

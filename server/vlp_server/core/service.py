@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -37,9 +36,11 @@ from vlp_server.core.content_digest import content_digest
 from vlp_server.core.dimensions import shortened
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.embed_flow import EmbedFlow, Source
-from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.loading import EngineFactory, LoadedModel, load_model
 from vlp_server.core.metrics import Metrics
+from vlp_server.core.model_loader import ModelLoader
+from vlp_server.core.model_management import ModelManagement
+from vlp_server.core.model_shelf import ModelShelf
 from vlp_server.core.picture_flow import Picture, picture_fault
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import (
@@ -71,8 +72,6 @@ from vlp_server.core.zero_shot import label_vector, score_labels
 from vlp_server.engines.registry import build_engine
 from vlp_server.index.store import VectorStore
 
-logger = logging.getLogger(__name__)
-
 
 class Service:
     """Answers requests with the models of `settings`.
@@ -83,6 +82,9 @@ class Service:
         store: where collections are kept, open; closed with the service. None = there are no collections.
         make_engine: for tests that need a hold on the engine.
         clock: monotonic seconds; deadlines are on it.
+
+    Attributes:
+        management: changes which models are served.
 
     Raises:
         ConfigError: the default model is not among the models.
@@ -115,10 +117,12 @@ class Service:
             clock=clock,
         )
         self._life = RequestLife(settings.admission, self._admission, self._metrics, clock)
-        self._loader = EngineThread("loader")
         served = [self._serve(model) for model in settings.models]
         self._directory = ModelDirectory(served, settings.default_model)
-        self._watchdog = Watchdog(served, settings.watchdog)
+        self._watchdog = Watchdog(self._directory, settings.watchdog)
+        shelf = ModelShelf(settings)
+        self._loader = ModelLoader(self._directory, self._watchdog, shelf, self._serve, clock)
+        self.management = ModelManagement(self._directory, self._loader, shelf, clock)
         flows = Flows(
             self._directory,
             self._life,
@@ -128,7 +132,7 @@ class Service:
             settings.max_image_bytes,
         )
         self._collections = None if store is None else Collections(store, flows, settings.collections, clock)
-        self._loading: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     @property
@@ -151,16 +155,16 @@ class Service:
 
     async def start(self) -> None:
         """Start loading the models in the background and return at once; `readiness` says when they are there."""
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._load_all())
+        self._loop = asyncio.get_running_loop()
+        if not self._loader.started:
+            self._loader.start()
             self._watchdog.start()
             if self._collections is not None:
                 self._collections.start()
 
     async def wait_ready(self, timeout_s: float) -> Readiness:
         """Wait until no model is loading any more (all ready or failed), or the time is over."""
-        if self._loading is not None:
-            await asyncio.wait([self._loading], timeout=timeout_s)
+        await self._loader.wait_loaded(timeout_s)
         return self.readiness()
 
     async def drain(self, timeout_s: float) -> bool:
@@ -174,14 +178,9 @@ class Service:
         self._closed = True
         self._admission.draining = True
         await self._watchdog.close()
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
-        self._loader.close()
         if self._collections is not None:
             await self._collections.close()
-        for model in self._directory:
-            await model.close()
+        await self._loader.close()
         self._pool.close()
 
     async def vqa(
@@ -414,8 +413,9 @@ class Service:
         models = {model.label: model.reason for model in self._directory}
         if self._admission.draining:
             return Readiness(False, models, "draining")
-        if any(model.state is not ModelState.READY for model in self._directory):
-            return Readiness(False, models, "some models are not ready" if self._loading else "starting")
+        needed = self._directory.leading()
+        if not needed or any(model.state is not ModelState.READY for model in needed):
+            return Readiness(False, models, "some models are not ready" if self._loader.started else "starting")
         stall_after_s = self.settings.watchdog.stall_after_s
         if self._preprocess_busy_s() > stall_after_s:
             return Readiness(False, models, f"stalled: a picture has been decoded for more than {stall_after_s:g} s")
@@ -488,10 +488,4 @@ class Service:
 
     def _load_model(self, settings: ModelSettings) -> LoadedModel:
         texts = TextLimits(max_chars=self.settings.max_text_chars)
-        return load_model(settings, self._image_limits, texts, self._make_engine)
-
-    async def _load_all(self) -> None:
-        """One after another: two models loading at once would each take the memory that the other has counted on."""
-        for model in self._directory:
-            await model.load(self._loader)
-            logger.info("model %s: %s", model.label, model.reason)
+        return load_model(settings, self._image_limits, texts, self._make_engine, self._loop)

@@ -255,6 +255,8 @@ class CoreSettings:
     Attributes:
         models: loaded in this order; the first one is the default model unless `default_model` names another.
         default_model: a name, or name@version, of `models`, for requests that name none.
+        engine: of models that are loaded later under a name that none of `models` has; None = as the first model of
+            their repository.
         preprocess_threads: threads that decode pictures and tokenise questions.
         max_image_bytes: encoded size of a picture.
         max_image_pixels: width x height of a picture, read from its header before decoding.
@@ -264,6 +266,7 @@ class CoreSettings:
 
     models: tuple[ModelSettings, ...]
     default_model: str | None = None
+    engine: EngineSettings | None = None
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from vlp_pipeline.pipeline import Item
 from vlp_spec.errors import InternalError
 
-from vlp_server.core.batcher import Batcher, Computed
+from vlp_server.core.batcher import Computed
 from vlp_server.core.decoder_loop import DecoderLoop
 from vlp_server.core.loading import LoadedModel
 from vlp_server.core.urgency import Urgency
+from vlp_server.core.work_queue import ItemQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class UsableModel:
     """
 
     loaded: LoadedModel
-    batchers: Mapping[str, Batcher]
+    batchers: Mapping[str, ItemQueue]
     room: asyncio.Semaphore
     decoder: DecoderLoop | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from vlp_server.core.records import ModelState
 from vlp_server.core.served_model import ServedModel
@@ -18,16 +18,20 @@ SUSPECT_GAP_S = 10.0
 
 
 class Watchdog:
-    """A background task over all models. Stalls need no task: `ServedModel.stalled` reads them off the clock."""
+    """A background task over all models. Stalls need no task: `ServedModel.stalled` reads them off the clock.
+
+    Args:
+        models: gone through anew at each look.
+    """
 
     def __init__(
-        self, models: Sequence[ServedModel], settings: WatchdogSettings, clock: Callable[[], float] = time.monotonic
+        self, models: Iterable[ServedModel], settings: WatchdogSettings, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._models = models
         self._interval_s = settings.canary_interval_s
         self._clock = clock
-        self._checked: dict[int, float] = {}
-        self._checks: dict[int, asyncio.Task[None]] = {}
+        self._checked: dict[ServedModel, float] = {}
+        self._checks: dict[ServedModel, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -48,19 +52,27 @@ class Watchdog:
 
     def tick(self) -> None:
         """One look: publish every state, and start the canaries that are due. One that hangs delays no other."""
-        for index, model in enumerate(self._models):
+        for model in self._models:
             model.publish_state()
-            check = self._checks.get(index)
-            if self._due(index, model) and (check is None or check.done()):
-                self._checked[index] = self._clock()
-                self._checks[index] = asyncio.create_task(model.check_canary())
+            check = self._checks.get(model)
+            if self._due(model) and (check is None or check.done()):
+                self._checked[model] = self._clock()
+                self._checks[model] = asyncio.create_task(model.check_canary())
 
-    def _due(self, index: int, model: ServedModel) -> bool:
+    async def leave(self, model: ServedModel) -> None:
+        """Forget a model that is served no more; nobody waits for a canary of it that is under way."""
+        self._checked.pop(model, None)
+        check = self._checks.pop(model, None)
+        if check is not None:
+            check.cancel()
+            await asyncio.gather(check, return_exceptions=True)
+
+    def _due(self, model: ServedModel) -> bool:
         """A model that loaded counts as checked when it was first seen."""
         if model.state is ModelState.LOADING:
             return False
         now = self._clock()
-        waited = now - self._checked.setdefault(index, now)
+        waited = now - self._checked.setdefault(model, now)
         if model.wants_canary() and waited >= SUSPECT_GAP_S:
             return True
         return 0 < self._interval_s <= waited

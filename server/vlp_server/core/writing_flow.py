@@ -63,7 +63,7 @@ class _Begun:
     @property
     def is_repeatable(self) -> bool:
         """Whether the same query gives the same text again."""
-        return not self.query.decoding.samples or self.query.decoding.seed is not None
+        return self.query.decoding.is_repeatable
 
 
 class _Pieces:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 from vlp_spec.deployment import AxisLimit, GraphRef
+from vlp_spec.tasks import Lane, Task
 
 Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
@@ -69,3 +71,97 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Unload everything; `run` raises afterwards. May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostedModel:
+    """What another process calls a graph or a task, and in which version."""
+
+    name: str
+    version: int
+
+
+class Runner(Protocol):
+    """The part of an engine that a canary needs."""
+
+    def run(self, key: str, feeds: Feeds) -> Outputs:
+        """See Engine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTerms:
+    """How a call to another process ranks.
+
+    Attributes:
+        timeout_s: after which nobody waits for it any more; above 0.
+        lane: bulk work waits behind interactive work there, too.
+    """
+
+    timeout_s: float
+    lane: Lane = Lane.INTERACTIVE
+
+
+@runtime_checkable
+class RemoteEngine(Engine, Protocol):
+    """An engine whose graphs run in another process, which makes batches itself, and may go away and come back.
+
+    `load` notes a graph and looks at nothing; `ready` says whether one can be run now. `run` may be called from any
+    thread but that of the event loop.
+    """
+
+    def attach(
+        self, loop: asyncio.AbstractEventLoop, prove: Callable[[Runner], None], task_models: Sequence[HostedModel] = ()
+    ) -> None:
+        """Begin to look after the other process, once all graphs are noted. Called from any thread.
+
+        Args:
+            loop: on which `infer` is awaited; it runs.
+            task_models: what the other process must have besides the graphs.
+            prove: blocking; runs every graph's canary, or raises. Nothing is run before it has passed, and it is asked
+                again when the other process has been away.
+        """
+
+    async def infer(self, key: str, feeds: Feeds, terms: CallTerms) -> Outputs:
+        """As `run`, on the event loop. Being cancelled gives the call up there, too.
+
+        Raises:
+            UnavailableError, OverloadedError, DeadlineError: nobody is there, is free, or was in time.
+            InferenceError: the graph failed on these feeds.
+        """
+
+    def why_not_ready(self) -> str | None:
+        """Why no graph can be run now, safe to show; None where they can."""
+
+    def disproved(self) -> bool:
+        """Whether it was asked and gave wrong answers, wherever it could be asked: waiting is of little use then."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCall:
+    """A whole task for one who does whole tasks.
+
+    Attributes:
+        model: deployment.
+        version: of the deployment.
+        images: encoded pictures.
+        texts: questions, hypotheses, labels and so on; the beginning of a caption.
+        options: further fields as in the HTTP API.
+    """
+
+    task: Task
+    model: str
+    version: int
+    images: Sequence[bytes]
+    texts: Sequence[str]
+    options: Mapping[str, Any]
+
+
+@runtime_checkable
+class TaskServer(Protocol):
+    """A remote engine that also does whole tasks: for models that hold more about a picture than should travel."""
+
+    async def ask(self, call: TaskCall, terms: CallTerms) -> list[bytes]:
+        """Do a task. Returns one result in JSON for each text; errors as of the service that does it."""
+
+    def stream(self, call: TaskCall, terms: CallTerms) -> AsyncGenerator[bytes | str]:
+        """Write a caption: pieces of text as str, and last the result in JSON as bytes; errors as `ask`."""

@@ -12,6 +12,7 @@ from vlp_server.engines.settings import EngineSettings
 
 ENGINES: dict[str, tuple[str, str]] = {
     "onnx": ("vlp_server.engines.onnx", "OnnxEngine"),
+    "triton": ("vlp_server.engines.triton", "TritonEngine"),
     "dummy": ("vlp_server.engines.dummy", "DummyEngine"),
 }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from vlp_spec.errors import ConfigError
 
 PROVIDERS = ("cpu", "cuda", "tensorrt")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +17,7 @@ class EngineSettings:
     """Limits and device of one model's engine.
 
     Attributes:
-        engine: a name of `engines.registry` ("onnx", "dummy").
+        engine: a name of `engines.registry` ("onnx", "triton", "dummy").
         providers: where the onnx engine computes, in order of preference: "cpu", "cuda", "tensorrt".
         device_id: which GPU, for "cuda" and "tensorrt".
         threads: threads inside one operator; 0 = every CPU that this process may run on.
@@ -26,6 +29,10 @@ class EngineSettings:
         spinning: let idle threads of the engine spin instead of sleeping: lower latency, but it takes CPU time away
             from picture decoding and from the event loop when cores are few.
         dummy_latency_s: how long the dummy engine takes for a batch, seconds.
+        triton_urls: gRPC addresses of Triton servers, host:port; each must hold all the models.
+        triton_connections: calls of one model that are under way at Triton at a time; more wait here.
+        triton_manage: load and unload models on Triton servers that are in explicit mode.
+        triton_ca_file: certificate authority of Triton's TLS certificate, PEM; none: no TLS.
     """
 
     engine: str = "onnx"
@@ -37,6 +44,10 @@ class EngineSettings:
     memory_arena: bool = True
     spinning: bool = False
     dummy_latency_s: float = 0.0
+    triton_urls: tuple[str, ...] = ()
+    triton_connections: int = 64
+    triton_manage: bool = False
+    triton_ca_file: Path | None = None
 
     def __post_init__(self) -> None:
         faults = [
@@ -47,11 +58,15 @@ class EngineSettings:
                 ("workers", self.workers, 1),
                 ("memory_limit_bytes", self.memory_limit_bytes, 0),
                 ("dummy_latency_s", self.dummy_latency_s, 0),
+                ("triton_connections", self.triton_connections, 1),
             )
             if value < low
         ]
         if unknown := [name for name in self.providers if name not in PROVIDERS]:
             faults.append(f"providers: {', '.join(unknown)} is none of {', '.join(PROVIDERS)}")
+        faults += [f"triton_urls: got {url!r}, expected host:port" for url in self.triton_urls if not _ADDRESS(url)]
+        if self.engine == "triton" and not self.triton_urls:
+            faults.append("triton_urls: empty; name at least one Triton server, such as localhost:8001")
         if not self.providers:
             faults.append(f"providers: empty, expected at least one of {', '.join(PROVIDERS)}")
         if faults:

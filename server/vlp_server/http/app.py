@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from vlp_spec.errors import ErrorKind, InternalError, VlpError
 
+from vlp_server.access.key_ring import KeyRing
 from vlp_server.config.server import ServerConfig
+from vlp_server.http.access import AUTHORIZATION_HEADER, KEY_HEADER, Access
+from vlp_server.http.admin_models import admin_models_router
 from vlp_server.http.caption import caption_router
 from vlp_server.http.classify import classify_router
 from vlp_server.http.collection_fields import IDEMPOTENCY_HEADER
 from vlp_server.http.collections import collections_router
 from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER, context_of
+from vlp_server.http.described_app import DescribedApp
 from vlp_server.http.docs_page import docs_page
 from vlp_server.http.door import Door
 from vlp_server.http.embeddings import embeddings_router
@@ -29,10 +32,10 @@ from vlp_server.http.fetch import UrlFetcher
 from vlp_server.http.grounding import grounding_router
 from vlp_server.http.health import health_router
 from vlp_server.http.model_list import models_router
-from vlp_server.http.openapi import DescribedApp
 from vlp_server.http.problems import Problem, ProblemError, problem_of, problem_of_status
 from vlp_server.http.reasoning import reasoning_router
 from vlp_server.http.regions import regions_router
+from vlp_server.http.route_roles import RouteRoles
 from vlp_server.http.vqa import vqa_router
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ _ROUTERS = (
     embeddings_router,
     collections_router,
     models_router,
+    admin_models_router,
     health_router,
 )
 
@@ -69,8 +73,15 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
         the application; `app.state.door` is its `Door`.
     """
     door = Door(service, config, fetcher)
+    roles = RouteRoles(open_metrics=config.access.open_metrics)
     app = DescribedApp(
-        title="vlpserve", version=_version(), description=_TEXT, docs_url=None, redoc_url=None, redirect_slashes=False
+        roles=roles,
+        title="vlpserve",
+        version=_version(),
+        description=_TEXT,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.door = door
     for make_router in _ROUTERS:
@@ -84,12 +95,21 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
     app.add_exception_handler(ProblemError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_error)
+    if config.access.asks_for_keys:
+        app.add_middleware(Access, ring=KeyRing(config.access.keys, config.access.keys_file), roles=roles)
     if config.http.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=config.http.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Content-Type", TIMEOUT_HEADER, REQUEST_ID_HEADER, IDEMPOTENCY_HEADER],
+            allow_headers=[
+                "Content-Type",
+                AUTHORIZATION_HEADER,
+                KEY_HEADER,
+                TIMEOUT_HEADER,
+                REQUEST_ID_HEADER,
+                IDEMPOTENCY_HEADER,
+            ],
             expose_headers=[REQUEST_ID_HEADER, "Server-Timing", "Retry-After"],
         )
     app.add_middleware(Envelope, metrics=door.metrics, access=config.log.access)
@@ -97,22 +117,10 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    context = context_of(request.scope)
-    problem = _problem(request, error)
-    context.note_fault(problem, error)
-    return context.respond(problem)
+    return context_of(request.scope).refuse(_problem(request, error), error, request.headers)
 
 
 def _problem(request: Request, error: Exception) -> Problem:
-    problem = _problem_of_any(request, error)
-    if "expect" in request.headers and "Connection" not in problem.headers:
-        # The client may be waiting for leave to send its body and gets none; what follows on this connection could be
-        # the body or another request.
-        return dataclasses.replace(problem, headers={**problem.headers, "Connection": "close"})
-    return problem
-
-
-def _problem_of_any(request: Request, error: Exception) -> Problem:
     if isinstance(error, VlpError):
         return problem_of(error)
     if isinstance(error, ProblemError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import time
@@ -36,6 +37,8 @@ class RequestContext:
         timings: from the core, None until it answered.
         model: that answered, for the access log.
         kind: of the fault, for the access log and the metrics.
+        key: name of the caller's API key, for the access log.
+        route: path of the route that a request was refused at before it was routed, for the metrics.
         openai_errors: whether this path answers with errors in OpenAI's form.
     """
 
@@ -44,6 +47,8 @@ class RequestContext:
     timings: Timings | None = None
     model: str | None = None
     kind: str | None = None
+    key: str | None = None
+    route: str | None = None
     openai_errors: bool = False
 
     @classmethod
@@ -58,6 +63,19 @@ class RequestContext:
     def respond(self, problem: Problem) -> Response:
         """The answer that a problem is, in the form that this path speaks."""
         return problem.openai_response() if self.openai_errors else problem.response(self.request_id)
+
+    def refuse(self, problem: Problem, error: Exception, headers: Headers) -> Response:
+        """The answer that a fault is, noted for the log.
+
+        Args:
+            headers: of the request.
+        """
+        if "expect" in headers and "Connection" not in problem.headers:
+            # The client may be waiting for leave to send its body and gets none; what follows on this connection could
+            # be the body or another request.
+            problem = dataclasses.replace(problem, headers={**problem.headers, "Connection": "close"})
+        self.note_fault(problem, error)
+        return self.respond(problem)
 
     def note_fault(self, problem: Problem, error: Exception) -> None:
         """Keep the kind of a fault, and log what its caller is not told."""

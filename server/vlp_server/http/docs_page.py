@@ -47,6 +47,9 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
     if parameters := operation.get("parameters"):
         rows = [(item["name"], item["in"], item.get("description", "")) for item in parameters]
         yield "<h3>Parameters</h3>" + _table(("name", "in", "meaning"), rows)
+    # Two ways to send the same key: either names the role.
+    for way in operation.get("security", ())[:1]:
+        yield f"<p>Where keys are asked for: one with the role {escape(', '.join(*way.values()))}.</p>"
     rows = [
         (status, ", ".join(response.get("content", {})), response["description"])
         for status, response in operation["responses"].items()

@@ -74,7 +74,7 @@ class Envelope:
 
     def _observe(self, scope: Scope, context: RequestContext, status: int) -> None:
         seconds = time.monotonic() - context.started
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path", None) or context.route or "other"
         self._metrics.observe(route, scope["method"], status, context.kind, seconds)
         if not self._access:
             return
@@ -86,6 +86,7 @@ class Envelope:
             "path": _path_as_sent(scope),
             "status": status,
             "duration_ms": round(seconds * 1000, 1),
+            "key": context.key,
             "model": context.model,
             "kind": context.kind,
         }

@@ -211,7 +211,7 @@ def refuse_constant(name: str) -> Any:
 def _fault_text(kind: type[BaseModel], fault: str, place: tuple[int | str, ...], message: str) -> str:
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") or "body"
     if fault == "extra_forbidden":
-        known = f"; expected {', '.join(sorted(kind.model_fields))}" if len(place) == 1 else ""
+        known = f"; expected {', '.join(sorted(kind.model_fields)) or 'none'}" if len(place) == 1 else ""
         return f"unknown field {name!r:.80}{known}"
     if fault == "missing":
         return f"{name}: missing"

@@ -6,16 +6,14 @@ import copy
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic import BaseModel
 
 from vlp_server.http.body_forms import IMAGE
 from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from vlp_server.http.picture_request import CallShape
 from vlp_server.http.problems import PROBLEM_MEDIA_TYPE
-from vlp_server.http.schemas import OpenAIErrorDocument, ProblemDocument
 
-_REFERENCE = "#/components/schemas/{model}"
+REFERENCE = "#/components/schemas/{model}"
 _RAW_ONLY = " Only with an image/* body; elsewhere the fields are in the body."
 
 
@@ -157,15 +155,3 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in statuses
     }
-
-
-class DescribedApp(FastAPI):
-    """FastAPI whose description has the problem document among its schemas."""
-
-    def openapi(self) -> dict[str, Any]:
-        """The OpenAPI description."""
-        description = super().openapi()
-        schemas = description.setdefault("components", {}).setdefault("schemas", {})
-        for document in (ProblemDocument, OpenAIErrorDocument):
-            schemas.setdefault(document.__name__, document.model_json_schema(ref_template=_REFERENCE))
-        return description

@@ -39,12 +39,15 @@ STATUS: Mapping[ErrorKind | DoorKind, int] = {
     ErrorKind.TOO_LARGE: 413,
     ErrorKind.MODEL_NOT_FOUND: 404,
     ErrorKind.TASK_NOT_SUPPORTED: 400,
+    ErrorKind.MODEL_CONFLICT: 409,
     ErrorKind.COLLECTION_NOT_FOUND: 404,
     ErrorKind.ITEM_NOT_FOUND: 404,
     ErrorKind.COLLECTION_EXISTS: 409,
     ErrorKind.ENCODER_MISMATCH: 409,
     ErrorKind.NO_PICTURES: 409,
     ErrorKind.NO_EXTRACTOR: 409,
+    ErrorKind.UNAUTHENTICATED: 401,
+    ErrorKind.PERMISSION_DENIED: 403,
     ErrorKind.CANCELLED: CLIENT_CLOSED_REQUEST,
     ErrorKind.OVERLOADED: 429,
     ErrorKind.UNAVAILABLE: 503,
@@ -121,6 +124,8 @@ class Problem:
 
     def _respond(self, document: Mapping[str, Any], media_type: str) -> Response:
         headers = dict(self.headers)
+        if self.kind == ErrorKind.UNAUTHENTICATED:
+            headers["WWW-Authenticate"] = "Bearer"
         if self.retry_after_s is not None and self.status in _RETRY_AFTER:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
         body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")

@@ -329,6 +329,29 @@ class Model(BaseModel):
     default_for: list[str]
 
 
+class ModelVersion(BaseModel):
+    """A version of a model for its operator.
+
+    `version` is null where a configured reference means none. `reason` says why it is not ready, or could not be loaded
+    the last time; `current`, whether its name without a version means it; `previous`, whether rolling back would lead
+    to it; `requests`, how many are inside.
+    """
+
+    name: str
+    version: int | None
+    state: Literal["on_disk", "loading", "served", "failed", "unloading"]
+    reason: str
+    current: bool
+    previous: bool
+    requests: int
+
+
+class ModelVersions(BaseModel):
+    """Versions by name and number: of all models, or of the one that was changed."""
+
+    models: list[ModelVersion]
+
+
 class RequestLimits(BaseModel):
     """What one call may hold."""
 

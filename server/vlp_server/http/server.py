@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
 import os
@@ -67,6 +68,8 @@ class HttpServer:
             StartupError: no model can be served.
         """
         listener = bind(self._config.http.host, self._config.http.port)
+        if not self._config.access.asks_for_keys:
+            _warn_of_openness(listener.getsockname()[0])
         try:
             asyncio.run(self._serve(listener))
         finally:
@@ -180,6 +183,11 @@ def bind(host: str, port: int) -> socket.socket:
         raise ConfigError([f"http.host, http.port: cannot listen on {host} port {port} ({error.strerror})"]) from error
     listener.setblocking(False)
     return listener
+
+
+def _warn_of_openness(host: str) -> None:
+    if not ipaddress.ip_address(host).is_loopback:
+        logger.warning("whoever reaches %s may ask this server, because no API keys are set; see docs/access.md", host)
 
 
 def url_of(host: str, port: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from vlp_client import CapacityError, Client, RequestError, ServerError
+from vlp_client import AuthenticationError, CapacityError, Client, PermissionDeniedError, RequestError, ServerError
 from vlp_server.http.problems import STATUS, DoorKind, Problem
 from vlp_spec import errors
 from vlp_spec.errors import ErrorKind
@@ -16,6 +16,11 @@ CAPACITY = {
     ErrorKind.STORAGE_FULL,
     DoorKind.REQUEST_TIMEOUT,
 }
+# Those that a caller may want to tell from other faults of a call.
+NAMED: dict[ErrorKind | DoorKind, type[ServerError]] = {
+    ErrorKind.UNAUTHENTICATED: AuthenticationError,
+    ErrorKind.PERMISSION_DENIED: PermissionDeniedError,
+}
 # A cancelled call has nobody who reads its answer.
 OURS = {kind for kind, status in STATUS.items() if status == 500} | {ErrorKind.CANCELLED}
 
@@ -23,7 +28,7 @@ OURS = {kind for kind, status in STATUS.items() if status == 500} | {ErrorKind.C
 def expected_class(kind: ErrorKind | DoorKind) -> type[ServerError]:
     if kind in OURS:
         return ServerError
-    return CapacityError if kind in CAPACITY else RequestError
+    return CapacityError if kind in CAPACITY else NAMED.get(kind, RequestError)
 
 
 @pytest.mark.parametrize("kind", list(STATUS), ids=str)

@@ -15,7 +15,7 @@ import region_files as files
 from asgi_bridge import AsgiBridge, LoopThread
 from click.testing import CliRunner, Result
 from dummy_door import dummy_service
-from vlp_cli import ask, compare, judge, point, regions
+from vlp_cli import server_url
 from vlp_cli.main import cli
 from vlp_client import Client
 from vlp_server.config import ServerConfig
@@ -53,8 +53,7 @@ def client(bridge: AsgiBridge) -> Client:
 
 @pytest.fixture
 def run(bridge: AsgiBridge, monkeypatch: pytest.MonkeyPatch) -> Run:
-    for module in (ask, compare, judge, point, regions):
-        monkeypatch.setattr(module, "Client", functools.partial(Client, transport=bridge))
+    monkeypatch.setattr(server_url, "Client", functools.partial(Client, transport=bridge))
     return lambda *arguments, **options: CliRunner().invoke(cli, [str(one) for one in arguments], **options)
 
 

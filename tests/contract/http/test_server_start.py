@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from vlp_server.config import HttpConfig, ServerConfig
+from vlp_server.config import AccessConfig, HttpConfig, ServerConfig
 from vlp_server.core.records import ModelCard, ModelState, Readiness
 from vlp_server.http.server import HttpServer, bind, write_ready_file
 from vlp_spec.errors import ConfigError, StartupError
@@ -64,6 +65,25 @@ def test_ready_file_then_signal_then_drain(number: int, scripted: Any, tmp_path:
     assert service.events == ["start", "drain", "close"]
     assert not ready_file.exists()
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(
+    ("host", "access", "warnings"),
+    [
+        ("127.0.0.1", AccessConfig(), 0),
+        ("localhost", AccessConfig(), 0),
+        ("0.0.0.0", AccessConfig(), 1),
+        ("0.0.0.0", AccessConfig(keys=(f"laptop:read:{'a' * 64}",)), 0),
+    ],
+)
+def test_an_open_server_on_the_network_is_warned_of_once(
+    host: str, access: AccessConfig, warnings: int, scripted: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = ServerConfig(access=access, http=HttpConfig(host=host, port=0, drain_timeout_s=1))
+    service = Lifecycle(scripted, Readiness(True, {}))
+    with caplog.at_level(logging.WARNING):
+        HttpServer(service, config, lambda _: signal.raise_signal(signal.SIGTERM)).run()  # type: ignore[arg-type]
+    assert caplog.text.count("no API keys are set") == warnings
 
 
 class LoadsWhileStopping(Lifecycle):

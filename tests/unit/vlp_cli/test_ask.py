@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import pytest
 from click.testing import CliRunner
-from vlp_cli import ask as ask_module
+from vlp_cli import server_url
 from vlp_cli.main import cli
 from vlp_client import Answer, ConnectError, QuestionResult, VqaResults
 
@@ -15,7 +15,7 @@ class FakeClient:
     calls: list[dict[str, Any]] = []
     fault: Exception | None = None
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, api_key: str | None, timeout_s: float) -> None:
         self.url = url
 
     def __enter__(self) -> Self:
@@ -36,7 +36,7 @@ class FakeClient:
 def fake_client(monkeypatch: pytest.MonkeyPatch) -> type[FakeClient]:
     monkeypatch.setattr(FakeClient, "calls", [])
     monkeypatch.setattr(FakeClient, "fault", None)
-    monkeypatch.setattr(ask_module, "Client", FakeClient)
+    monkeypatch.setattr(server_url, "Client", FakeClient)
     return FakeClient
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
-from vlp_cli import caption as caption_module
+from vlp_cli import server_url
 from vlp_cli.main import cli
 from vlp_client import Client
 
@@ -38,7 +38,7 @@ class Door:
 def door(monkeypatch: pytest.MonkeyPatch) -> Door:
     door = Door()
     made = functools.partial(Client, transport=httpx.MockTransport(door.handle))
-    monkeypatch.setattr(caption_module, "Client", made)
+    monkeypatch.setattr(server_url, "Client", made)
     return door
 
 
@@ -96,7 +96,7 @@ def test_a_picture_on_standard_input(door: Door, monkeypatch: pytest.MonkeyPatch
             seen.append(image)
             return super().caption("https://example.org/a.jpg", *arguments, **options)
 
-    monkeypatch.setattr(caption_module, "Client", functools.partial(Seeing, transport=httpx.MockTransport(door.handle)))
+    monkeypatch.setattr(server_url, "Client", functools.partial(Seeing, transport=httpx.MockTransport(door.handle)))
     assert CliRunner().invoke(cli, ["caption", "-"], input=b"\x89PNG").exit_code == 0
     assert seen == [b"\x89PNG"]
 

@@ -53,6 +53,29 @@ def test_what_is_sent_for_a_file(tmp_path: Path) -> None:
     assert b'["[a", "b"]' in body
 
 
+def test_a_key_goes_with_every_request_and_none_without() -> None:
+    sent: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers.get("authorization"))
+        return httpx.Response(200, json={**GOOD, "collections": [], "data": []})
+
+    for key in (None, "vlp_secret"):
+        with Client("http://server/", api_key=key, transport=httpx.MockTransport(answer)) as client:
+            client.vqa(b"photo", "what?")
+            client.collections()
+            client.ready()
+        assert "secret" not in repr(client)
+    assert sent == [None] * 3 + ["Bearer vlp_secret"] * 3
+
+
+@pytest.mark.parametrize("key", ["", "a b", "vlp_secret\n", "vlp_secret\r\nX-Other: 1", "schlüssel"])
+def test_what_cannot_be_a_key_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(ValueError, match="the API key: expected visible ASCII") as caught:
+        Client("http://server/", api_key=key)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_url_is_sent_as_a_url() -> None:
     sent: list[Any] = []
 

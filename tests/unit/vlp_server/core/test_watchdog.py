@@ -85,6 +85,24 @@ async def test_a_loading_model_is_left_alone(clock):
     assert model.canaries == 0
 
 
+async def test_models_come_and_go_between_looks(clock):
+    models = [Model()]
+    watchdog = Watchdog(models, WatchdogSettings(canary_interval_s=60.0), clock)
+    await look(watchdog, clock, 0.0)
+    models.append(Model())
+    await look(watchdog, clock, 59.0)
+    await look(watchdog, clock, 61.0)
+    assert [model.canaries for model in models] == [1, 0]  # the new one has been there for 2 s
+    gone = models.pop(0)
+    await watchdog.leave(gone)
+    seen = gone.published
+    await look(watchdog, clock, 200.0)
+    assert (gone.published, gone.canaries, models[0].canaries) == (seen, 1, 1)
+    assert not any(check.done() for check in watchdog._checks.values())
+    await watchdog.leave(gone)  # again: nothing to forget
+    await watchdog.close()
+
+
 async def test_a_started_watchdog_looks_until_it_is_closed(clock, monkeypatch):
     monkeypatch.setattr(watchdog_module, "TICK_S", 0.0)
     model = Model()

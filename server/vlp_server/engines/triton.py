@@ -1,0 +1,301 @@
+"""The triton engine: graphs that NVIDIA's Triton server hosts, on one machine or several, asked over gRPC.
+
+A server is asked only after the model's canaries came back right from it, and again when it has been away. Of several
+the one with the fewest calls under way is asked. A graph computes and changes nothing, so a call that a server lost is
+sent to another one within the same deadline; nothing else is tried twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+from vlp_spec.deployment import GraphRef
+from vlp_spec.errors import CapacityError, InternalError, VlpError
+from vlp_spec.tasks import Task
+
+from vlp_server.engines.base import CallTerms, Feeds, HostedModel, LoadedGraph, Outputs, Runner, TaskCall
+from vlp_server.engines.settings import EngineSettings
+from vlp_server.engines.task_wire import ANSWER, IMAGE, OPTIONS, RESULT, STREAM_OPTION, TEXT, task_model
+from vlp_server.engines.triton_models import load_version, unload_version
+from vlp_server.engines.triton_server import AwayError, TritonServer, meaning_of, nobody
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+LOOK_S = 1.0
+# A server whose canaries were off is unlikely to be better at once, and proving takes its time.
+UNPROVED_LOOK_S = 5.0
+_RUN_TIMEOUT_S = 60.0
+_FINAL = "triton_final_response"
+
+
+class TritonEngine:
+    """See RemoteEngine and TaskServer."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
+        self._graphs: dict[str, GraphRef] = {}
+        self._task_models: tuple[HostedModel, ...] = ()
+        self._servers: list[TritonServer] = []
+        self._watching: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def load(self, graph: LoadedGraph) -> None:
+        """See RemoteEngine."""
+        self._graphs[graph.key] = graph.ref
+
+    def run(self, key: str, feeds: Feeds) -> Outputs:
+        """See Engine."""
+        return self._blocking(self.infer(key, feeds, CallTerms(timeout_s=_RUN_TIMEOUT_S)))
+
+    def unload(self, key: str) -> None:
+        """See Engine; not from the event loop.
+
+        Where models are managed the servers unload it, too, and with the last graph the tasks.
+        """
+        graph = self._graphs.pop(key, None)
+        loop = self._loop
+        if graph is None or not self._settings.triton_manage or loop is None or not loop.is_running():
+            return
+        gone = [HostedModel(graph.name, graph.version), *([] if self._graphs else self._task_models)]
+
+        async def unload_everywhere() -> None:
+            for model in gone:
+                await asyncio.gather(
+                    *(unload_version(server.client, model.name, model.version) for server in self._servers)
+                )
+
+        asyncio.run_coroutine_threadsafe(unload_everywhere(), loop).result(_RUN_TIMEOUT_S)
+
+    def ready(self, key: str) -> bool:
+        """See Engine."""
+        return key in self._graphs and self.why_not_ready() is None
+
+    def close(self) -> None:
+        """See Engine."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._loop is not None and self._loop.is_running():
+            self._loop.call_soon_threadsafe(self._stop)
+
+    def attach(
+        self, loop: asyncio.AbstractEventLoop, prove: Callable[[Runner], None], task_models: Sequence[HostedModel] = ()
+    ) -> None:
+        """See RemoteEngine."""
+        self._loop = loop
+        self._task_models = tuple(task_models)
+
+        def begin() -> None:
+            if self._closed:
+                return
+            self._servers = [TritonServer(url, self._settings.triton_ca_file) for url in self._settings.triton_urls]
+            self._watching = [asyncio.create_task(self._watch(server, prove)) for server in self._servers]
+
+        loop.call_soon_threadsafe(begin)
+
+    def why_not_ready(self) -> str | None:
+        """See RemoteEngine."""
+        if any(server.up for server in self._servers):
+            return None
+        return "; ".join(server.reason for server in self._servers) or "waiting for Triton"
+
+    def disproved(self) -> bool:
+        """See RemoteEngine."""
+        return bool(self._servers) and all(server.disproved for server in self._servers)
+
+    async def infer(self, key: str, feeds: Feeds, terms: CallTerms) -> Outputs:
+        """See RemoteEngine."""
+        graph = self._graphs.get(key)
+        if graph is None:
+            raise InternalError(detail=f"triton engine: no graph {key!r} is loaded")
+        return await self._anywhere(lambda server, rest: server.infer(graph, feeds, rest), terms)
+
+    async def ask(self, call: TaskCall, terms: CallTerms) -> list[bytes]:
+        """See TaskServer. A caption comes from a model that streams, and is asked for whole."""
+        if call.task is Task.CAPTION:
+            async for one in self.stream(call, terms):
+                if isinstance(one, bytes):
+                    return [one]
+            raise InternalError(detail="a caption ended without its end")
+
+        async def at(server: TritonServer, rest: CallTerms) -> list[bytes]:
+            server.in_flight += 1
+            try:
+                result = await server.client.infer(**_arguments(call), client_timeout=rest.timeout_s)
+            except InferenceServerException as error:
+                raise meaning_of(error, server.url) from error
+            finally:
+                server.in_flight -= 1
+            return [bytes(one) for one in result.as_numpy(RESULT)]
+
+        return await self._anywhere(at, terms)
+
+    async def stream(self, call: TaskCall, terms: CallTerms) -> AsyncGenerator[bytes | str]:
+        """See TaskServer. A server that goes away before it has said anything is replaced by another."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + terms.timeout_s
+        for server in self._by_load():
+            said_something = False
+            server.last = loop.time()
+            try:
+                async for one in _streamed(server, call, end - loop.time()):
+                    said_something = True
+                    yield one
+                return
+            except AwayError as error:
+                server.down(str(error))
+                if said_something:
+                    break
+        raise nobody([server.reason for server in self._servers])
+
+    async def _anywhere(self, call: Callable[[TritonServer, CallTerms], Awaitable[T]], terms: CallTerms) -> T:
+        """The answer of the first server that gives one, the least busy asked first; all within one deadline."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + terms.timeout_s
+        for server in self._by_load():
+            server.last = loop.time()
+            rest = CallTerms(timeout_s=max(0.001, end - loop.time()), lane=terms.lane)
+            try:
+                return await call(server, rest)
+            except AwayError as error:
+                server.down(str(error))
+        raise nobody([server.reason for server in self._servers])
+
+    def _by_load(self) -> list[TritonServer]:
+        """Servers that may be asked: the fewest calls under way first, of equals the one that was asked longest ago."""
+        return sorted(
+            (server for server in self._servers if server.up), key=lambda server: (server.in_flight, server.last)
+        )
+
+    async def _watch(self, server: TritonServer, prove: Callable[[Runner], None]) -> None:
+        """Look after one server, as long as this engine lives."""
+        while True:
+            pause = LOOK_S
+            try:
+                if server.up:
+                    if not await server.is_alive():
+                        server.down(f"Triton at {server.url} does not answer")
+                elif await self._has_models(server):
+                    await asyncio.to_thread(prove, _AtServer(self, server))
+                    server.up, server.reason, server.disproved = True, "", False
+                    logger.info("Triton at %s answers for %s", server.url, ", ".join(self._graphs))
+            except Exception as error:
+                if not isinstance(error, (AwayError, CapacityError)):
+                    pause, server.disproved = UNPROVED_LOOK_S, True
+                server.reason = f"Triton at {server.url}: {error.message if isinstance(error, VlpError) else error!r}"
+                logger.warning("%s", server.reason)
+            await asyncio.sleep(pause)
+
+    async def _has_models(self, server: TritonServer) -> bool:
+        """Whether a server has all graphs; where models are managed it is told to load those that it has not."""
+        if not await server.is_alive():
+            server.reason = f"waiting for Triton at {server.url}"
+            return False
+        graphs = [HostedModel(graph.name, graph.version) for graph in self._graphs.values()]
+        for model in (*graphs, *self._task_models):
+            if await server.has(model.name, model.version):
+                continue
+            if self._settings.triton_manage:
+                await load_version(server.client, model.name, model.version)
+                continue
+            server.reason = f"Triton at {server.url} has not loaded {model.name} version {model.version}"
+            return False
+        return True
+
+    def _blocking(self, work: Any) -> Outputs:
+        if self._loop is None or self._closed:
+            work.close()
+            raise InternalError(detail="triton engine: not attached, or closed")
+        outputs: Outputs = asyncio.run_coroutine_threadsafe(work, self._loop).result(_RUN_TIMEOUT_S)
+        return outputs
+
+    def _stop(self) -> None:
+        for task in self._watching:
+            task.cancel()
+        for server in self._servers:
+            server.up, server.reason = False, "closed"
+        self._closing = [asyncio.ensure_future(_closed(server.client)) for server in self._servers]
+
+
+async def _closed(client: Any) -> None:
+    """The end of the process may come first."""
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await client.close()
+
+
+class _AtServer:
+    """One server as a Runner, for its proof."""
+
+    def __init__(self, engine: TritonEngine, server: TritonServer) -> None:
+        self._engine = engine
+        self._server = server
+
+    def run(self, key: str, feeds: Feeds) -> Outputs:
+        """See Runner."""
+        graph = self._engine._graphs[key]
+        try:
+            return self._engine._blocking(self._server.infer(graph, feeds, CallTerms(timeout_s=_RUN_TIMEOUT_S)))
+        except AwayError as error:
+            raise nobody([str(error)]) from error
+
+
+def _arguments(call: TaskCall) -> dict[str, Any]:
+    """Of tritonclient's `infer`."""
+    given: dict[str, list[bytes]] = {
+        IMAGE: list(call.images),
+        TEXT: [text.encode() for text in call.texts],
+        OPTIONS: [json.dumps(dict(call.options)).encode()],
+    }
+    tensors = []
+    for name, values in given.items():
+        if not values:
+            continue
+        tensor = triton.InferInput(name, [len(values)], "BYTES")
+        tensor.set_data_from_numpy(np.array(values, dtype=np.object_))
+        tensors.append(tensor)
+    return {
+        "model_name": task_model(call.model, call.task),
+        "model_version": str(call.version),
+        "inputs": tensors,
+    }
+
+
+async def _streamed(server: TritonServer, call: TaskCall, timeout_s: float) -> AsyncGenerator[bytes | str]:
+    """The answers of a decoupled model; being closed early cancels the writing there."""
+    arguments = _arguments(call) | {"enable_empty_final_response": True}
+
+    async def requests() -> AsyncGenerator[dict[str, Any]]:
+        yield arguments
+
+    answers = server.client.stream_infer(requests(), stream_timeout=timeout_s)
+    server.in_flight += 1
+    try:
+        async for answer, error in answers:
+            if error is not None:
+                raise meaning_of(error, server.url) from error
+            if (piece := _only(answer, ANSWER)) and call.options.get(STREAM_OPTION):
+                yield piece.decode()
+            if result := _only(answer, RESULT):
+                yield result
+            if answer.get_response().parameters[_FINAL].bool_param:
+                return
+    except InferenceServerException as error:
+        raise meaning_of(error, server.url) from error
+    finally:
+        server.in_flight -= 1
+        answers.cancel()
+
+
+def _only(answer: Any, name: str) -> bytes | None:
+    """The one value of a BYTES output; None where the answer has none."""
+    values = answer.as_numpy(name)
+    return None if values is None or not len(values) else bytes(values[0])

@@ -1,0 +1,172 @@
+"""The engine inside Triton: graphs are other models of the same server, asked by business logic scripting (BLS).
+
+The states of a text that is being written stay in this process: a decoder runs here, with onnxruntime.
+
+Source: triton-inference-server/python_backend, README, "Business Logic Scripting".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from vlp_pipeline.generative import DECODER_ROLE
+from vlp_spec.deployment import GraphRef
+from vlp_spec.errors import (
+    CapacityError,
+    DeadlineError,
+    InferenceError,
+    InternalError,
+    OverloadedError,
+    UnavailableError,
+    VlpError,
+)
+
+from vlp_server.engines.base import CallTerms, Feeds, HostedModel, LoadedGraph, Outputs, Runner
+from vlp_server.engines.settings import EngineSettings
+from vlp_server.engines.task_wire import fault_from
+from vlp_server.engines.triton_shapes import with_sizes, without_sizes
+
+logger = logging.getLogger(__name__)
+LOOK_S = 0.25
+_RUN_TIMEOUT_S = 60.0
+_US = 1_000_000
+
+
+class BlsEngine:
+    """See RemoteEngine.
+
+    Args:
+        backend: the module triton_python_backend_utils, which is there in a process of Triton's only.
+    """
+
+    def __init__(self, settings: EngineSettings, backend: Any) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._graphs: dict[str, GraphRef] = {}
+        self._local: Any = None
+        self._pool = ThreadPoolExecutor(settings.triton_connections, thread_name_prefix="bls")
+        self._reason: str | None = "waiting for the graphs"
+        self._watching: asyncio.Task[None] | None = None
+        self._closed = False
+        self._disproved = False
+
+    def load(self, graph: LoadedGraph) -> None:
+        """See RemoteEngine; a decoder is loaded here."""
+        if graph.ref.role != DECODER_ROLE:
+            self._graphs[graph.key] = graph.ref
+            return
+        if self._local is None:
+            from vlp_server.engines.onnx import OnnxEngine
+
+            self._local = OnnxEngine(replace(self._settings, engine="onnx"))
+        self._local.load(graph)
+
+    def run(self, key: str, feeds: Feeds) -> Outputs:
+        """See Engine."""
+        if self._local is not None and self._local.ready(key):
+            outputs: Outputs = self._local.run(key, feeds)
+            return outputs
+        return self._ask(key, feeds, CallTerms(timeout_s=_RUN_TIMEOUT_S))
+
+    def unload(self, key: str) -> None:
+        """See Engine."""
+        self._graphs.pop(key, None)
+        if self._local is not None:
+            self._local.unload(key)
+
+    def ready(self, key: str) -> bool:
+        """See Engine."""
+        return self._reason is None and (key in self._graphs or (self._local is not None and self._local.ready(key)))
+
+    def close(self) -> None:
+        """See Engine. Belongs to the event loop."""
+        self._closed = True
+        self._reason = "closed"
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._local is not None:
+            self._local.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def attach(
+        self, loop: asyncio.AbstractEventLoop, prove: Callable[[Runner], None], task_models: Sequence[HostedModel] = ()
+    ) -> None:
+        """See RemoteEngine. Other models of this server cannot be asked before all are there, so it tries again."""
+
+        def begin() -> None:
+            if not self._closed:
+                self._watching = asyncio.create_task(self._prove(prove))
+
+        loop.call_soon_threadsafe(begin)
+
+    def why_not_ready(self) -> str | None:
+        """See RemoteEngine."""
+        return self._reason
+
+    def disproved(self) -> bool:
+        """See RemoteEngine."""
+        return self._disproved
+
+    async def infer(self, key: str, feeds: Feeds, terms: CallTerms) -> Outputs:
+        """See RemoteEngine."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, key, feeds, terms)
+
+    async def _prove(self, prove: Callable[[Runner], None]) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(prove, self)
+            except VlpError as error:
+                self._reason, self._disproved = error.message, not isinstance(error, CapacityError)
+            except Exception as error:
+                self._reason = "waiting for the graphs"
+                logger.info("not proved yet: %r", error)
+            else:
+                self._reason, self._disproved = None, False
+                return
+            await asyncio.sleep(LOOK_S)
+
+    def _ask(self, key: str, feeds: Feeds, terms: CallTerms) -> Outputs:
+        graph = self._graphs.get(key)
+        if graph is None:
+            raise InternalError(detail=f"BLS engine: no graph {key!r} is loaded")
+        names = [spec.name for spec in graph.outputs]
+        backend = self._backend
+        request = backend.InferenceRequest(
+            model_name=graph.name,
+            model_version=graph.version,
+            requested_output_names=names,
+            inputs=[backend.Tensor(name, np.ascontiguousarray(with_sizes(array))) for name, array in feeds.items()],
+            timeout=max(1, int(terms.timeout_s * _US)),
+            preferred_memory=backend.PreferredMemory(backend.TRITONSERVER_MEMORY_CPU, 0),
+        )
+        try:
+            response = request.exec()
+        except Exception as error:  # the backend has no class of its own for it
+            raise UnavailableError(f"graph {graph.name} cannot be asked now", detail=repr(error)) from error
+        if response.has_error():
+            raise _meaning(response.error().message(), graph)
+        return {spec.name: without_sizes(_array(backend, response, spec.name), spec) for spec in graph.outputs}
+
+
+def _array(backend: Any, response: Any, name: str) -> NDArray[Any]:
+    """Copied: what belongs to the response lies in memory that the server shares and wants back."""
+    return np.array(backend.get_output_tensor_by_name(response, name).as_numpy())
+
+
+def _meaning(message: str, graph: GraphRef) -> VlpError:
+    if known := fault_from(message):
+        return known
+    if "Exceeds maximum queue size" in message:
+        return OverloadedError("the queue of this model is full; try again later", detail=message)
+    if "Request timeout expired" in message:
+        return DeadlineError("the deadline passed while the request waited for the model", detail=message)
+    if "unknown model" in message or "no available versions" in message or "is not ready" in message:
+        return UnavailableError(f"graph {graph.name} version {graph.version} is not loaded", detail=message)
+    return InferenceError("the model failed on this item; the same input will fail again", detail=message)

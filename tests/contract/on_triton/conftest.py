@@ -1,0 +1,29 @@
+"""One tritonserver for all tests of this folder: the shipped models, tiny BLIPs, and the unit tests' tiny one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+
+from tiny_blip import shared_tiny_blip
+from tiny_repository import publish
+from triton_process import TritonProcess, write_repository
+from vlp_zoo import zoo_path
+
+TINY_BLIPS = ("caption", "vqa", "match", "reasoning")
+
+
+@pytest.fixture(scope="session")
+def triton_repository(tmp_path_factory):
+    root = tmp_path_factory.mktemp("triton")
+    publish(root / "tiny")
+    sources = [zoo_path() / "repository", shared_tiny_blip(*TINY_BLIPS) / "repository", root / "tiny"]
+    return write_repository(root / "repository", sources, "--threads", "1")
+
+
+@pytest.fixture(scope="session")
+def triton(triton_repository, tmp_path_factory):
+    with TritonProcess(tmp_path_factory.mktemp("tritonserver"), triton_repository) as started:
+        yield started
