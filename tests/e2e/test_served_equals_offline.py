@@ -1,4 +1,6 @@
-"""500 questions of the scenes' test split: what is served is what offline evaluation says, however requests batch."""
+"""500 questions of the scenes' test split: what is served is what offline evaluation says, however requests batch,
+by the embedded engine and by Triton.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from server_process import ServerProcess
+from triton_process import TritonProcess, write_repository
 from vlp_client import Client
 from vlp_models.evaluation.artefacts import open_deployment
 from vlp_models.evaluation.evaluate import EvaluationData, evaluate_model
@@ -33,10 +36,18 @@ def offline(scenes: Path) -> dict[str, tuple[str, str, float]]:
     return {made.id: (made.question.text, made.answer, made.score) for made in predictions}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("server"), MODEL) as started:
-        yield started
+@pytest.fixture(scope="module", params=["embedded", "triton"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("server")
+    if request.param == "embedded":
+        with ServerProcess(folder, MODEL) as started:
+            yield started
+        return
+    repository = write_repository(folder / "repository", [], "--model", MODEL)
+    with TritonProcess(folder, repository) as triton:
+        gateway = ("--engine", "triton", "--triton-url", triton.url, "--repository", str(repository))
+        with ServerProcess(folder, MODEL, *gateway) as started:
+            yield started
 
 
 @pytest.mark.parametrize("clients", [1, 8])
