@@ -12,8 +12,10 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import grpc
 import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
@@ -47,6 +49,8 @@ class TritonEngine:
         self._watching: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        # Of its own: a server that hangs keeps a thread for as long as a canary may take.
+        self._provers = ThreadPoolExecutor(max(1, len(settings.triton_urls)), thread_name_prefix="prove")
 
     def load(self, graph: LoadedGraph) -> None:
         """See RemoteEngine."""
@@ -84,6 +88,7 @@ class TritonEngine:
         if self._closed:
             return
         self._closed = True
+        self._provers.shutdown(wait=False, cancel_futures=True)
         if self._loop is not None and self._loop.is_running():
             self._loop.call_soon_threadsafe(self._stop)
 
@@ -122,9 +127,10 @@ class TritonEngine:
     async def ask(self, call: TaskCall, terms: CallTerms) -> list[bytes]:
         """See TaskServer. A caption comes from a model that streams, and is asked for whole."""
         if call.task is Task.CAPTION:
-            async for one in self.stream(call, terms):
-                if isinstance(one, bytes):
-                    return [one]
+            async with contextlib.aclosing(self.stream(call, terms)) as news:
+                async for one in news:
+                    if isinstance(one, bytes):
+                        return [one]
             raise InternalError(detail="a caption ended without its end")
 
         async def at(server: TritonServer, rest: CallTerms) -> list[bytes]:
@@ -178,6 +184,7 @@ class TritonEngine:
 
     async def _watch(self, server: TritonServer, prove: Callable[[Runner], None]) -> None:
         """Look after one server, as long as this engine lives."""
+        loop = asyncio.get_running_loop()
         while True:
             pause = LOOK_S
             try:
@@ -185,7 +192,7 @@ class TritonEngine:
                     if not await server.is_alive():
                         server.down(f"Triton at {server.url} does not answer")
                 elif await self._has_models(server):
-                    await asyncio.to_thread(prove, _AtServer(self, server))
+                    await loop.run_in_executor(self._provers, prove, _AtServer(self, server))
                     server.up, server.reason, server.disproved = True, "", False
                     logger.info("Triton at %s answers for %s", server.url, ", ".join(self._graphs))
             except Exception as error:
@@ -198,7 +205,7 @@ class TritonEngine:
     async def _has_models(self, server: TritonServer) -> bool:
         """Whether a server has all graphs; where models are managed it is told to load those that it has not."""
         if not await server.is_alive():
-            server.reason = f"waiting for Triton at {server.url}"
+            server.reason, server.disproved = f"waiting for Triton at {server.url}", False
             return False
         graphs = [HostedModel(graph.name, graph.version) for graph in self._graphs.values()]
         for model in (*graphs, *self._task_models):
@@ -208,6 +215,7 @@ class TritonEngine:
                 await load_version(server.client, model.name, model.version)
                 continue
             server.reason = f"Triton at {server.url} has not loaded {model.name} version {model.version}"
+            server.disproved = False
             return False
         return True
 
@@ -290,6 +298,9 @@ async def _streamed(server: TritonServer, call: TaskCall, timeout_s: float) -> A
                 return
     except InferenceServerException as error:
         raise meaning_of(error, server.url) from error
+    except grpc.RpcError as error:  # tritonclient hands on what ends a stream as it is
+        told = InferenceServerException(msg=error.details(), status=str(error.code()))
+        raise meaning_of(told, server.url) from error
     finally:
         server.in_flight -= 1
         answers.cancel()

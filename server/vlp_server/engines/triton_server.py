@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 PROBE_TIMEOUT_S = 2.0
 AWAY_RETRY_S = 2.0
 _FULL_RETRY_S = 1.0
+# A server whose door answers and whose model hangs: so many calls in a row that had time enough and got nothing.
+_LATE_LIMIT = 3
+_TIME_ENOUGH_S = 5.0
 _US = 1_000_000
 _PRIORITIES = {Lane.INTERACTIVE: 1, Lane.BULK: 2}
 _LARGEST_BYTES = 2**31 - 1
@@ -66,6 +69,7 @@ class TritonServer:
         self.in_flight = 0
         self.last = 0.0
         self.disproved = False
+        self._late = 0
         self.client = triton_aio.InferenceServerClient(
             url,
             ssl=ca_file is not None,
@@ -113,10 +117,20 @@ class TritonServer:
                 client_timeout=terms.timeout_s,
             )
         except InferenceServerException as error:
-            raise meaning_of(error, self.url) from error
+            meaning = meaning_of(error, self.url)
+            self._note_late(isinstance(meaning, DeadlineError) and terms.timeout_s >= _TIME_ENOUGH_S)
+            raise meaning from error
         finally:
             self.in_flight -= 1
+        self._late = 0
         return {spec.name: without_sizes(result.as_numpy(spec.name), spec) for spec in graph.outputs}
+
+    def _note_late(self, late: bool) -> None:
+        """Count calls that nothing came of in time."""
+        self._late = self._late + 1 if late else self._late
+        if self._late >= _LATE_LIMIT:
+            self._late = 0
+            self.down(f"Triton at {self.url} has not answered {_LATE_LIMIT} calls in time")
 
 
 def _input(name: str, array: NDArray[Any]) -> Any:
