@@ -72,8 +72,8 @@ wheels: setup ## build both wheels into dist/
 	$(DEV)/python -m build --wheel --outdir dist .
 	$(DEV)/python -m build --wheel --outdir dist clients/python
 
-check-system: setup ## checks that need system packages; run before an issue is resolved
-	@echo "nothing yet: the containers come with the Triton issue"
+check-system: setup ## checks that need system packages (podman, prometheus); run before an issue is resolved
+	$(DEV)/python docker/check
 
 clean: ## remove environments and builds
 	rm -rf .venv .venv-serve .venv-triton build dist

@@ -32,8 +32,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     VLPSERVE_HTTP_HOST=0.0.0.0 \
     VLPSERVE_COLLECTIONS_PLACE=/var/lib/vlpserve/collections
 USER 10001:10001
-# The root file system may be read-only; this is what has to be kept, and /tmp wants to be a tmpfs.
-VOLUME /var/lib/vlpserve
+# The root file system may be read-only where /tmp is a tmpfs and /var/lib/vlpserve, where collections are kept, a volume.
 EXPOSE 8080
 # Not through urllib, which would go by a proxy of the environment.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=4); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]

@@ -21,7 +21,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     LOCUST_HOST=http://gateway:8080 \
     LOCUST_USERS=8 \
     LOCUST_SPAWN_RATE=4 \
-    LOCUST_RUN_TIME=60s
+    LOCUST_RUN_TIME=60s \
+    LOCUST_ONLY_SUMMARY=true
 USER 10001:10001
 WORKDIR /loadtest
 ENTRYPOINT ["locust"]

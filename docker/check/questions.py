@@ -61,11 +61,10 @@ def ask_everything(url: str) -> list[str]:
 
 
 def ask_something(url: str) -> None:
-    """Ask the default models a question and for a caption, twice: the second time a cache answers."""
+    """Ask the default models a question that nobody has asked, and for a caption that a cache may have."""
     with Client(url) as client:
-        for _ in range(2):
-            client.vqa(SAMPLES / "scene-1.jpg", "what color is the boat?")
-            client.caption(SAMPLES / "scene-5.jpg")
+        client.vqa(SAMPLES / "scene-1.jpg", f"what color is the boat? {time.monotonic_ns()}")
+        client.caption(SAMPLES / "scene-5.jpg")
 
 
 def ask_wrongly(url: str) -> None:
@@ -108,8 +107,7 @@ def _caption(client: Client, model: str) -> str:
 
 
 def _embeddings(client: Client, model: str) -> str:
-    items = ["two yellow planes", picture(SAMPLES / "scene-2.jpg")]
-    vectors = client.embed(items, model=model).vectors
+    vectors = client.embed(["two yellow planes", picture(SAMPLES / "scene-2.jpg")], model=model).vectors
     return f"{_expect(len(vectors), 2)} vectors of {len(vectors[0])}"
 
 

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -91,13 +92,14 @@ class Scraper:
         rules = [rule for group in groups for rule in group["rules"]]
         return [f"{rule['name']}: {rule['lastError']}" for rule in rules if rule.get("lastError")]
 
-    def wait_for(self, expressions: list[str]) -> list[str]:
-        """Wait until each of these gives a series; returns those that never did."""
+    def wait_for(self, expressions: list[str], meanwhile: Callable[[], None]) -> list[str]:
+        """Wait until each of these gives a series, doing something meanwhile; returns those that never did."""
         empty = list(expressions)
         end = time.monotonic() + _FILLED_S
         while empty and time.monotonic() < end:
-            empty = [expression for expression in empty if not _numbers(self.query(expression))]
+            meanwhile()
             time.sleep(_LOOK_S)
+            empty = [expression for expression in empty if not _numbers(self.query(expression))]
         return empty
 
     def _get(self, path: str) -> tuple[int, str]:
@@ -111,7 +113,7 @@ class Scraper:
         finally:
             connection.close()
 
-    def _wait(self, seconds: float, what: str, done: Any) -> None:
+    def _wait(self, seconds: float, what: str, done: Callable[[], bool]) -> None:
         end = time.monotonic() + seconds
         while not done():
             if time.monotonic() > end or self._process.poll() is not None:
@@ -119,10 +121,11 @@ class Scraper:
             time.sleep(_LOOK_S)
 
 
-def check_expressions(scraper: Scraper, gateways: int) -> list[str]:
+def check_expressions(scraper: Scraper, meanwhile: Callable[[], None], gateways: int) -> list[str]:
     """Run every expression of the dashboard, and want a series from each.
 
     Args:
+        meanwhile: asks the servers something, so that there is something to see.
         gateways: how many serve the same models, and so must be added up.
 
     Returns:
@@ -136,7 +139,8 @@ def check_expressions(scraper: Scraper, gateways: int) -> list[str]:
     written = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
     expressions = [_filled_in(expression) for expression in written]
     of_gpus = [expression for expression in expressions if _OF_GPUS.search(expression)]
-    faults = [f"nothing from {one}" for one in scraper.wait_for([one for one in expressions if one not in of_gpus])]
+    computed = [expression for expression in expressions if expression not in of_gpus]
+    faults = [f"nothing from {one}" for one in scraper.wait_for(computed, meanwhile)]
     for expression in of_gpus:
         scraper.query(expression)
     faults += scraper.rule_faults()

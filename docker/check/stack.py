@@ -53,7 +53,11 @@ def build_images() -> None:
     for name in IMAGES:
         file = f"docker/{name}.Dockerfile"
         options = ("--isolation=chroot", "--network=host", "--format=docker", "--layers=false")
+        before = run("podman", "images", "--quiet", f"vlpserve-{name}")
         run("podman", "build", *options, "-f", file, "-t", f"vlpserve-{name}", ".", timeout_s=_BUILD_S)
+        # What the new one replaces would lie about without a name; one that is in use stays.
+        if before:
+            subprocess.run(["podman", "image", "rm", before], capture_output=True, check=False)
 
 
 class Stack:

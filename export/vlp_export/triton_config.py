@@ -38,14 +38,15 @@ class BatchingConfig:
     Attributes:
         max_queue_size: requests that may wait; Triton's own default has no bound.
         queue_timeout_ms: a request that waited longer is refused; a caller may ask for less, not for more.
-        max_queue_delay_ms: how long a request waits for company.
+        max_queue_delay_us: how long a request waits for company; not 0: then Triton's batcher (seen in 2.51) sometimes
+            overlooks a request for the half second of its idle wait.
         instances: copies of the graph.
         kept_versions: so many of the newest versions are loaded: the one in use, and one to go back to.
     """
 
     max_queue_size: int = 256
     queue_timeout_ms: int = 30_000
-    max_queue_delay_ms: int = 2
+    max_queue_delay_us: int = 100
     instances: int = 1
     kept_versions: int = 2
 
@@ -117,7 +118,7 @@ def render_config(
         *_tensors("output", interface.outputs),
         f"instance_group [ {{ count: {batching.instances} kind: {_INSTANCE_KINDS[backend]} }} ]",
         "dynamic_batching {",
-        f"  max_queue_delay_microseconds: {batching.max_queue_delay_ms * 1000}",
+        f"  max_queue_delay_microseconds: {batching.max_queue_delay_us}",
         "  priority_levels: 2",
         "  default_priority_level: 1",
         "  default_queue_policy {",
@@ -141,7 +142,8 @@ def version_policy(batching: BatchingConfig) -> str:
 def parameter_lines(parameters: Mapping[str, str]) -> list[str]:
     """What a Python model is told."""
     return [
-        f'parameters {{ key: "{name}" value: {{ string_value: "{value}" }} }}' for name, value in parameters.items()
+        f"parameters {{ key: {_quoted(name)} value: {{ string_value: {_quoted(value)} }} }}"
+        for name, value in parameters.items()
     ]
 
 
@@ -164,7 +166,7 @@ def _tensors(role: str, specs: Sequence[TensorSpec]) -> list[str]:
     for spec in specs:
         # Triton takes no tensor without sizes; one number an item is sent as a row of one.
         sizes = f"dims: {_dims(spec)}" if len(spec.shape) > 1 else "dims: [1] reshape: { shape: [] }"
-        lines.append(f'{role} [ {{ name: "{spec.name}" data_type: {_TYPES[spec.dtype]} {sizes} }} ]')
+        lines.append(f"{role} [ {{ name: {_quoted(spec.name)} data_type: {_TYPES[spec.dtype]} {sizes} }} ]")
     return lines
 
 
@@ -178,11 +180,17 @@ def _warm_ups(inputs: Sequence[WarmUpInput], max_batch_size: int) -> list[str]:
         for one in inputs:
             dims = list(one.shape) or [1]
             lines.append(
-                f'  inputs {{ key: "{one.spec.name}" value: {{ data_type: {_TYPES[one.spec.dtype]} dims: {dims} '
-                f'input_data_file: "{one.file}" }} }}'
+                f"  inputs {{ key: {_quoted(one.spec.name)} value: {{ data_type: {_TYPES[one.spec.dtype]} dims: {dims} "
+                f"input_data_file: {_quoted(one.file)} }} }}"
             )
         lines.append("} ]")
     return lines
+
+
+def _quoted(text: str) -> str:
+    """A string of protobuf's text format."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def _dims(spec: TensorSpec) -> list[int]:

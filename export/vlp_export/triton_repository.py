@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from vlp_spec.deployment import Deployment, GraphRef
@@ -21,7 +22,14 @@ from vlp_spec.errors import ArtifactError
 from vlp_spec.found_deployment import FoundDeployment
 from vlp_spec.repository import CANARY_ASSET, PYTHON_MODEL_FILE, RepositoryLayout
 
-from vlp_export.triton_config import CONFIG_FILE, BatchingConfig, GraphInterface, WarmUpInput, render_config
+from vlp_export.triton_config import (
+    CONFIG_FILE,
+    BatchingConfig,
+    GraphInterface,
+    WarmUpInput,
+    check_same_interface,
+    render_config,
+)
 from vlp_export.triton_model import GRAPH_MODEL, TASK_MODEL
 from vlp_export.triton_tasks import render_task_config, task_model_name
 
@@ -55,11 +63,14 @@ def write_triton_repository(target: Path, found: Sequence[FoundDeployment], opti
         names of the models that Triton then has.
 
     Raises:
-        ArtifactError: two repositories have the same deployment or graph, or a graph cannot run in this flavour.
+        ArtifactError: two repositories have the same deployment or graph, a deployment is not whole, a graph cannot run
+            in this flavour, or the target is a repository that is read from.
         OSError: the disk refused; what was there before is there still.
     """
     if options.flavour not in FLAVOURS:
         raise ArtifactError(f"flavour {options.flavour!r}: expected one of {', '.join(FLAVOURS)}")
+    if target.resolve() in {one.layout.root.resolve() for one in found}:
+        raise ArtifactError(f"{target}: holds the deployments themselves, and would be replaced; name another folder")
     _check_unique(found)
     target.mkdir(parents=True, exist_ok=True)
     staging = target / f".writing-{os.getpid()}"
@@ -73,8 +84,7 @@ def write_triton_repository(target: Path, found: Sequence[FoundDeployment], opti
             _write_tasks(layout, one.deployment, options)
             _copy_deployment(layout, one)
         names = sorted(path.name for path in layout.graphs_dir.iterdir())
-        _replace_tree(layout.deployments_dir, target / layout.deployments_dir.name)
-        _replace_tree(layout.graphs_dir, target / layout.graphs_dir.name)
+        _replace_trees(layout, RepositoryLayout(target))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return names
@@ -82,21 +92,24 @@ def write_triton_repository(target: Path, found: Sequence[FoundDeployment], opti
 
 def _check_unique(found: Sequence[FoundDeployment]) -> None:
     labels = [(one.deployment.name, one.deployment.version) for one in found]
-    owners: dict[tuple[str, int], str] = {}
+    owners: dict[str, str] = {}
     for name, version in labels:
         if labels.count((name, version)) > 1:
             raise ArtifactError(f"deployment {name}@{version}: lies in two of the repositories; name one of them")
     for one in found:
-        for graph in one.deployment.graphs:
-            owner = owners.setdefault((graph.name, graph.version), one.deployment.name)
-            if owner != one.deployment.name:
-                raise ArtifactError(f"graph {graph.name} version {graph.version}: of {owner} and {one.deployment.name}")
+        name = one.deployment.name
+        models = {graph.name: f"a graph of {name}" for graph in one.deployment.graphs}
+        models |= {task_model_name(name, task): f"a task of {name}" for task in one.deployment.tasks}
+        for model, owner in models.items():
+            if (other := owners.setdefault(model, owner)) != owner:
+                raise ArtifactError(f"model {model}: is {other} and {owner}; Triton has one model of a name")
 
 
 def _write_graph(layout: RepositoryLayout, found: FoundDeployment, graph: GraphRef, options: TritonOptions) -> None:
     folder = layout.graph_dir(graph.name)
     version = folder / str(graph.version)
-    shutil.copytree(found.graph_dir(graph), version, copy_function=_link_or_copy)
+    _copy_files(found, graph, folder)
+    version.mkdir(exist_ok=True)
     backend, parameters = graph.backend, {}
     if options.flavour == "python":
         if graph.backend != "onnxruntime":
@@ -106,7 +119,9 @@ def _write_graph(layout: RepositoryLayout, found: FoundDeployment, graph: GraphR
         backend = "python"
         parameters = {"deployment": found.deployment.name, "role": graph.role, "threads": str(options.threads)}
         (version / PYTHON_MODEL_FILE).write_text(GRAPH_MODEL, encoding="utf-8")
-    interface = GraphInterface(graph.inputs, graph.outputs, found.deployment.axes["batch"].max)
+    interface = GraphInterface(graph.inputs, graph.outputs, _largest_batch(found.deployment))
+    if (folder / CONFIG_FILE).is_file():
+        check_same_interface((folder / CONFIG_FILE).read_text(encoding="utf-8"), interface, graph.name)
     warm_up = _write_warm_up(folder / _WARM_UP_DIR, found, graph)
     text = render_config(graph.name, backend, interface, options.batching, warm_up=warm_up, parameters=parameters)
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -114,14 +129,20 @@ def _write_graph(layout: RepositoryLayout, found: FoundDeployment, graph: GraphR
 
 def _write_warm_up(folder: Path, found: FoundDeployment, graph: GraphRef) -> list[WarmUpInput]:
     """One row of the canary, a file an input; nothing where an input of it is empty."""
-    with np.load(found.assets_dir / CANARY_ASSET, allow_pickle=False) as arrays:
-        rows = {spec.name: np.ascontiguousarray(arrays[f"input.{spec.name}"][0]) for spec in graph.inputs}
+    try:
+        with np.load(found.assets_dir / CANARY_ASSET, allow_pickle=False) as arrays:
+            rows = {spec.name: np.ascontiguousarray(arrays[f"input.{spec.name}"][0]) for spec in graph.inputs}
+    except (OSError, ValueError, LookupError, EOFError, BadZipFile) as error:
+        raise ArtifactError(f"{_label(found)}: {CANARY_ASSET} has no row for graph {graph.name} ({error!r})") from error
     if any(not row.size for row in rows.values()):
         return []
     folder.mkdir(exist_ok=True)
-    for name, row in rows.items():
-        (folder / name).write_bytes(row.tobytes())
-    return [WarmUpInput(spec, rows[spec.name].shape, spec.name) for spec in graph.inputs]
+    inputs = []
+    for number, spec in enumerate(graph.inputs):  # by number: what a graph calls an input need not be a file's name
+        row = rows[spec.name]
+        inputs.append(WarmUpInput(spec, row.shape, f"input-{number}"))
+        (folder / inputs[-1].file).write_bytes(row.tobytes())
+    return inputs
 
 
 def _write_tasks(layout: RepositoryLayout, deployment: Deployment, options: TritonOptions) -> None:
@@ -145,16 +166,44 @@ def _copy_deployment(layout: RepositoryLayout, found: FoundDeployment) -> None:
         shutil.copy2(aliases, assets.parent / aliases.name)
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _copy_files(found: FoundDeployment, graph: GraphRef, folder: Path) -> None:
+    """The files that the manifest lists, and no others: a model.py that is there is of another writing."""
+    if not graph.files:
+        raise ArtifactError(f"{_label(found)}: its manifest lists no file of graph {graph.name}")
+    for name in graph.files:
+        source, place = found.layout.graph_dir(graph.name) / name, folder / name
+        if not source.is_file():
+            raise ArtifactError(f"{_label(found)}: {source} is missing")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source.resolve(), place)
+        except OSError:
+            shutil.copy2(source, place)
+
+
+def _largest_batch(deployment: Deployment) -> int:
+    if "batch" not in deployment.axes:
+        raise ArtifactError(f"deployment {deployment.name}@{deployment.version}: says of no batch how large it may be")
+    return deployment.axes["batch"].max
+
+
+def _replace_trees(staged: RepositoryLayout, target: RepositoryLayout) -> None:
+    """Put both trees into their places, or leave both as they were. A tree cannot be renamed over another one."""
+    renamed: list[tuple[Path, Path]] = []
     try:
-        os.link(source, target)
+        for new, place in (
+            (staged.deployments_dir, target.deployments_dir),
+            (staged.graphs_dir, target.graphs_dir),
+        ):
+            for source, goal in ((place, staged.root / f"old-{place.name}"), (new, place)):
+                if source.exists():
+                    os.rename(source, goal)
+                    renamed.append((source, goal))
     except OSError:
-        shutil.copy2(source, target)
+        for source, goal in reversed(renamed):
+            os.rename(goal, source)
+        raise
 
 
-def _replace_tree(new: Path, place: Path) -> None:
-    """Put a tree into its place; a tree cannot be renamed over another one."""
-    old = new.parent / f"old-{place.name}"
-    if place.exists():
-        os.rename(place, old)
-    os.rename(new, place)
+def _label(found: FoundDeployment) -> str:
+    return f"deployment {found.deployment.name}@{found.deployment.version}"

@@ -41,11 +41,11 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Threads of a graph in the Python backend; 0: every CPU.",
 )
 @click.option(
-    "--queue-delay-ms",
-    type=click.IntRange(0),
-    default=0,
+    "--queue-delay-us",
+    type=click.IntRange(1),
+    default=100,
     show_default=True,
-    help="How long a request waits for company.",
+    help="Microseconds that a request waits for company.",
 )
 @click.option(
     "--queue-size", type=click.IntRange(1), default=256, show_default=True, help="Requests of a graph that may wait."
@@ -58,7 +58,7 @@ def triton_repository(target: Path, repositories: tuple[Path, ...], models: tupl
     found = _find(repositories or (zoo_path() / "repository",), models, _number(given["versions"]))
     batching = BatchingConfig(
         max_queue_size=_number(given["queue_size"]),
-        max_queue_delay_ms=_number(given["queue_delay_ms"]),
+        max_queue_delay_us=_number(given["queue_delay_us"]),
         instances=_number(given["instances"]),
         kept_versions=_number(given["versions"]),
     )

@@ -68,8 +68,9 @@ class RemoteQueue:
         self._thread = EngineThread(name, clock)
         self._drain_rate = DrainRate(parallel)
         self._cost = 0
-        self._calls: dict[asyncio.Task[Computed], None] = {}
+        self._calls: dict[asyncio.Task[Computed], UnavailableError | None] = {}  # why it was given up here
         self._refusal: UnavailableError | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Nothing to begin: every item goes by itself."""
@@ -96,10 +97,13 @@ class RemoteQueue:
         self._calls[call] = None
         self._changed(cost)
         try:
-            return await call
+            computed = await call
+            if (reason := self._calls[call]) is not None:  # in the moment before this task went on
+                raise copied(reason)
+            return computed
         except asyncio.CancelledError:
-            if self._refusal is not None and not _is_cancelled():
-                raise copied(self._refusal) from None
+            if (reason := self._calls[call]) is not None and not _is_cancelled():
+                raise copied(reason) from None
             call.cancel()
             self._observer.item_dropped(DropReason.CANCELLED if self._clock() < until else DropReason.DEADLINE)
             raise
@@ -115,12 +119,14 @@ class RemoteQueue:
         """Fail what is under way, and whatever comes from now on, until `trust`."""
         self._refusal = reason
         for call in self._calls:
+            self._calls[call] = reason
             self._observer.item_dropped(DropReason.DISTRUSTED)
             call.cancel()
 
     def trust(self) -> None:
-        """Take items again."""
-        self._refusal = None
+        """Take items again, unless it has been closed."""
+        if not self._closed:
+            self._refusal = None
 
     def busy_since(self) -> float | None:
         """Never stuck: every call ends at its deadline, wherever it is."""
@@ -136,6 +142,7 @@ class RemoteQueue:
 
     async def close(self) -> None:
         """Stop; waiting callers get UnavailableError."""
+        self._closed = True
         self.distrust(stopping())
         await asyncio.gather(*self._calls, return_exceptions=True)
         self._thread.close()
@@ -145,6 +152,7 @@ class RemoteQueue:
         async with self._free:
             started = self._clock()
             if started >= until:
+                self._observer.item_dropped(DropReason.DEADLINE)
                 raise DeadlineError("the deadline passed while the request waited for the model")
             failed = 1
             try:

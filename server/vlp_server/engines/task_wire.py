@@ -73,7 +73,10 @@ _REQUEST_ERRORS: tuple[type[RequestError], ...] = (
     TaskNotSupportedError,
     NoExtractorError,
 )
-_FAULT = re.compile(rf"(?P<kind>{'|'.join(ErrorKind)})(\((?P<field>[\w.\[\]-]+)\))?: ")
+_FIELD = r"[\w.\[\]-]{1,64}"
+_FAULT = re.compile(rf"(?P<kind>{'|'.join(ErrorKind)})(\((?P<field>{_FIELD})\))?: ")
+# gRPC carries a message in a header, three bytes for one that is not ASCII; clients take headers of 8 KiB.
+_MAX_MESSAGE_BYTES = 2048
 _CAPACITY_ERRORS: tuple[type[CapacityError], ...] = (OverloadedError, UnavailableError, DeadlineError)
 
 
@@ -113,9 +116,11 @@ def options_of(queries: list[Any]) -> dict[str, Any]:
 
 
 def fault_text(error: VlpError) -> str:
-    """An error as the message of a Triton error: kind, field where there is one, and words."""
+    """An error as the message of a Triton error: kind, field where there is one that has a plain name, and words."""
     field = getattr(error, "field", None)
-    return f"{error.kind}{f'({field})' if field else ''}: {error.message}"
+    named = f"({field})" if field and re.fullmatch(_FIELD, field) else ""
+    message = error.message.encode(errors="replace")[:_MAX_MESSAGE_BYTES].decode(errors="ignore")
+    return f"{error.kind}{named}: {message}"
 
 
 def fault_from(text: str) -> VlpError | None:

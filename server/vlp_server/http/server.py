@@ -172,7 +172,10 @@ def bind(host: str, port: int) -> socket.socket:
     """
     listener: socket.socket | None = None
     try:
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # The protocol is named, or asyncio would not know that it is TCP, and small answers would wait for an
+        # acknowledgement (40 ms) on connections that stay open.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         # At once: until somebody listens, SO_REUSEADDR would let a second server have the same port.

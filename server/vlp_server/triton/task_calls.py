@@ -30,6 +30,7 @@ from vlp_server.core.service import Service
 from vlp_server.engines.task_wire import EMBEDDINGS, FEATURES, IMAGE, OPTIONS, STREAM_OPTION, TEXT, result_json
 
 _MAX_OPTIONS_BYTES = 1024 * 1024
+_MAX_NAME = 64
 
 
 class _Options(BaseModel):
@@ -227,5 +228,5 @@ def _options(task: Task, text: bytes) -> _Options:
         return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or OPTIONS
+        place = ".".join(map(str, first["loc"]))[:_MAX_NAME] or OPTIONS  # the name of an unknown one is the caller's
         raise InvalidArgumentError(f"{place}: {first['msg']}", field=place) from error

@@ -48,7 +48,7 @@ def test_one_number_an_item_is_a_row_of_one() -> None:
 
 
 def test_the_queue_is_bounded() -> None:
-    batching = BatchingConfig(max_queue_size=7, queue_timeout_ms=1500, max_queue_delay_ms=3, instances=2)
+    batching = BatchingConfig(max_queue_size=7, queue_timeout_ms=1500, max_queue_delay_us=3000, instances=2)
     text = render_config("g", "onnxruntime", INTERFACE, batching)
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
     policy = config.dynamic_batching.default_queue_policy
