@@ -15,7 +15,7 @@ _PORT = click.IntRange(1, 65535)
 
 
 @click.command()
-@click.argument("repository", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("repository", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--http-port", type=_PORT, default=8000, show_default=True)
 @click.option("--grpc-port", type=_PORT, default=8001, show_default=True)
@@ -45,4 +45,5 @@ def triton(repository: Path, host: str, cache_mib: int, **given: object) -> None
         process = subprocess.Popen(command, env=triton_environment(dict(os.environ), found))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda got, _: process.send_signal(got))
-        raise SystemExit(process.wait())
+        status = process.wait()
+        raise SystemExit(status if status >= 0 else 128 - status)  # as a shell says that a signal ended it

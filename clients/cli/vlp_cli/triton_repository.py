@@ -20,7 +20,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     "--repository",
     "repositories",
     multiple=True,
-    type=_FOLDER,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder with deployments; may be given several times. Default: the shipped models.",
 )
 @click.option("--model", "models", multiple=True, help="Only these deployments, and what makes their region features.")
@@ -32,7 +32,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="nvidia: Triton's onnxruntime and tensorrt backends; python: the Python backend alone.",
 )
-@click.option("--instances", type=click.IntRange(1), default=1, show_default=True, help="Copies of every graph.")
+@click.option(
+    "--instances",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Copies of every graph; see docs/triton.md.",
+)
 @click.option(
     "--threads",
     type=click.IntRange(0),
@@ -63,7 +69,10 @@ def triton_repository(target: Path, repositories: tuple[Path, ...], models: tupl
         kept_versions=_number(given["versions"]),
     )
     options = TritonOptions(str(given["flavour"]), batching, _number(given["threads"]))
-    names = write_triton_repository(target, found, options)
+    try:
+        names = write_triton_repository(target, found, options)
+    except OSError as error:
+        raise ArtifactError(f"{target}: cannot be written: {error}") from error
     click.echo(f"{len(names)} models in {target / 'model_repository'}: {', '.join(names)}")
 
 
@@ -75,7 +84,10 @@ def _find(repositories: tuple[Path, ...], models: tuple[str, ...], versions: int
             found[repository, name] = [find_deployment(repository, f"{name}@{number}") for number in numbers]
     wanted = set(models) or {name for _, name in found}
     if missing := sorted(wanted - {name for _, name in found}):
-        raise ArtifactError(f"no deployment {missing[0]!r} in {', '.join(map(str, repositories))}")
+        known = ", ".join(sorted({name for _, name in found})) or "none"
+        raise ArtifactError(
+            f"no deployment {missing[0]!r} in {', '.join(map(str, repositories))}; what is there: {known}"
+        )
     chosen = [one for (_, name), group in found.items() if name in wanted for one in group]
     wanted |= {str(one.deployment.image.get("extractor", "")) for one in chosen}
     chosen = [one for (_, name), group in found.items() if name in wanted for one in group]

@@ -117,11 +117,7 @@ class RemoteQueue:
 
     def distrust(self, reason: UnavailableError) -> None:
         """Fail what is under way, and whatever comes from now on, until `trust`."""
-        self._refusal = reason
-        for call in self._calls:
-            self._calls[call] = reason
-            self._observer.item_dropped(DropReason.DISTRUSTED)
-            call.cancel()
+        self._give_up(reason, DropReason.DISTRUSTED)
 
     def trust(self) -> None:
         """Take items again, unless it has been closed."""
@@ -143,9 +139,16 @@ class RemoteQueue:
     async def close(self) -> None:
         """Stop; waiting callers get UnavailableError."""
         self._closed = True
-        self.distrust(stopping())
+        self._give_up(stopping(), DropReason.CLOSED)
         await asyncio.gather(*self._calls, return_exceptions=True)
         self._thread.close()
+
+    def _give_up(self, reason: UnavailableError, why: DropReason) -> None:
+        self._refusal = reason
+        for call in self._calls:
+            self._calls[call] = reason
+            self._observer.item_dropped(why)
+            call.cancel()
 
     async def _call(self, item: Item, lane: Lane, until: float, cost: int) -> Computed:
         asked = self._clock()

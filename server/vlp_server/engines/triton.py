@@ -131,7 +131,7 @@ class TritonEngine:
                 async for one in news:
                     if isinstance(one, bytes):
                         return [one]
-            raise InternalError(detail="a caption ended without its end")
+            raise InternalError(detail="a caption without its end")
 
         async def at(server: TritonServer, rest: CallTerms) -> list[bytes]:
             server.in_flight += 1
@@ -279,12 +279,13 @@ def _arguments(call: TaskCall) -> dict[str, Any]:
 
 async def _streamed(server: TritonServer, call: TaskCall, timeout_s: float) -> AsyncGenerator[bytes | str]:
     """The answers of a decoupled model; being closed early cancels the writing there."""
-    arguments = _arguments(call) | {"enable_empty_final_response": True}
+    arguments = _arguments(call)
 
     async def requests() -> AsyncGenerator[dict[str, Any]]:
         yield arguments
 
     answers = server.client.stream_infer(requests(), stream_timeout=timeout_s)
+    is_whole = False
     server.in_flight += 1
     try:
         async for answer, error in answers:
@@ -293,9 +294,12 @@ async def _streamed(server: TritonServer, call: TaskCall, timeout_s: float) -> A
             if (piece := _only(answer, ANSWER)) and call.options.get(STREAM_OPTION):
                 yield piece.decode()
             if result := _only(answer, RESULT):
+                is_whole = True
                 yield result
             if answer.get_response().parameters[_FINAL].bool_param:
-                return
+                break
+        if not is_whole:
+            raise InternalError(detail=f"Triton at {server.url}: a caption ended without its end")
     except InferenceServerException as error:
         raise meaning_of(error, server.url) from error
     except grpc.RpcError as error:  # tritonclient hands on what ends a stream as it is

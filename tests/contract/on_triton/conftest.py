@@ -20,7 +20,7 @@ def triton_repository(tmp_path_factory):
     root = tmp_path_factory.mktemp("triton")
     publish(root / "tiny")
     sources = [zoo_path() / "repository", shared_tiny_blip(*TINY_BLIPS) / "repository", root / "tiny"]
-    return write_repository(root / "repository", sources, "--threads", "1")
+    return write_repository(root / "repository", sources, "--threads", "1", "--instances", "1")
 
 
 @pytest.fixture(scope="session")

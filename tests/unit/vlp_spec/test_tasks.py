@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 from vlp_spec.errors import InvalidArgumentError
-from vlp_spec.tasks import MAX_TOP_K, ClassifyQuery, Lane, MatchQuery, Task, VqaQuery
+from vlp_spec.tasks import MAX_TOP_K, ClassifyQuery, Decoding, Lane, MatchQuery, Task, VqaQuery
 
 
 def test_defaults() -> None:
@@ -70,3 +70,18 @@ def test_a_label_goes_into_every_template_as_it_is() -> None:
 def test_an_empty_text_matches_nothing() -> None:
     with pytest.raises(InvalidArgumentError, match="text: empty"):
         MatchQuery(" \n")
+
+
+@pytest.mark.parametrize(
+    ("decoding", "repeatable"),
+    [
+        (Decoding(), True),
+        (Decoding(num_beams=3), True),
+        (Decoding(seed=1), True),
+        (Decoding(temperature=0.7), False),
+        (Decoding(temperature=0.7, top_p=0.9), False),
+        (Decoding(temperature=0.7, seed=0), True),
+    ],
+)
+def test_only_chance_without_a_seed_gives_another_text_each_time(decoding: Decoding, repeatable: bool) -> None:
+    assert decoding.is_repeatable is repeatable
