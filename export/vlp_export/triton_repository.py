@@ -130,7 +130,7 @@ def _write_graph(layout: RepositoryLayout, found: FoundDeployment, graph: GraphR
 def _write_warm_up(folder: Path, found: FoundDeployment, graph: GraphRef) -> list[WarmUpInput]:
     """One row of the canary, a file an input; nothing where an input of it is empty."""
     try:
-        with np.load(found.assets_dir / CANARY_ASSET, allow_pickle=False) as arrays:
+        with (found.assets_dir / CANARY_ASSET).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rows = {spec.name: np.ascontiguousarray(arrays[f"input.{spec.name}"][0]) for spec in graph.inputs}
     except (OSError, ValueError, LookupError, EOFError, BadZipFile) as error:
         raise ArtifactError(f"{_label(found)}: {CANARY_ASSET} has no row for graph {graph.name} ({error!r})") from error

@@ -69,7 +69,11 @@ class TaskModel:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tasks", daemon=True)
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(_START_LIMIT_S)
+        try:
+            asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(_START_LIMIT_S)
+        except Exception:
+            self.finalize()  # Triton does not call it for a model that did not start
+            raise
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Begin to answer; answers go by the requests' senders."""
@@ -87,6 +91,8 @@ class TaskModel:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_DRAIN_S * 2)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_DRAIN_S)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     async def _start(self) -> None:
         await self._service.start()

@@ -14,7 +14,7 @@ from vlp_server.core.remote_task_flow import RemoteTaskFlow
 from vlp_server.core.settings import CacheSettings
 from vlp_server.core.urgency import Urgency
 from vlp_server.engines.task_wire import result_json
-from vlp_spec.errors import InternalError, UnavailableError
+from vlp_spec.errors import DeadlineError, InternalError, UnavailableError
 from vlp_spec.tasks import (
     CaptionQuery,
     CaptionResult,
@@ -156,6 +156,34 @@ async def test_equal_requests_at_a_time_share_one_call(rig):
         (answer,), _ = await one
         assert answer.answers[0].answer == "a"
     assert len(rig.there.calls) == 1
+
+
+async def test_a_task_that_was_late_there_before_its_deadline_here_is_not_asked_for_again(rig):
+    def late(call):
+        raise DeadlineError("the deadline passed while the request waited for the model")
+
+    rig.there.answer = late
+    with pytest.raises(DeadlineError):
+        await rig.ask(VqaQuery("a"))
+    assert len(rig.there.calls) == 1
+
+
+async def test_who_joined_one_that_was_late_asks_for_itself(rig):
+    rig.there.go.clear()
+    asked = [asyncio.create_task(rig.ask(VqaQuery("a"))) for _ in range(3)]
+    await settle()
+    rig.there.answer = lambda call: vqa(call) if len(rig.there.calls) > 1 else _raise(DeadlineError("late"))
+    rig.there.go.set()
+    with pytest.raises(DeadlineError):
+        await asked[0]
+    for one in asked[1:]:
+        (answer,), _ = await one
+        assert answer.answers[0].answer == "a"
+    assert len(rig.there.calls) == 2
+
+
+def _raise(error):
+    raise error
 
 
 async def test_the_first_error_is_the_requests_and_nothing_of_it_is_kept(rig):
