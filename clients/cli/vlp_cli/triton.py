@@ -15,7 +15,7 @@ _PORT = click.IntRange(1, 65535)
 
 
 @click.command()
-@click.argument("repository", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("repository", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--http-port", type=_PORT, default=8000, show_default=True)
 @click.option("--grpc-port", type=_PORT, default=8001, show_default=True)

@@ -80,7 +80,7 @@ def test_a_folder_without_models_is_said_to_be_one(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing"], "Directory 'missing' does not exist."),
+        (["missing"], "missing: no model_repository/ with models"),
         (["file"], "Directory 'file' is a file."),
         ([], "Missing argument 'REPOSITORY'"),
         ([".", "--http-port", "0"], "0 is not in the range"),
