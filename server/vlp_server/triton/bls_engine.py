@@ -44,11 +44,14 @@ class BlsEngine:
 
     Args:
         backend: the module triton_python_backend_utils, which is there in a process of Triton's only.
+        wanted: set by the first request. Nothing is asked of other models before: the backend has no threads for it
+            until `initialize` is over, and takes the whole server down (a segmentation fault in every fifth start).
     """
 
-    def __init__(self, settings: EngineSettings, backend: Any) -> None:
+    def __init__(self, settings: EngineSettings, backend: Any, wanted: asyncio.Event) -> None:
         self._settings = settings
         self._backend = backend
+        self._wanted = wanted
         self._graphs: dict[str, GraphRef] = {}
         self._local: Any = None
         self._pool = ThreadPoolExecutor(settings.triton_connections, thread_name_prefix="bls")
@@ -98,7 +101,7 @@ class BlsEngine:
     def attach(
         self, loop: asyncio.AbstractEventLoop, prove: Callable[[Runner], None], task_models: Sequence[HostedModel] = ()
     ) -> None:
-        """See RemoteEngine. Other models of this server cannot be asked before all are there, so it tries again."""
+        """See RemoteEngine. Proving begins once something is wanted, and tries again while graphs are not there."""
 
         def begin() -> None:
             if not self._closed:
@@ -119,6 +122,7 @@ class BlsEngine:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._ask, key, feeds, terms)
 
     async def _prove(self, prove: Callable[[Runner], None]) -> None:
+        await self._wanted.wait()
         while True:
             try:
                 await asyncio.to_thread(prove, self)

@@ -50,7 +50,7 @@ class TaskModel:
         self._backend = backend
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the pipeline. The graphs are proved as soon as Triton lets them be asked.
+        """Load the pipeline. The graphs are proved when the first request comes.
 
         Raises:
             StartupError: the deployment cannot be used.
@@ -65,7 +65,8 @@ class TaskModel:
             models=tuple(ModelSettings(reference=one, repository=root, engine=engine) for one in references),
             cache=CacheSettings(answer_entries=0),  # Triton's own response cache keeps answers
         )
-        self._service = Service(settings, make_engine=lambda made: BlsEngine(made, self._backend))
+        self._wanted = asyncio.Event()
+        self._service = Service(settings, make_engine=lambda made: BlsEngine(made, self._backend, self._wanted))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tasks", daemon=True)
         self._thread.start()
@@ -77,6 +78,8 @@ class TaskModel:
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Begin to answer; answers go by the requests' senders."""
+        if not self._wanted.is_set():
+            self._loop.call_soon_threadsafe(self._wanted.set)
         for request in requests:
             sender = request.get_response_sender()
             try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import vlp_server.triton.bls_engine as bls_engine
-from service_rig import until
+from service_rig import settle, until
 from tiny_repository import publish
 from triton_backend import Arrays, Backend, Refusal
 from vlp_server.engines.base import CallTerms, LoadedGraph, RemoteEngine, Runner, TaskServer
@@ -63,9 +63,16 @@ def backend() -> Backend:
 
 
 @pytest.fixture
-def engine(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlsEngine]:
+def wanted() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+@pytest.fixture
+def engine(backend: Backend, wanted: asyncio.Event, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlsEngine]:
     monkeypatch.setattr(bls_engine, "LOOK_S", 0.005)
-    made = BlsEngine(EngineSettings(engine="triton", triton_urls=("in-process:0",), threads=1), backend)
+    made = BlsEngine(EngineSettings(engine="triton", triton_urls=("in-process:0",), threads=1), backend, wanted)
     made.load(GRAPH)
     yield made
     made.close()
@@ -167,6 +174,18 @@ async def test_it_waits_for_the_other_graphs_and_proves_them_once(engine: BlsEng
     asked = len(backend.asked)
     await engine.infer(KEY, FEEDS, TERMS)
     assert len(backend.asked) == asked + 1
+
+
+async def test_nothing_is_asked_of_other_graphs_before_something_is_wanted(
+    engine: BlsEngine, backend: Backend, wanted: asyncio.Event
+) -> None:
+    wanted.clear()
+    engine.attach(asyncio.get_running_loop(), prove)
+    await settle()
+    assert backend.asked == []
+    assert engine.why_not_ready()
+    wanted.set()
+    await until(lambda: engine.ready(KEY))
 
 
 async def test_wrong_answers_disprove_until_they_are_right(engine: BlsEngine, backend: Backend) -> None:

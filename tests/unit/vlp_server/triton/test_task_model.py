@@ -145,6 +145,14 @@ def test_what_its_graphs_say_comes_through(tiny: TaskModel, said: str, code: str
     assert (got_code, got_message[: len(message)]) == (code, message)
 
 
+def test_nothing_is_asked_of_a_triton_that_starts(tmp_path: Path) -> None:
+    publish(tmp_path)
+    with started(tmp_path, "tiny", "vqa") as model:
+        assert model._backend.asked == []
+        answered(model, request(RED, "what"))
+        assert len(model._backend.asked) == 2  # the canary, and the question
+
+
 def test_graphs_that_come_after_the_task_are_waited_for(tmp_path: Path) -> None:
     publish(tmp_path)
     graphs = graphs_of(tmp_path, "tiny")
@@ -171,8 +179,8 @@ def test_graphs_that_are_wrong_answer_nobody(tmp_path: Path, monkeypatch: pytest
     publish(tmp_path)
     publish(tmp_path / "other", scale=-3.0)
     wrong, asked = graphs_of(tmp_path / "other", "tiny")["tiny-fp32"], threading.Semaphore(0)
-    with started(tmp_path, "tiny", "vqa", other=lambda feeds: feeds) as model:
-        model._backend.graphs["tiny-fp32"] = lambda feeds: (asked.release(), wrong(feeds))[1]
+    with started(tmp_path, "tiny", "vqa", **{"tiny-fp32": lambda feeds: (asked.release(), wrong(feeds))[1]}) as model:
+        model.execute([request(RED, "what")])
         for _ in range(2):  # by the second canary the first has its verdict
             assert asked.acquire(timeout=30)
         (response,) = answered(model, request(RED, "what"))

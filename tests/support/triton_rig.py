@@ -1,0 +1,59 @@
+"""The triton engine over servers that play Triton, with a graph that doubles its input."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+from service_rig import until
+from triton_standin import Call, TritonStandIn
+from vlp_server.engines.base import CallTerms, HostedModel, LoadedGraph, Runner
+from vlp_server.engines.settings import EngineSettings
+from vlp_server.engines.triton import TritonEngine
+from vlp_spec.deployment import GraphRef
+from vlp_spec.errors import ArtifactError
+from vlp_spec.tensors import TensorSpec
+
+KEY = "m@1/fusion"
+FEEDS = {"x": np.array([[1, 2]], np.int32)}
+TERMS = CallTerms(timeout_s=10.0)
+SPECS = (TensorSpec("x", "int32", ("batch", 2)),), (TensorSpec("y", "float32", ("batch", 2)),)
+GRAPH = LoadedGraph(KEY, GraphRef("fusion", "g", 1, "onnxruntime", {}, *SPECS), Path(), {})
+
+
+def doubled(call: Call) -> dict[str, np.ndarray]:
+    return {"y": call.inputs["x"] * np.float32(2)}
+
+
+def prove(runner: Runner) -> None:
+    """As a canary: its outputs must be right."""
+    if not np.array_equal(runner.run(KEY, FEEDS)["y"], [[2, 4]]):
+        raise ArtifactError("canary: output 'y' is off by 3")
+
+
+@contextlib.asynccontextmanager
+async def attached(
+    *servers: TritonStandIn, ready: bool = True, task_models: tuple[HostedModel, ...] = (), **settings: object
+) -> AsyncIterator[TritonEngine]:
+    urls = tuple(server.url for server in servers)
+    engine = TritonEngine(EngineSettings(engine="triton", triton_urls=urls, **settings))
+    engine.load(GRAPH)
+    engine.attach(asyncio.get_running_loop(), prove, task_models)
+    try:
+        if ready:
+            await until(lambda: len(engine._servers) == len(servers) and all(one.up for one in engine._servers))
+        for server in servers:
+            server.calls.clear()
+        yield engine
+    finally:
+        engine.close()
+        await asyncio.sleep(0)
+        await asyncio.gather(*engine._watching, return_exceptions=True)
+        await asyncio.gather(*engine._closing)
+
+
+def calls(*servers: TritonStandIn) -> list[int]:
+    return [len(server.calls) for server in servers]
