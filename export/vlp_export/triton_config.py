@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from vlp_spec.deployment import check_name
 from vlp_spec.errors import ArtifactError
+from vlp_spec.repository import PYTHON_MODEL_FILE
 from vlp_spec.tensors import TensorSpec
 
 CONFIG_FILE = "config.pbtxt"
-GRAPH_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan", "python": "model.py"}
+GRAPH_FILES = {"onnxruntime": "model.onnx", "tensorrt": "model.plan", "python": PYTHON_MODEL_FILE}
 _INSTANCE_KINDS = {"onnxruntime": "KIND_AUTO", "tensorrt": "KIND_GPU", "python": "KIND_AUTO"}
 _TYPES = {
     "uint8": "TYPE_UINT8",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-SITE_VARIABLE = "VLPSERVE_TRITON_SITE"
-"""Names folders of Python packages, for a Triton whose Python does not have vlpserve among its own."""
+from vlp_spec.triton_names import SITE_VARIABLE
 
 _TEXT = '''"""{text} Written by `vlpserve triton-repository`; do not edit."""
 

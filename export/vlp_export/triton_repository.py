@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -21,6 +21,7 @@ from vlp_spec.deployment import Deployment, GraphRef
 from vlp_spec.errors import ArtifactError
 from vlp_spec.found_deployment import FoundDeployment
 from vlp_spec.repository import CANARY_ASSET, PYTHON_MODEL_FILE, RepositoryLayout
+from vlp_spec.triton_names import task_model_name
 
 from vlp_export.triton_config import (
     CONFIG_FILE,
@@ -31,7 +32,7 @@ from vlp_export.triton_config import (
     render_config,
 )
 from vlp_export.triton_model import GRAPH_MODEL, TASK_MODEL
-from vlp_export.triton_tasks import render_task_config, task_model_name
+from vlp_export.triton_tasks import render_task_config
 
 FLAVOURS = ("python", "nvidia")
 _WARM_UP_DIR = "warmup"
@@ -119,7 +120,7 @@ def _write_graph(layout: RepositoryLayout, found: FoundDeployment, graph: GraphR
         backend = "python"
         parameters = {"deployment": found.deployment.name, "role": graph.role, "threads": str(options.threads)}
         (version / PYTHON_MODEL_FILE).write_text(GRAPH_MODEL, encoding="utf-8")
-    interface = GraphInterface(graph.inputs, graph.outputs, _largest_batch(found.deployment))
+    interface = GraphInterface(graph.inputs, graph.outputs, _largest_batch(found))
     if (folder / CONFIG_FILE).is_file():
         check_same_interface((folder / CONFIG_FILE).read_text(encoding="utf-8"), interface, graph.name)
     warm_up = _write_warm_up(folder / _WARM_UP_DIR, found, graph)
@@ -146,13 +147,12 @@ def _write_warm_up(folder: Path, found: FoundDeployment, graph: GraphRef) -> lis
 
 
 def _write_tasks(layout: RepositoryLayout, deployment: Deployment, options: TritonOptions) -> None:
-    batching = replace(options.batching, instances=1)
     for task in deployment.tasks:
         folder = layout.graph_dir(task_model_name(deployment.name, task))
         version = folder / str(deployment.version)
         version.mkdir(parents=True)
         (version / PYTHON_MODEL_FILE).write_text(TASK_MODEL, encoding="utf-8")
-        (folder / CONFIG_FILE).write_text(render_task_config(deployment.name, task, batching), encoding="utf-8")
+        (folder / CONFIG_FILE).write_text(render_task_config(deployment.name, task, options.batching), encoding="utf-8")
 
 
 def _copy_deployment(layout: RepositoryLayout, found: FoundDeployment) -> None:
@@ -181,10 +181,10 @@ def _copy_files(found: FoundDeployment, graph: GraphRef, folder: Path) -> None:
             shutil.copy2(source, place)
 
 
-def _largest_batch(deployment: Deployment) -> int:
-    if "batch" not in deployment.axes:
-        raise ArtifactError(f"deployment {deployment.name}@{deployment.version}: says of no batch how large it may be")
-    return deployment.axes["batch"].max
+def _largest_batch(found: FoundDeployment) -> int:
+    if "batch" not in found.deployment.axes:
+        raise ArtifactError(f"{_label(found)}: says of no batch how large it may be")
+    return found.deployment.axes["batch"].max
 
 
 def _replace_trees(staged: RepositoryLayout, target: RepositoryLayout) -> None:

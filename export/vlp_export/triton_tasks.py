@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vlp_spec.deployment import check_name
 from vlp_spec.tasks import Task
+from vlp_spec.triton_names import ANSWER, EMBEDDINGS, FEATURES, IMAGE, OPTIONS, RESULT, TEXT, task_model_name
 
-from vlp_export.triton_config import BatchingConfig, parameter_lines, version_policy
+from vlp_export.triton_config import GRAPH_FILES, BatchingConfig, parameter_lines, version_policy
 
 _BYTES = "TYPE_STRING"
-_ANSWERS = [("answer", _BYTES, [-1]), ("result", _BYTES, [-1])]
+_ANSWERS = [(ANSWER, _BYTES, [-1]), (RESULT, _BYTES, [-1])]
 _OUTPUTS: Mapping[Task, list[tuple[str, str, list[int]]]] = {
-    Task.EMBEDDINGS: [("embeddings", "TYPE_FP32", [-1, -1]), ("result", _BYTES, [-1])],
-    Task.REGIONS: [("features", "TYPE_FP32", [-1, -1]), ("result", _BYTES, [-1])],
+    Task.EMBEDDINGS: [(EMBEDDINGS, "TYPE_FP32", [-1, -1]), (RESULT, _BYTES, [-1])],
+    Task.REGIONS: [(FEATURES, "TYPE_FP32", [-1, -1]), (RESULT, _BYTES, [-1])],
 }
 # A text that is drawn by chance is another one each time, and what is streamed is not kept.
 _NOT_KEPT = (Task.CAPTION,)
-
-
-def task_model_name(deployment: str, task: Task) -> str:
-    """What Triton calls the model of a task."""
-    return check_name(f"{deployment}.{task}")
 
 
 def render_task_config(deployment: str, task: Task, batching: BatchingConfig | None = None) -> str:
@@ -37,14 +32,14 @@ def render_task_config(deployment: str, task: Task, batching: BatchingConfig | N
     lines = [
         f'name: "{name}"',
         'backend: "python"',
-        'default_model_filename: "model.py"',
+        f'default_model_filename: "{GRAPH_FILES["python"]}"',
         "max_batch_size: 0",
         version_policy(batching or BatchingConfig()),
-        _tensor("input", "image", _BYTES, [-1], optional=not needs_image),
+        _tensor("input", IMAGE, _BYTES, [-1], optional=not needs_image),
     ]
     if task is not Task.REGIONS:
-        lines.append(_tensor("input", "text", _BYTES, [-1], optional=not needs_text))
-    lines.append(_tensor("input", "options", _BYTES, [1], optional=True))
+        lines.append(_tensor("input", TEXT, _BYTES, [-1], optional=not needs_text))
+    lines.append(_tensor("input", OPTIONS, _BYTES, [1], optional=True))
     lines += [_tensor("output", *output) for output in _OUTPUTS.get(task, _ANSWERS)]
     lines.append("instance_group [ { count: 1 kind: KIND_CPU } ]")
     if task in _NOT_KEPT:

@@ -16,18 +16,17 @@ from vlp_spec.deployment import Deployment, GraphRef
 from vlp_spec.encoder_digest import digest_of_parts, encoder_digest
 from vlp_spec.errors import ArtifactError, InferenceError, InternalError
 from vlp_spec.found_deployment import digest_of, find_deployment
+from vlp_spec.triton_names import task_model_name
 
 from vlp_server.core.bisection import RowOutputs, run_bisecting
-from vlp_server.core.buckets import buckets_of
 from vlp_server.core.canary import Canary
 from vlp_server.core.deployments import read_canary, verify_files
 from vlp_server.core.settings import ModelSettings
-from vlp_server.engines.base import Engine, Feeds, HostedModel, LoadedGraph, RemoteEngine, Runner, TaskServer
+from vlp_server.engines.base import Engine, HostedModel, LoadedGraph, RemoteEngine, Runner, TaskServer
 from vlp_server.engines.dummy_deployment import build_dummy_canary, build_dummy_deployment
 from vlp_server.engines.dummy_pipeline import build_dummy_pipeline
 from vlp_server.engines.registry import build_engine
 from vlp_server.engines.settings import EngineSettings
-from vlp_server.engines.task_wire import task_model
 
 logger = logging.getLogger(__name__)
 EngineFactory = Callable[[EngineSettings], Engine]
@@ -67,10 +66,6 @@ class LoadedModel:
         """Compute a batch of items of one role; for an engine thread. See `run_bisecting`."""
         key = self.keys[items[0].role]
         return run_bisecting(items, lambda part: self.engine.run(key, self.pipeline.collate(part)))
-
-    def feeds_of(self, item: Item) -> Feeds:
-        """One row for a remote engine, padded to a bucket."""
-        return self.pipeline.collate([item], buckets_of(self.deployment.axes))
 
     @property
     def remote(self) -> RemoteEngine | None:
@@ -174,7 +169,9 @@ def _attach(model: LoadedModel, engine: RemoteEngine, loop: asyncio.AbstractEven
         for role in model.keys:
             model.check_canary(role, runner)
 
-    engine.attach(loop, prove, [HostedModel(task_model(deployment.name, task), deployment.version) for task in tasks])
+    engine.attach(
+        loop, prove, [HostedModel(task_model_name(deployment.name, task), deployment.version) for task in tasks]
+    )
 
 
 def _repository_parts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -21,67 +22,60 @@ class Metrics:
     """All metrics of one service."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
+        self.registry = CollectorRegistry()
+        counter = functools.partial(Counter, registry=self.registry)
+        gauge = functools.partial(Gauge, registry=self.registry)
+        histogram = functools.partial(Histogram, registry=self.registry)
+        self.requests = counter(
             "vlpserve_requests",
             "Requests by outcome: ok, or the kind of the error",
             ["model", "task", "outcome"],
-            registry=registry,
         )
-        self.stage_seconds = Histogram(
+        self.stage_seconds = histogram(
             "vlpserve_stage_seconds",
             "Time of answered requests by stage; total is the whole request",
             ["model", "task", "stage"],
             buckets=_SECONDS,
-            registry=registry,
         )
-        self.requests_inside = Gauge("vlpserve_requests_inside", "Requests inside the service", registry=registry)
-        self.batch_items = Histogram(
+        self.requests_inside = gauge("vlpserve_requests_inside", "Requests inside the service")
+        self.batch_items = histogram(
             "vlpserve_batch_items",
             "Items of a batch; texts side by side of a decoder",
             ["model", "role"],
             buckets=_ITEMS,
-            registry=registry,
         )
-        self.padding_waste = Histogram(
+        self.padding_waste = histogram(
             "vlpserve_padding_waste_ratio",
             "Share of a batch's area that is padding",
             ["model", "role"],
             buckets=_SHARES,
-            registry=registry,
         )
-        self.queue_items = Gauge("vlpserve_queue_items", "Items that wait", ["model", "role"], registry=registry)
-        self.queue_cost = Gauge(
+        self.queue_items = gauge("vlpserve_queue_items", "Items that wait", ["model", "role"])
+        self.queue_cost = gauge(
             "vlpserve_queue_cost",
             "Text tokens and patches of the items that wait",
             ["model", "role"],
-            registry=registry,
         )
-        self.cache = Counter("vlpserve_cache", "Look-ups by result", ["cache", "result"], registry=registry)
-        self.dropped = Counter(
+        self.cache = counter("vlpserve_cache", "Look-ups by result", ["cache", "result"])
+        self.dropped = counter(
             "vlpserve_dropped_items",
             "Items that left the queue without costing compute, and texts that left before their end",
             ["model", "role", "reason"],
-            registry=registry,
         )
-        self.failed_items = Counter("vlpserve_failed_items", "Items that failed", ["model", "role"], registry=registry)
-        self.worker_crashes = Counter(
-            "vlpserve_worker_crashes", "Batches lost to a fault of ours", ["model", "role"], registry=registry
-        )
-        self.embedded = Counter(
+        self.failed_items = counter("vlpserve_failed_items", "Items that failed", ["model", "role"])
+        self.worker_crashes = counter("vlpserve_worker_crashes", "Batches lost to a fault of ours", ["model", "role"])
+        self.embedded = counter(
             "vlpserve_embedded_items",
             "Pictures and texts that the model made a vector of; cached ones are not among them",
             ["model", "role", "lane"],
-            registry=registry,
         )
-        self.tokens = Counter(
+        self.tokens = counter(
             "vlpserve_written_tokens",
             "Tokens that the model has written, of the best text of each request",
             ["model"],
-            registry=registry,
         )
-        self.canary = Counter("vlpserve_canary", "Canary runs by result", ["model", "result"], registry=registry)
-        self.model_ready = Gauge("vlpserve_model_ready", "1 when the model answers", ["model"], registry=registry)
+        self.canary = counter("vlpserve_canary", "Canary runs by result", ["model", "result"])
+        self.model_ready = gauge("vlpserve_model_ready", "1 when the model answers", ["model"])
 
     def count_request(self, model: str, task: str, outcome: str) -> None:
         """Count a request that has ended; `outcome` is "ok", an ErrorKind or "cancelled"."""

@@ -9,13 +9,14 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from vlp_pipeline.pipeline import Item
-from vlp_spec.errors import DeadlineError, InferenceError, InternalError, OverloadedError, UnavailableError
+from vlp_spec.errors import DeadlineError, InferenceError, InternalError, UnavailableError
 from vlp_spec.tasks import Lane
 
 from vlp_server.core.batcher import Computed
 from vlp_server.core.bisection import RowOutputs
 from vlp_server.core.drain_rate import DrainRate
 from vlp_server.core.engine_thread import EngineThread
+from vlp_server.core.queue_room import check_room
 from vlp_server.core.scheduler import DropReason, cost_of
 from vlp_server.core.settings import AdmissionSettings
 from vlp_server.core.unavailable import copied, stopping
@@ -85,13 +86,14 @@ class RemoteQueue:
         if self._refusal is not None:
             raise copied(self._refusal)
         cost = cost_of(item)
-        limit = self._admission.max_queue_cost * (self._admission.bulk_share if lane is Lane.BULK else 1.0)
-        if self._cost and self._cost + cost > limit:
-            raise OverloadedError(
-                "the queue of this model is full; try again later",
-                retry_after_s=self.retry_after_s(),
-                detail=f"cost {self._cost} is under way, limit {limit:.0f}",
-            )
+        check_room(
+            self._admission,
+            lane,
+            held=self._cost,
+            cost=cost,
+            retry_after_s=self.retry_after_s,
+            told=f"cost {self._cost} is under way",
+        )
         until = self._clock() + self._admission.default_timeout_s if deadline is None else deadline
         call = asyncio.ensure_future(self._call(item, lane, until, cost))
         self._calls[call] = None

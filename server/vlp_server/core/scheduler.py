@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vlp_pipeline.pipeline import TEXT_AXIS, TEXTS_AXIS, Item
-from vlp_spec.errors import OverloadedError, TooLargeError
+from vlp_spec.errors import TooLargeError
 from vlp_spec.tasks import Lane
 
 from vlp_server.core.drain_rate import DrainRate
+from vlp_server.core.queue_room import check_room
 from vlp_server.core.settings import AdmissionSettings, BatchSettings
 
 # Of 32 x 32 pixels in three colours: the patch that the queue's cost counts in.
@@ -158,13 +159,14 @@ class BatchScheduler:
                     "time; send a smaller picture or a shorter text"
                 )
         cost = cost_of(item)
-        limit = self._admission.max_queue_cost * (self._admission.bulk_share if lane is Lane.BULK else 1.0)
-        if self.queued_cost and self.queued_cost + cost > limit:
-            raise OverloadedError(
-                "the queue of this model is full; try again later",
-                retry_after_s=self.retry_after_s(),
-                detail=f"{self.queued_items} items of cost {self.queued_cost} wait in all lanes, limit {limit:.0f}",
-            )
+        check_room(
+            self._admission,
+            lane,
+            held=self.queued_cost,
+            cost=cost,
+            retry_after_s=self.retry_after_s,
+            told=f"{self.queued_items} items of cost {self.queued_cost} wait in all lanes",
+        )
         until = now + self._admission.default_timeout_s if deadline is None else deadline
         queued = QueuedItem(item, lane, until, now, (until, next(self._sequence)), cost)
         bisect.insort(self._lanes[lane], queued, key=_order)

@@ -14,6 +14,7 @@ from vlp_spec.errors import CapacityError, InternalError, StartupError, Unavaila
 from vlp_spec.tasks import Task
 
 from vlp_server.core.batcher import Batcher
+from vlp_server.core.buckets import buckets_of
 from vlp_server.core.decoder_loop import DecoderLoop
 from vlp_server.core.engine_thread import EngineThread
 from vlp_server.core.loading import LoadedModel
@@ -272,10 +273,11 @@ class ServedModel:
     def _make_remote(
         self, loaded: LoadedModel, role: str, observer: ModelObserver, engine: RemoteEngine
     ) -> RemoteQueue:
-        """The way to a graph that lies elsewhere, where batches are made, too."""
+        """The way to a graph that lies elsewhere, where batches are made, too: of rows of equal shapes."""
+        buckets = buckets_of(loaded.deployment.axes)
         return RemoteQueue(
             f"{loaded.label}/{role}",
-            loaded.feeds_of,
+            lambda item: loaded.pipeline.collate([item], buckets),
             functools.partial(engine.infer, loaded.keys[role]),
             self._admission,
             observer,

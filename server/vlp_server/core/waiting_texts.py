@@ -7,10 +7,10 @@ import itertools
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from vlp_spec.errors import OverloadedError
 from vlp_spec.tasks import Lane
 
 from vlp_server.core.drain_rate import DrainRate
+from vlp_server.core.queue_room import check_room
 from vlp_server.core.settings import AdmissionSettings
 from vlp_server.core.urgency import Urgency
 
@@ -70,13 +70,14 @@ class WaitingTexts(Generic[W]):
             OverloadedError: too much waits already.
         """
         cost = text.rows * text.positions
-        limit = self._admission.max_queue_cost * (self._admission.bulk_share if urgency.lane is Lane.BULK else 1.0)
-        if self.cost and self.cost + cost > limit:
-            raise OverloadedError(
-                "the queue of this model is full; try again later",
-                retry_after_s=self.retry_after_s(),
-                detail=f"{len(self)} texts of cost {self.cost} wait in all lanes, limit {limit:.0f}",
-            )
+        check_room(
+            self._admission,
+            urgency.lane,
+            held=self.cost,
+            cost=cost,
+            retry_after_s=self.retry_after_s,
+            told=f"{len(self)} texts of cost {self.cost} wait in all lanes",
+        )
         order = urgency.deadline, next(self._sequence)
         bisect.insort(
             self._lanes[urgency.lane], _Waiting(text, urgency.lane, urgency.deadline, order, cost), key=_order

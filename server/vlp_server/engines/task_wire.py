@@ -1,6 +1,7 @@
 """Whole tasks on the wire: names of tensors, options and results in JSON, and errors as a status and a message.
 
-Both ends are ours: the task models that Triton hosts, and the triton engine. A plain Triton client sends the same.
+Both ends are ours: the task models that Triton hosts, and the triton engine. A plain Triton client sends the same. The
+names are in vlp_spec.triton_names.
 
 | tensor | type | shape | |
 |---|---|---|---|
@@ -15,6 +16,7 @@ Both ends are ours: the task models that Triton hosts, and the triton engine. A 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -53,8 +55,6 @@ from vlp_spec.tasks import (
     VqaResult,
 )
 
-IMAGE, TEXT, OPTIONS = "image", "text", "options"
-ANSWER, RESULT, EMBEDDINGS, FEATURES = "answer", "result", "embeddings", "features"
 STREAM_OPTION = "stream"
 
 _RESULTS: Mapping[Task, type[Any]] = {
@@ -80,11 +80,6 @@ _MAX_MESSAGE_BYTES = 2048
 _CAPACITY_ERRORS: tuple[type[CapacityError], ...] = (OverloadedError, UnavailableError, DeadlineError)
 
 
-def task_model(deployment: str, task: Task) -> str:
-    """What Triton calls the model that does a deployment's task."""
-    return f"{deployment}.{task}"
-
-
 def result_json(result: Any) -> bytes:
     """A result record as JSON."""
     return json.dumps(asdict(result), ensure_ascii=False).encode()
@@ -97,9 +92,15 @@ def parse_result(task: Task, data: bytes) -> Any:
         InternalError: it is none.
     """
     try:
-        return TypeAdapter(_RESULTS[task]).validate_json(data)
+        return _reader(task).validate_json(data)
     except ValidationError as error:
         raise InternalError(detail=f"a result of {task} that is none: {error}") from error
+
+
+@functools.cache
+def _reader(task: Task) -> TypeAdapter[Any]:
+    """Made when it is first wanted: making one takes longer than reading with it."""
+    return TypeAdapter(_RESULTS[task])
 
 
 def options_of(queries: list[Any]) -> dict[str, Any]:

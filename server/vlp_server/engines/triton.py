@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import grpc
-import numpy as np
-import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
 from vlp_spec.deployment import GraphRef
 from vlp_spec.errors import CapacityError, InternalError, VlpError
 from vlp_spec.tasks import Task
 
 from vlp_server.engines.base import CallTerms, Feeds, HostedModel, LoadedGraph, Outputs, Runner, TaskCall
 from vlp_server.engines.settings import EngineSettings
-from vlp_server.engines.task_wire import ANSWER, IMAGE, OPTIONS, RESULT, STREAM_OPTION, TEXT, task_model
 from vlp_server.engines.triton_models import load_version, unload_version
-from vlp_server.engines.triton_server import AwayError, TritonServer, meaning_of, nobody
+from vlp_server.engines.triton_server import AwayError, TritonServer, nobody
+from vlp_server.engines.triton_task_calls import ask_at, stream_at
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,7 +30,6 @@ LOOK_S = 1.0
 # A server whose canaries were off is unlikely to be better at once, and proving takes its time.
 UNPROVED_LOOK_S = 5.0
 _RUN_TIMEOUT_S = 60.0
-_FINAL = "triton_final_response"
 
 
 class TritonEngine:
@@ -133,17 +127,7 @@ class TritonEngine:
                         return [one]
             raise InternalError(detail="a caption without its end")
 
-        async def at(server: TritonServer, rest: CallTerms) -> list[bytes]:
-            server.in_flight += 1
-            try:
-                result = await server.client.infer(**_arguments(call), client_timeout=rest.timeout_s)
-            except InferenceServerException as error:
-                raise meaning_of(error, server.url) from error
-            finally:
-                server.in_flight -= 1
-            return [bytes(one) for one in result.as_numpy(RESULT)]
-
-        return await self._anywhere(at, terms)
+        return await self._anywhere(lambda server, rest: ask_at(server, call, rest.timeout_s), terms)
 
     async def stream(self, call: TaskCall, terms: CallTerms) -> AsyncGenerator[bytes | str]:
         """See TaskServer. A server that goes away before it has said anything is replaced by another."""
@@ -153,7 +137,7 @@ class TritonEngine:
             said_something = False
             server.last = loop.time()
             try:
-                async for one in _streamed(server, call, end - loop.time()):
+                async for one in stream_at(server, call, end - loop.time()):
                     said_something = True
                     yield one
                 return
@@ -254,63 +238,3 @@ class _AtServer:
             return self._engine._blocking(self._server.infer(graph, feeds, CallTerms(timeout_s=_RUN_TIMEOUT_S)))
         except AwayError as error:
             raise nobody([str(error)]) from error
-
-
-def _arguments(call: TaskCall) -> dict[str, Any]:
-    """Of tritonclient's `infer`."""
-    given: dict[str, list[bytes]] = {
-        IMAGE: list(call.images),
-        TEXT: [text.encode() for text in call.texts],
-        OPTIONS: [json.dumps(dict(call.options)).encode()],
-    }
-    tensors = []
-    for name, values in given.items():
-        if not values:
-            continue
-        tensor = triton.InferInput(name, [len(values)], "BYTES")
-        tensor.set_data_from_numpy(np.array(values, dtype=np.object_))
-        tensors.append(tensor)
-    return {
-        "model_name": task_model(call.model, call.task),
-        "model_version": str(call.version),
-        "inputs": tensors,
-    }
-
-
-async def _streamed(server: TritonServer, call: TaskCall, timeout_s: float) -> AsyncGenerator[bytes | str]:
-    """The answers of a decoupled model; being closed early cancels the writing there."""
-    arguments = _arguments(call)
-
-    async def requests() -> AsyncGenerator[dict[str, Any]]:
-        yield arguments
-
-    answers = server.client.stream_infer(requests(), stream_timeout=timeout_s)
-    is_whole = False
-    server.in_flight += 1
-    try:
-        async for answer, error in answers:
-            if error is not None:
-                raise meaning_of(error, server.url) from error
-            if (piece := _only(answer, ANSWER)) and call.options.get(STREAM_OPTION):
-                yield piece.decode()
-            if result := _only(answer, RESULT):
-                is_whole = True
-                yield result
-            if answer.get_response().parameters[_FINAL].bool_param:
-                break
-        if not is_whole:
-            raise InternalError(detail=f"Triton at {server.url}: a caption ended without its end")
-    except InferenceServerException as error:
-        raise meaning_of(error, server.url) from error
-    except grpc.RpcError as error:  # tritonclient hands on what ends a stream as it is
-        told = InferenceServerException(msg=error.details(), status=str(error.code()))
-        raise meaning_of(told, server.url) from error
-    finally:
-        server.in_flight -= 1
-        answers.cancel()
-
-
-def _only(answer: Any, name: str) -> bytes | None:
-    """The one value of a BYTES output; None where the answer has none."""
-    values = answer.as_numpy(name)
-    return None if values is None or not len(values) else bytes(values[0])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from numpy.typing import NDArray
@@ -17,6 +20,7 @@ from vlp_spec.tasks import Lane
 from vlp_server.engines.base import CallTerms, Feeds, Outputs
 from vlp_server.engines.task_wire import fault_from
 from vlp_server.engines.triton_shapes import with_sizes, without_sizes
+from vlp_server.engines.triton_words import is_not_there, is_queue_full, is_queue_timeout
 
 logger = logging.getLogger(__name__)
 PROBE_TIMEOUT_S = 2.0
@@ -40,10 +44,6 @@ _CHANNEL = (
     ("grpc.initial_reconnect_backoff_ms", 250),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
-# What Triton's own words are; it has no codes of its own for these.
-_QUEUE_FULL = "Exceeds maximum queue size"
-_QUEUE_TIMEOUT = "Request timeout expired"
-_NOT_THERE = ("has no available versions", "unknown model", "is not ready")
 
 
 class AwayError(Exception):
@@ -105,29 +105,45 @@ class TritonServer:
             AwayError: ask another server.
             VlpError: as RemoteEngine.infer.
         """
-        self.in_flight += 1
         try:
-            result = await self.client.infer(
-                graph.name,
-                [_input(name, with_sizes(array)) for name, array in feeds.items()],
-                model_version=str(graph.version),
-                outputs=[triton.InferRequestedOutput(spec.name) for spec in graph.outputs],
-                priority=_PRIORITIES[terms.lane],
-                timeout=max(1, int(terms.timeout_s * _US)),
-                client_timeout=terms.timeout_s,
-            )
-        except InferenceServerException as error:
-            meaning = meaning_of(error, self.url)
-            self._note_late(isinstance(meaning, DeadlineError) and terms.timeout_s >= _TIME_ENOUGH_S)
-            raise meaning from error
-        finally:
-            self.in_flight -= 1
+            with self.calling():
+                result = await self.client.infer(
+                    graph.name,
+                    [_input(name, with_sizes(array)) for name, array in feeds.items()],
+                    model_version=str(graph.version),
+                    outputs=[triton.InferRequestedOutput(spec.name) for spec in graph.outputs],
+                    priority=_PRIORITIES[terms.lane],
+                    timeout=max(1, int(terms.timeout_s * _US)),
+                    client_timeout=terms.timeout_s,
+                )
+        except DeadlineError:
+            if terms.timeout_s >= _TIME_ENOUGH_S:
+                self._note_late()
+            raise
         self._late = 0
         return {spec.name: without_sizes(result.as_numpy(spec.name), spec) for spec in graph.outputs}
 
-    def _note_late(self, late: bool) -> None:
-        """Count calls that nothing came of in time."""
-        self._late = self._late + 1 if late else self._late
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Count a call as under way, and say what its errors mean.
+
+        Raises:
+            AwayError, VlpError: as `meaning_of`.
+        """
+        self.in_flight += 1
+        try:
+            yield
+        except InferenceServerException as error:
+            raise meaning_of(error, self.url) from error
+        except grpc.RpcError as error:  # tritonclient hands on what ends a stream as it is
+            told = InferenceServerException(msg=error.details(), status=str(error.code()))
+            raise meaning_of(told, self.url) from error
+        finally:
+            self.in_flight -= 1
+
+    def _note_late(self) -> None:
+        """Count a call that nothing came of in time."""
+        self._late += 1
         if self._late >= _LATE_LIMIT:
             self._late = 0
             self.down(f"Triton at {self.url} has not answered {_LATE_LIMIT} calls in time")
@@ -145,15 +161,13 @@ def meaning_of(error: Any, url: str) -> VlpError | AwayError:
     detail = f"Triton at {url}: {status} {message}"
     if known := fault_from(message):
         return known
-    if status == "DEADLINE_EXCEEDED" or _QUEUE_TIMEOUT in message:
+    if status == "DEADLINE_EXCEEDED" or is_queue_timeout(message):
         return DeadlineError("the deadline passed before the model had answered", detail=detail)
-    if _QUEUE_FULL in message:
+    if is_queue_full(message):
         return OverloadedError(
             "the queue of this model is full; try again later", retry_after_s=_FULL_RETRY_S, detail=detail
         )
-    if status in ("UNAVAILABLE", "NOT_FOUND", "CANCELLED"):
-        return AwayError(detail)
-    if any(words in message for words in _NOT_THERE):
+    if status in ("UNAVAILABLE", "NOT_FOUND", "CANCELLED") or is_not_there(message):
         return AwayError(detail)
     return InferenceError("the model failed on this item; the same input will fail again", detail=detail)
 

@@ -32,6 +32,7 @@ from vlp_server.engines.base import CallTerms, Feeds, HostedModel, LoadedGraph, 
 from vlp_server.engines.settings import EngineSettings
 from vlp_server.engines.task_wire import fault_from
 from vlp_server.engines.triton_shapes import with_sizes, without_sizes
+from vlp_server.engines.triton_words import is_not_there, is_queue_full, is_queue_timeout
 
 logger = logging.getLogger(__name__)
 LOOK_S = 0.25
@@ -167,10 +168,10 @@ def _array(backend: Any, response: Any, name: str) -> NDArray[Any]:
 def _meaning(message: str, graph: GraphRef) -> VlpError:
     if known := fault_from(message):
         return known
-    if "Exceeds maximum queue size" in message:
+    if is_queue_full(message):
         return OverloadedError("the queue of this model is full; try again later", detail=message)
-    if "Request timeout expired" in message:
+    if is_queue_timeout(message):
         return DeadlineError("the deadline passed while the request waited for the model", detail=message)
-    if "unknown model" in message or "no available versions" in message or "is not ready" in message:
+    if is_not_there(message):
         return UnavailableError(f"graph {graph.name} version {graph.version} is not loaded", detail=message)
     return InferenceError("the model failed on this item; the same input will fail again", detail=message)

@@ -56,8 +56,12 @@ class GraphModel:
             }
             for request in requests
         ]
-        sizes = [len(next(iter(rows.values()))) for rows in feeds]
-        rows = [{name: array[row : row + 1] for name, array in one.items()} for one in feeds for row in _rows(one)]
+        sizes = [len(next(iter(one.values()))) for one in feeds]
+        rows = [
+            {name: array[row : row + 1] for name, array in one.items()}
+            for one, size in zip(feeds, sizes, strict=True)
+            for row in range(size)
+        ]
         try:
             outcomes = run_bisecting(rows, self._run)
         except VlpError as error:
@@ -94,7 +98,3 @@ class GraphModel:
         logger.warning("%s (%s)", error.message, error.detail)
         code = self._backend.TritonError.INTERNAL
         return self._backend.InferenceResponse(error=self._backend.TritonError(fault_text(error), code))
-
-
-def _rows(feeds: dict[str, np.ndarray]) -> range:
-    return range(len(next(iter(feeds.values()))))

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlp_spec.errors import ArtifactError, ConfigError
+from vlp_spec.triton_names import SITE_VARIABLE
 
-SITE_VARIABLE = "VLPSERVE_TRITON_SITE"
 _IMAGE_BINARY = Path("/opt/tritonserver/bin/tritonserver")
 _STUB = "triton_python_backend_stub"
 _MIB = 1024 * 1024

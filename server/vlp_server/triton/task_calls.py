@@ -24,10 +24,11 @@ from vlp_spec.tasks import (
     Task,
     VqaQuery,
 )
+from vlp_spec.triton_names import EMBEDDINGS, FEATURES, IMAGE, OPTIONS, TEXT
 
 from vlp_server.core.records import CaptionPiece, CaptionReply
 from vlp_server.core.service import Service
-from vlp_server.engines.task_wire import EMBEDDINGS, FEATURES, IMAGE, OPTIONS, STREAM_OPTION, TEXT, result_json
+from vlp_server.engines.task_wire import STREAM_OPTION, result_json
 
 _MAX_OPTIONS_BYTES = 1024 * 1024
 _MAX_NAME = 64

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from vlp_spec.errors import CancelledError, ErrorKind, InternalError, InvalidArgumentError, StartupError, VlpError
 from vlp_spec.found_deployment import find_deployment, find_encoder
 from vlp_spec.tasks import Task
+from vlp_spec.triton_names import ANSWER, IMAGE, OPTIONS, RESULT, TEXT
 
 from vlp_server.core.records import ModelState
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CacheSettings, CoreSettings, ModelSettings
 from vlp_server.engines.settings import EngineSettings
-from vlp_server.engines.task_wire import ANSWER, IMAGE, OPTIONS, RESULT, TEXT, fault_text
+from vlp_server.engines.task_wire import fault_text
 from vlp_server.triton.bls_engine import BlsEngine
 from vlp_server.triton.parameters import parameters_of, repository_of
 from vlp_server.triton.task_calls import Asked, Told, do_task, stream_task

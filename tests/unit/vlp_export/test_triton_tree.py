@@ -14,9 +14,9 @@ from tritonclient.grpc import model_config_pb2 as pb
 from vlp_export.triton_config import BatchingConfig
 from vlp_export.triton_repository import FLAVOURS, TritonOptions, write_triton_repository
 from vlp_server.core.deployments import verify_files
-from vlp_server.engines.task_wire import task_model
 from vlp_spec.found_deployment import FoundDeployment, deployment_names, find_deployment
 from vlp_spec.tasks import Task
+from vlp_spec.triton_names import task_model_name
 from vlp_zoo import zoo_path
 
 TYPES = {
@@ -72,7 +72,7 @@ def test_a_repository_has_every_graph_and_every_task_and_nothing_else(trees: dic
     for root in trees.values():
         found = [find_deployment(root, name) for name in deployment_names(root)]
         graphs = {graph.name for one in found for graph in one.deployment.graphs}
-        tasks = {task_model(one.deployment.name, task) for one in found for task in one.deployment.tasks}
+        tasks = {task_model_name(one.deployment.name, task) for one in found for task in one.deployment.tasks}
         assert {path.name for path in (root / "model_repository").iterdir()} == graphs | tasks
         assert {path.name for path in root.iterdir()} == {"model_repository", "deployments"}
 
@@ -168,7 +168,7 @@ def test_tasks_take_pictures_and_words(trees: dict[str, Path], flavour: str, nam
     found = find_deployment(trees[flavour], name)
     assert found.deployment.tasks
     for task in found.deployment.tasks:
-        folder = found.layout.graph_dir(task_model(name, task))
+        folder = found.layout.graph_dir(task_model_name(name, task))
         config = read(folder)
         assert (config.name, config.backend, config.default_model_filename) == (folder.name, "python", "model.py")
         assert (folder / str(found.deployment.version) / "model.py").is_file()

@@ -5,12 +5,10 @@ import threading
 
 import numpy as np
 import pytest
+from model_versions import NO_CACHE, QUESTION, Held, ask, dummy, has_gauge, meaning, publish_two, rounded, states
 from service_rig import Rig, picture, read_metric, settle, tiny_model, until
 from tiny_repository import build_graph, publish
-from vlp_server.core import model_loader
 from vlp_server.core.records import ModelState, VersionState
-from vlp_server.core.settings import CacheSettings, EngineSettings, ModelSettings
-from vlp_server.engines.dummy import DummyEngine
 from vlp_spec.errors import (
     DeadlineError,
     ModelConflictError,
@@ -20,61 +18,10 @@ from vlp_spec.errors import (
 )
 from vlp_spec.tasks import CaptionQuery, Task, VqaQuery
 
-NO_CACHE = CacheSettings(answer_entries=0, image_entries=0)
-QUESTION = VqaQuery("what colour is it")
-
-
-def dummy(reference):
-    return ModelSettings(reference=reference, engine=EngineSettings(engine="dummy"))
-
 
 @pytest.fixture
 def root(tmp_path):
-    """Two versions of "tiny" that answer otherwise."""
-    publish(tmp_path, version=1)
-    publish(tmp_path, version=2, scale=-1.0)
-    return tmp_path
-
-
-async def ask(rig, model="tiny", query=QUESTION):
-    return await rig.service.vqa(picture(), [query], model=model)
-
-
-async def states(rig, name="tiny"):
-    return {row.version: row.state for row in await rig.service.management.versions(name)}
-
-
-def meaning(rig, name="tiny"):
-    return rig.service._directory.find(name).label
-
-
-def rounded(reply):
-    """Its answers; their last digits depend on who shared the batch."""
-    return tuple((answer.answer, round(answer.score, 4)) for answer in reply.results[0].answers)
-
-
-def has_gauge(rig, model, metric="vlpserve_model_ready"):
-    samples = [sample for family in rig.service.metrics.collect() for sample in family.samples]
-    return any(sample.name == metric and sample.labels.get("model") == model for sample in samples)
-
-
-class Held:
-    """Lets the runs of an engine wait until they are let go."""
-
-    def __init__(self, engine):
-        self.go, self.entered, self._run = threading.Event(), threading.Event(), engine.run
-        engine.run = self._wait_and_run
-
-    def _wait_and_run(self, key, feeds):
-        self.entered.set()
-        assert self.go.wait(10)
-        return self._run(key, feeds)
-
-    async def begin(self, call):
-        """Start a request; returns when it is in the engine."""
-        task = asyncio.create_task(call)
-        assert await asyncio.to_thread(self.entered.wait, 5)
-        return task
+    return publish_two(tmp_path)
 
 
 async def test_a_new_version_is_asked_by_its_version_until_its_name_is_switched_to_it(root):
@@ -469,59 +416,6 @@ async def test_an_engine_that_cannot_unload_is_closed_all_the_same(root, caplog)
         assert not engine.ready("tiny@1/fusion")
         assert "its engine could not unload it" in caplog.text
         assert await states(rig) == {1: VersionState.ON_DISK, 2: VersionState.SERVED}
-
-
-class EngineElsewhere(DummyEngine):
-    """Its graphs are there later, in another process as it were."""
-
-    away = "waiting for another process"
-
-    def attach(self, loop, prove, task_models=()):
-        """Nobody is asked."""
-
-    async def infer(self, key, feeds, terms):
-        return self.run(key, feeds)
-
-    def disproved(self):
-        return False
-
-    def why_not_ready(self):
-        return self.away
-
-
-class RigElsewhere(Rig):
-    """The first engine is here, the others are elsewhere."""
-
-    def _make(self, settings):
-        if not self.engines:
-            return super()._make(settings)
-        self.engines.append(EngineElsewhere(settings))
-        return self.engines[-1]
-
-
-async def test_a_version_whose_graphs_lie_elsewhere_is_served_when_they_are_there(root):
-    async with RigElsewhere(tiny_model(root, "tiny@1")) as rig:
-        loading = asyncio.create_task(rig.service.management.load("tiny", 2))
-        await until(lambda: len(rig.engines) == 2)
-        assert await states(rig) == {1: VersionState.SERVED, 2: VersionState.LOADING}
-        with pytest.raises(ModelNotFoundError):
-            rig.service._directory.find("tiny@2")
-        rig.engines[1].away = None
-        assert [row.state for row in await loading] == [VersionState.SERVED, VersionState.SERVED]
-        assert (await ask(rig, "tiny@2")).model == "tiny@2"
-        rig.engines[1].away = "waiting again"
-        with pytest.raises(UnavailableError, match="waiting again"):
-            await rig.service.management.switch("tiny", 2)
-        assert rig.service.readiness().ready
-
-
-async def test_nobody_waits_for_ever_for_what_lies_elsewhere(root, monkeypatch):
-    monkeypatch.setattr(model_loader, "_ELSEWHERE_LIMIT_S", 0.0)
-    async with RigElsewhere(tiny_model(root, "tiny@1")) as rig:
-        with pytest.raises(ModelConflictError, match="cannot be served: waiting for another process"):
-            await rig.service.management.load("tiny", 2)
-        assert not rig.engines[1]._graphs  # it was told to forget them
-        assert await states(rig) == {1: VersionState.SERVED, 2: VersionState.FAILED}
 
 
 async def test_answers_of_versions_are_kept_apart(root):

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from vlp_server.engines.task_wire import fault_from, fault_text, options_of, parse_result, result_json, task_model
+from vlp_server.engines.task_wire import fault_from, fault_text, options_of, parse_result, result_json
 from vlp_spec import errors
 from vlp_spec.errors import (
     DeadlineError,
@@ -39,6 +39,7 @@ from vlp_spec.tasks import (
     VqaQuery,
     VqaResult,
 )
+from vlp_spec.triton_names import task_model_name
 
 COME_BACK = (
     InvalidImageError,
@@ -168,4 +169,4 @@ def test_options_say_all_of_a_query_but_its_text(query: object, options: dict[st
 
 
 def test_a_tasks_model_is_named_after_deployment_and_task() -> None:
-    assert task_model("scenes-vilt", Task.VQA) == "scenes-vilt.vqa"
+    assert task_model_name("scenes-vilt", Task.VQA) == "scenes-vilt.vqa"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -41,18 +41,6 @@ def failing(status: str, message: str) -> Callable[[Call], dict[str, np.ndarray]
         raise Fault(status, message)
 
     return answer
-
-
-@pytest.fixture
-async def one() -> AsyncIterator[TritonStandIn]:
-    async with TritonStandIn(doubled, g=[1]) as started:
-        yield started
-
-
-@pytest.fixture
-async def two() -> AsyncIterator[TritonStandIn]:
-    async with TritonStandIn(doubled, g=[1]) as started:
-        yield started
 
 
 def test_it_is_what_the_core_takes_it_for() -> None:

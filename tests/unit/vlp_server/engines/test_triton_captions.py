@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from triton_rig import TERMS, attached, calls, doubled
+from triton_rig import TERMS, attached, calls
 from triton_standin import Call, Fault, TritonStandIn, words
 from vlp_server.engines.base import CallTerms, TaskCall
 from vlp_server.engines.triton import TritonEngine
@@ -24,18 +24,6 @@ from vlp_spec.tasks import Task
 
 CAPTION = TaskCall(Task.CAPTION, "m", 4, [b"picture"], [], {})
 STREAMED = TaskCall(Task.CAPTION, "m", 4, [b"picture"], ["a red"], {"stream": True})
-
-
-@pytest.fixture
-async def one() -> AsyncIterator[TritonStandIn]:
-    async with TritonStandIn(doubled, g=[1]) as started:
-        yield started
-
-
-@pytest.fixture
-async def two() -> AsyncIterator[TritonStandIn]:
-    async with TritonStandIn(doubled, g=[1]) as started:
-        yield started
 
 
 def piece(text: str) -> dict[str, np.ndarray]:
