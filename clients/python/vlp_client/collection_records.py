@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlp_client.replies import Reply
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
@@ -106,13 +108,23 @@ class Hits:
     timings_ms: Mapping[str, float]
 
 
-def collection_info(body: Mapping[str, Any]) -> CollectionInfo:
+def read_collection(reply: Reply) -> CollectionInfo:
     """Read a collection."""
+    return _collection(reply.body)
+
+
+def read_collections(reply: Reply) -> tuple[CollectionInfo, ...]:
+    """Read all collections."""
+    return tuple(map(_collection, reply.body["collections"]))
+
+
+def _collection(body: Mapping[str, Any]) -> CollectionInfo:
     return CollectionInfo(**{name: body[name] for name in CollectionInfo.__dataclass_fields__})
 
 
-def added(body: Mapping[str, Any]) -> Added:
+def read_added(reply: Reply) -> Added:
     """Read the results of an addition."""
+    body = reply.body
     results = []
     for item in body["results"]:
         error = item.get("error") or {}
@@ -122,14 +134,15 @@ def added(body: Mapping[str, Any]) -> Added:
     return Added(body["model"], body["encoder"], tuple(results))
 
 
-def stored_item(body: Mapping[str, Any]) -> StoredItem:
+def read_item(reply: Reply) -> StoredItem:
     """Read an item."""
-    return StoredItem(**{name: body[name] for name in StoredItem.__dataclass_fields__})
+    return StoredItem(**{name: reply.body[name] for name in StoredItem.__dataclass_fields__})
 
 
-def hits(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Hits:
+def read_hits(reply: Reply) -> Hits:
     """Read the hits of a search."""
+    body = reply.body
     found = tuple(
         Hit(item["id"], float(item["score"]), item["metadata"], item.get("rerank_score")) for item in body["hits"]
     )
-    return Hits(body["model"], body["encoder"], found, body.get("reranked_by"), timings_ms)
+    return Hits(body["model"], body["encoder"], found, body.get("reranked_by"), reply.timings_ms)

@@ -4,6 +4,7 @@ VlpClientError
 ├─ ConnectError      no server there, or the connection broke
 ├─ TimeoutError      the server did not answer in time
 ├─ ProtocolError     what answered is not a vlpserve server
+├─ JournalError      a journal of a bulk run that cannot be gone on with
 └─ ServerError       the server said no: kind, status, request_id, retry_after_s
    ├─ RequestError   the call itself is at fault; sending it again changes nothing
    │  ├─ AuthenticationError    the server asks for a key, and got none or one that it does not know
@@ -23,7 +24,17 @@ class VlpClientError(Exception):
 
 
 class ConnectError(VlpClientError):
-    """No server there, or the connection broke."""
+    """No server there, or the connection broke.
+
+    Attributes:
+        sent: whether the server may have seen the call.
+        answered: whether its answer had begun.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True, answered: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+        self.answered = answered
 
 
 class TimeoutError(VlpClientError, builtins.TimeoutError):
@@ -32,6 +43,10 @@ class TimeoutError(VlpClientError, builtins.TimeoutError):
 
 class ProtocolError(VlpClientError):
     """What answered is not a vlpserve server, or one of another version."""
+
+
+class JournalError(VlpClientError):
+    """A journal of a bulk run that cannot be gone on with: no journal, in use, or of another model."""
 
 
 class ServerError(VlpClientError):

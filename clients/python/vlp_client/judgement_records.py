@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlp_client.replies import Reply
+
 
 @dataclass(frozen=True, slots=True)
 class Entailment:
@@ -115,24 +117,27 @@ class Groundings:
     timings_ms: Mapping[str, float]
 
 
-def entailment(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Entailment | Entailments:
+def read_entailment(reply: Reply) -> Entailment | Entailments:
     """Read what was judged of one hypothesis, or of several."""
+    body, timings_ms = reply.body, reply.timings_ms
     if "results" not in body:
         return Entailment(body["model"], str(body["label"]), dict(body["scores"]), timings_ms)
     results = [HypothesisResult(one["hypothesis"], str(one["label"]), dict(one["scores"])) for one in body["results"]]
     return Entailments(body["model"], tuple(results), timings_ms)
 
 
-def truth(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Truth | Truths:
+def read_truth(reply: Reply) -> Truth | Truths:
     """Read what was judged of one statement, or of several."""
+    body, timings_ms = reply.body, reply.timings_ms
     if "results" not in body:
         return Truth(body["model"], bool(body["label"]), float(body["score"]), timings_ms)
     results = [StatementResult(one["statement"], bool(one["label"]), float(one["score"])) for one in body["results"]]
     return Truths(body["model"], tuple(results), timings_ms)
 
 
-def grounding(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Grounding | Groundings:
+def read_grounding(reply: Reply) -> Grounding | Groundings:
     """Read where one phrase was found, or where several were."""
+    body, timings_ms = reply.body, reply.timings_ms
     if "results" not in body:
         return Grounding(body["model"], _boxes(body), timings_ms)
     results = [PhraseResult(one["phrase"], _boxes(one)) for one in body["results"]]

@@ -66,7 +66,7 @@ def pictures(count: int) -> Iterator[FoundPicture]:
 
 def run(server: Server, found: Iterator[FoundPicture], folder: Path, again: bool = False, **bounds: int) -> Counts:
     seen: list[int] = []
-    with Client("http://server", transport=httpx.MockTransport(server)) as client:
+    with Client("http://server", transport=httpx.MockTransport(server), retries=None) as client:
         counts = index_pictures(
             client.collection("pets"),
             found,

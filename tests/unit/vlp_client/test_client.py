@@ -24,7 +24,7 @@ GOOD = {"model": "m@1", "answers": [{"answer": "red", "score": 1}]}
 
 
 def client_of(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
-    return Client("http://server/", transport=httpx.MockTransport(answer))
+    return Client("http://server/", transport=httpx.MockTransport(answer), retries=None)
 
 
 def answering(status: int, **content: Any) -> Client:

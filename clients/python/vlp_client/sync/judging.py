@@ -1,3 +1,4 @@
+# Made from vlp_client/aio/judging.py by clients/python/write_sync_client.py: change it there.
 """The calls that judge pictures: entailment, reasoning over two, grounding."""
 
 from __future__ import annotations
@@ -5,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, overload
 
-from vlp_client.asking import Asking, Texts, one_or_list
-from vlp_client.connection import timings_of
+from vlp_client.asking import Texts, one_or_list
 from vlp_client.judgement_records import (
     Entailment,
     Entailments,
@@ -14,13 +14,14 @@ from vlp_client.judgement_records import (
     Groundings,
     Truth,
     Truths,
-    entailment,
-    grounding,
-    truth,
+    read_entailment,
+    read_grounding,
+    read_truth,
 )
 from vlp_client.pictures import ImageSource
 from vlp_client.regions import RegionSource
 from vlp_client.subject import pair_of, subject_of
+from vlp_client.sync.asking import Asking
 
 
 class Judging(Asking):
@@ -74,8 +75,8 @@ class Judging(Asking):
         """
         fields = one_or_list("hypothesis", "hypotheses", hypothesis)
         return self._ask(
-            "/v1/entailment",
-            lambda body, headers: entailment(body, timings_of(headers)),
+            "entailment",
+            read_entailment,
             subject_of(image, regions),
             fields,
             model=model,
@@ -122,8 +123,8 @@ class Judging(Asking):
         """
         fields = one_or_list("statement", "statements", statement)
         return self._ask(
-            "/v1/reasoning",
-            lambda body, headers: truth(body, timings_of(headers)),
+            "reasoning",
+            read_truth,
             pair_of(images, regions),
             fields,
             model=model,
@@ -172,8 +173,8 @@ class Judging(Asking):
         """
         fields: dict[str, Any] = {"top_k": top_k, **one_or_list("phrase", "phrases", phrase)}
         return self._ask(
-            "/v1/grounding",
-            lambda body, headers: grounding(body, timings_of(headers)),
+            "grounding",
+            read_grounding,
             subject_of(image, regions),
             fields,
             model=model,
