@@ -3,6 +3,7 @@ from vlp_client.aio.captioning import AsyncCaptionStream
 from vlp_client.aio.client import AsyncClient
 from vlp_client.aio.collection import AsyncCollection
 from vlp_client.aio.model_admin import AsyncModelAdmin
+from vlp_client.bulk_records import BulkOptions, ItemResult
 from vlp_client.caption_records import CaptionAnswer, CaptionOptions, ScoredCaption
 from vlp_client.collection_records import Added, AddedItem, CollectionInfo, Hit, Hits, StoredItem
 from vlp_client.errors import (
@@ -61,6 +62,7 @@ __all__ = [
     "AsyncCollection",
     "AsyncModelAdmin",
     "AuthenticationError",
+    "BulkOptions",
     "CapacityError",
     "CaptionAnswer",
     "CaptionOptions",
@@ -79,6 +81,7 @@ __all__ = [
     "Hit",
     "Hits",
     "HypothesisResult",
+    "ItemResult",
     "JournalError",
     "LabelScore",
     "Matches",

@@ -36,7 +36,8 @@ class AddedItem:
     """What became of an item.
 
     Attributes:
-        status: "created" or "updated": it is on the server's disk; "failed": see the others.
+        status: "created" or "updated": it is on the server's disk; "failed": see the others. A bulk run also says
+            "present": it was there before.
         kind: stable name of the fault.
         message: what is wrong.
         retry_after_s: when it may be worth to send the item again; None: it would fail again.

@@ -54,7 +54,8 @@ class ServerError(VlpClientError):
 
     Attributes:
         kind: stable name of the fault, such as "invalid_image"; "unknown" when something in between answered.
-        status: HTTP status.
+        status: HTTP status; 200 where one item of a call that went well was refused. gRPC's codes are told as the
+            statuses that the HTTP API has for the same kinds.
         field: the field of the request at fault, where one is.
         request_id: by which the server's log knows this request.
         retry_after_s: when it may be worth to try again.

@@ -11,7 +11,7 @@ from vlp_client.calls import Call, Repeat
 from vlp_client.errors import ConnectError, ServerError, VlpClientError
 
 _FULL = (429, 503)
-_BULK_PATIENCE_S = 600.0
+_OFTEN = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Retries:
         first_wait_s: before the second try.
         longest_wait_s: of a single wait that the client chooses.
         patience_s: of all waits of a call together; a server that asks for more is not waited for.
+        bulk_patience_s: the same for a call of a bulk run, which nobody watches: there a server that is full is asked
+            as often as it takes.
     """
 
     attempts: int = 4
@@ -38,17 +40,15 @@ class Retries:
     first_wait_s: float = 0.1
     longest_wait_s: float = 5.0
     patience_s: float = 60.0
+    bulk_patience_s: float = 600.0
 
     def __post_init__(self) -> None:
-        if (
-            min(self.attempts, self.broken_attempts) < 1
-            or min(self.first_wait_s, self.longest_wait_s, self.patience_s) < 0
-        ):
+        if min(self.attempts, self.broken_attempts) < 1 or min(self.first_wait_s, self.longest_wait_s) < 0:
             raise ValueError(f"{self}: expected at least one attempt, and no wait below 0")
 
     def for_bulk(self) -> Retries:
-        """The same for calls that nobody watches: a server that is full is waited for, ten minutes at most."""
-        return replace(self, attempts=10_000, patience_s=max(self.patience_s, _BULK_PATIENCE_S))
+        """The same for the calls of a bulk run."""
+        return replace(self, attempts=max(self.attempts, _OFTEN), patience_s=self.bulk_patience_s)
 
 
 class Attempts:

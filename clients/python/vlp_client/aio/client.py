@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import httpx
 
 from vlp_client.address import Tls, read_address
+from vlp_client.aio.bulk_tasks import AsyncBulkTasks
 from vlp_client.aio.captioning import AsyncCaptioning
 from vlp_client.aio.collection import AsyncCollection
 from vlp_client.aio.judging import AsyncJudging
 from vlp_client.aio.model_admin import AsyncModelAdmin
+from vlp_client.aio.pool import Items
 from vlp_client.aio.sending import AsyncSender
 from vlp_client.aio.tasks import AsyncTasks
 from vlp_client.aio.transport_choice import open_transport
+from vlp_client.bulk_records import BulkOptions, ItemResult
 from vlp_client.calls import Call
-from vlp_client.collection_records import CollectionInfo, read_collections
+from vlp_client.collection_records import AddedItem, CollectionInfo, read_collections
+from vlp_client.new_items import NewItem
 from vlp_client.records import ModelInfo
 from vlp_client.retries import Retries
 from vlp_client.task_replies import read_models
@@ -25,7 +30,7 @@ from vlp_client.timeouts import Timeouts
 _RETRIES = Retries()
 
 
-class AsyncClient(AsyncTasks, AsyncJudging, AsyncCaptioning):
+class AsyncClient(AsyncTasks, AsyncJudging, AsyncCaptioning, AsyncBulkTasks):
     """Talks to one vlpserve server; for many tasks of one event loop at once, and a context manager.
 
     Args:
@@ -62,6 +67,12 @@ class AsyncClient(AsyncTasks, AsyncJudging, AsyncCaptioning):
     def collection(self, name: str) -> AsyncCollection:
         """A collection by its name; asks the server nothing yet."""
         return AsyncCollection(self._sender, name)
+
+    def index_many(
+        self, collection: str, items: Items[NewItem], *, again: bool = False, **options: Unpack[BulkOptions]
+    ) -> AsyncGenerator[ItemResult[AddedItem], None]:
+        """Add any number of items to a collection, which is there; see `AsyncCollection.index_many`."""
+        return self.collection(collection).index_many(items, again=again, **options)
 
     async def collections(self) -> tuple[CollectionInfo, ...]:
         """All collections of the server, by name.

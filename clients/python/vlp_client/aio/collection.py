@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, Unpack
 
+from vlp_client.aio.bulk import AsyncBulk
+from vlp_client.aio.bulk_index import AsyncIndexPlan
+from vlp_client.aio.pool import Items
 from vlp_client.aio.sending import AsyncSender
+from vlp_client.bulk_records import BulkOptions, BulkSettings, ItemResult
 from vlp_client.calls import Call, Repeat
 from vlp_client.collection_records import (
     Added,
+    AddedItem,
     CollectionInfo,
     Hits,
     StoredItem,
@@ -95,6 +100,29 @@ class AsyncCollection:
             idempotency_key=uuid.uuid4().hex if idempotency_key is None else idempotency_key,
         )
         return await self._sender.call(call)
+
+    def index_many(
+        self, items: Items[NewItem], *, again: bool = False, **options: Unpack[BulkOptions]
+    ) -> AsyncGenerator[ItemResult[AddedItem], None]:
+        """Add any number of items, several calls at a time; each has its own result, and none ends the run.
+
+        What is there already with the same picture is passed over (its status is "present"), so that a run which was
+        cut off is simply started again. An item without an id gets one of its content. A server that is full is waited
+        for. Closing the iterator early ends the run.
+
+        Args:
+            items: read as they are needed.
+            again: send also what is there already, with its metadata.
+            options: see `BulkOptions`.
+
+        Raises:
+            ValueError: an option that cannot be.
+            JournalError: while iterating: the journal cannot be gone on with.
+            OSError: while iterating: the journal cannot be written.
+        """
+        settings = BulkSettings(**options)
+        plan = AsyncIndexPlan(self.name, again, settings.deadline_s)
+        return AsyncBulk(self._sender, plan, settings).results(items)
 
     async def lookup(self, ids: Sequence[str]) -> dict[str, str | None]:
         """Those of the ids that are there, with the sha256 of their pictures."""

@@ -39,6 +39,11 @@ class AsyncSender:
         self._retries = retries
         self._sleep = sleep
 
+    @property
+    def patience_s(self) -> float:
+        """How long a server that is full is waited for."""
+        return 0.0 if self._retries is None else self._retries.patience_s
+
     async def call(self, call: Call[T]) -> T:
         """Send a call and read its answer.
 

@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import httpx
 
 from vlp_client.address import Tls, read_address
+from vlp_client.bulk_records import BulkOptions, ItemResult
 from vlp_client.calls import Call
-from vlp_client.collection_records import CollectionInfo, read_collections
+from vlp_client.collection_records import AddedItem, CollectionInfo, read_collections
+from vlp_client.new_items import NewItem
 from vlp_client.records import ModelInfo
 from vlp_client.retries import Retries
+from vlp_client.sync.bulk_tasks import BulkTasks
 from vlp_client.sync.captioning import Captioning
 from vlp_client.sync.collection import Collection
 from vlp_client.sync.judging import Judging
 from vlp_client.sync.model_admin import ModelAdmin
+from vlp_client.sync.pool import Items
 from vlp_client.sync.sending import Sender
 from vlp_client.sync.tasks import Tasks
 from vlp_client.sync.transport_choice import open_transport
@@ -26,7 +31,7 @@ from vlp_client.timeouts import Timeouts
 _RETRIES = Retries()
 
 
-class Client(Tasks, Judging, Captioning):
+class Client(Tasks, Judging, Captioning, BulkTasks):
     """Talks to one vlpserve server; usable from several threads, and a context manager.
 
     Args:
@@ -63,6 +68,12 @@ class Client(Tasks, Judging, Captioning):
     def collection(self, name: str) -> Collection:
         """A collection by its name; asks the server nothing yet."""
         return Collection(self._sender, name)
+
+    def index_many(
+        self, collection: str, items: Items[NewItem], *, again: bool = False, **options: Unpack[BulkOptions]
+    ) -> Generator[ItemResult[AddedItem], None]:
+        """Add any number of items to a collection, which is there; see `Collection.index_many`."""
+        return self.collection(collection).index_many(items, again=again, **options)
 
     def collections(self) -> tuple[CollectionInfo, ...]:
         """All collections of the server, by name.

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, Unpack
 
+from vlp_client.bulk_records import BulkOptions, BulkSettings, ItemResult
 from vlp_client.calls import Call, Repeat
 from vlp_client.collection_records import (
     Added,
+    AddedItem,
     CollectionInfo,
     Hits,
     StoredItem,
@@ -23,6 +25,9 @@ from vlp_client.new_items import NewItem, Rerank, item_fields, rerank_fields
 from vlp_client.pictures import ImageSource
 from vlp_client.replies import Reply
 from vlp_client.subject import subject_of
+from vlp_client.sync.bulk import Bulk
+from vlp_client.sync.bulk_index import IndexPlan
+from vlp_client.sync.pool import Items
 from vlp_client.sync.sending import Sender
 from vlp_client.wire_values import WireVector
 
@@ -96,6 +101,29 @@ class Collection:
             idempotency_key=uuid.uuid4().hex if idempotency_key is None else idempotency_key,
         )
         return self._sender.call(call)
+
+    def index_many(
+        self, items: Items[NewItem], *, again: bool = False, **options: Unpack[BulkOptions]
+    ) -> Generator[ItemResult[AddedItem], None]:
+        """Add any number of items, several calls at a time; each has its own result, and none ends the run.
+
+        What is there already with the same picture is passed over (its status is "present"), so that a run which was
+        cut off is simply started again. An item without an id gets one of its content. A server that is full is waited
+        for. Closing the iterator early ends the run.
+
+        Args:
+            items: read as they are needed.
+            again: send also what is there already, with its metadata.
+            options: see `BulkOptions`.
+
+        Raises:
+            ValueError: an option that cannot be.
+            JournalError: while iterating: the journal cannot be gone on with.
+            OSError: while iterating: the journal cannot be written.
+        """
+        settings = BulkSettings(**options)
+        plan = IndexPlan(self.name, again, settings.deadline_s)
+        return Bulk(self._sender, plan, settings).results(items)
 
     def lookup(self, ids: Sequence[str]) -> dict[str, str | None]:
         """Those of the ids that are there, with the sha256 of their pictures."""
