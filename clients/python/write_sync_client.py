@@ -1,6 +1,6 @@
 """vlp_client/aio -> vlp_client/sync: the blocking twin is the asynchronous one without `await`.
 
-Every verb is written once, in `aio`. What differs by nature (`pool.py`: tasks there, threads here) is written by hand
+Every verb is written once, in `aio`. What differs by nature (tasks there, threads here) is written by hand
 in both; `tests/unit/vlp_client/test_twins.py` proves the rest current, and that both have the same verbs.
 
 Usage: python clients/python/write_sync_client.py
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "vlp_client"
-WRITTEN_BY_HAND = ("pool.py",)
+WRITTEN_BY_HAND = ("grpc_calls.py", "pool.py")
 _HEAD = "# Made from vlp_client/aio/{name} by clients/python/write_sync_client.py: change it there.\n"
 _RULES: tuple[tuple[str, str], ...] = (
     (r"\bvlp_client\.aio\b", "vlp_client.sync"),
@@ -27,7 +27,6 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"\bawait ", ""),
     (r"\b__a(iter|next|enter|exit)__", r"__\1__"),
     (r"\ba(close|read|iter_lines|iter_bytes)\b", r"\1"),
-    (r"\bgrpc\.aio\b", "grpc"),
     (r"\bimport asyncio\b", "import time"),
     (r"\basyncio\.sleep\b", "time.sleep"),
     (r"\bfor many tasks of one event loop at once\b", "usable from several threads"),

@@ -15,6 +15,7 @@ VlpClientError
 from __future__ import annotations
 
 import builtins
+from collections.abc import Mapping
 
 UNKNOWN_KIND = "unknown"
 
@@ -95,6 +96,35 @@ class PermissionDeniedError(RequestError):
 class CapacityError(ServerError):
     """Nothing is wrong with the call; try again after `retry_after_s` seconds."""
 
+
+STATUS_OF_KIND: Mapping[str, int] = {
+    "invalid_argument": 400,
+    "task_not_supported": 400,
+    "unauthenticated": 401,
+    "permission_denied": 403,
+    "model_not_found": 404,
+    "collection_not_found": 404,
+    "item_not_found": 404,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+    "model_conflict": 409,
+    "collection_exists": 409,
+    "encoder_mismatch": 409,
+    "no_pictures": 409,
+    "no_extractor": 409,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid_image": 422,
+    "overloaded": 429,
+    "headers_too_large": 431,
+    "inference_failed": 500,
+    "internal": 500,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
+    "storage_full": 507,
+}
+"""What the HTTP API answers with for each kind; over gRPC, `ServerError.status` is taken from here."""
 
 _CLASSES: dict[str, type[ServerError]] = {
     "invalid_argument": RequestError,

@@ -140,7 +140,7 @@ def network_fault(url: object, error: httpx.TransportError, *, answered: bool = 
     return ConnectError(told, sent=answered or not isinstance(error, _UNSENT), answered=answered)
 
 
-def timings_of(headers: httpx.Headers) -> dict[str, float]:
+def timings_of(headers: Mapping[str, str]) -> dict[str, float]:
     """Durations of the Server-Timing header by name; entries without one are left out.
 
     Raises:

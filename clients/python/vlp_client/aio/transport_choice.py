@@ -20,4 +20,8 @@ def open_transport(
     """Open a transport; nothing is sent yet. Arguments and errors as `AsyncClient`."""
     if not address.is_grpc:
         return AsyncHttpTransport(address, api_key=api_key, tls=tls, connections=connections, transport=transport)
-    raise ImportError("gRPC needs more packages: pip install 'vlpserve-client[grpc]'")
+    try:
+        from vlp_client.aio.grpc_transport import AsyncGrpcTransport
+    except ImportError as error:
+        raise ImportError(f"{address.url}: gRPC needs more packages: pip install 'vlpserve-client[grpc]'") from error
+    return AsyncGrpcTransport(address, api_key=api_key, tls=tls)

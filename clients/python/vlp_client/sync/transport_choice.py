@@ -21,4 +21,8 @@ def open_transport(
     """Open a transport; nothing is sent yet. Arguments and errors as `Client`."""
     if not address.is_grpc:
         return HttpTransport(address, api_key=api_key, tls=tls, connections=connections, transport=transport)
-    raise ImportError("gRPC needs more packages: pip install 'vlpserve-client[grpc]'")
+    try:
+        from vlp_client.sync.grpc_transport import GrpcTransport
+    except ImportError as error:
+        raise ImportError(f"{address.url}: gRPC needs more packages: pip install 'vlpserve-client[grpc]'") from error
+    return GrpcTransport(address, api_key=api_key, tls=tls)
