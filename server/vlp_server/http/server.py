@@ -150,7 +150,7 @@ class HttpServer:
             server.force_exit = True
             return
         logger.info("signal %d: draining", number)
-        door.closing = True
+        door.room.closing = True
         server.should_exit = True
 
     async def _end(self) -> None:
