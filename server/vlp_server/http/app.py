@@ -28,7 +28,6 @@ from vlp_server.http.door import Door
 from vlp_server.http.embeddings import embeddings_router
 from vlp_server.http.entailment import entailment_router
 from vlp_server.http.envelope import Envelope
-from vlp_server.http.fetch import UrlFetcher
 from vlp_server.http.grounding import grounding_router
 from vlp_server.http.health import health_router
 from vlp_server.http.model_list import models_router
@@ -37,6 +36,7 @@ from vlp_server.http.reasoning import reasoning_router
 from vlp_server.http.regions import regions_router
 from vlp_server.http.route_roles import RouteRoles
 from vlp_server.http.vqa import vqa_router
+from vlp_server.intake.fetch import UrlFetcher
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service

@@ -11,9 +11,10 @@ from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.tasks import MatchQuery
 
 from vlp_server.config.settings import LimitsConfig
-from vlp_server.http.fields import CallFields, check_model, check_texts, one_or_several
+from vlp_server.http.fields import CallFields, one_or_several
 from vlp_server.http.picture_fields import PictureOrRegionsFields
 from vlp_server.http.picture_request import CallShape
+from vlp_server.intake.texts import check_model, check_texts
 
 
 class MatchFields(CallFields):

@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 from vlp_spec.errors import InvalidArgumentError
 
-from vlp_server.http.fields import CallFields, check_model, check_texts, one_or_several, placed
+from vlp_server.http.fields import CallFields, one_or_several
+from vlp_server.intake.texts import check_model, check_texts, placed
 
 Q = TypeVar("Q")
 
