@@ -174,6 +174,7 @@ def problem_error(document: Any, status: int, headers: Mapping[str, str]) -> Ser
         headers: of that answer.
     """
     problem: Mapping[str, Any] = {}
+    document = _of_openai(document)
     try:
         kind, message = str(document["kind"]), str(document["detail"])
         problem = document
@@ -193,6 +194,14 @@ def problem_error(document: Any, status: int, headers: Mapping[str, str]) -> Ser
         request_id=problem.get("request_id") or headers.get("X-Request-Id"),
         retry_after_s=retry_after_s,
     )
+
+
+def _of_openai(document: Any) -> Any:
+    """A document of OpenAI's shape, which calls of that shape are refused with, as a problem; others as they are."""
+    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(error, dict):
+        return document
+    return {"kind": error.get("code"), "detail": error.get("message"), "field": error.get("param")}
 
 
 def _form_value(value: Any) -> Any:

@@ -109,6 +109,13 @@ def test_errors_by_kind(kind: str, status: int, expected: type[ServerError]) -> 
     assert (error.field, error.retry_after_s) == ("image", 2.5)
 
 
+def test_a_refusal_of_openais_shape() -> None:
+    error = {"message": "why", "type": "invalid_request_error", "param": "input", "code": "invalid_image"}
+    with answering(422, json={"error": error}) as client, pytest.raises(RequestError, match="why") as caught:
+        client.embed(["a"])
+    assert (caught.value.kind, caught.value.status, caught.value.field) == ("invalid_image", 422, "input")
+
+
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None)])
 def test_an_answer_of_something_in_between(header: str, seconds: float | None) -> None:
     headers = {"Retry-After": header, "X-Request-Id": "r2"}

@@ -110,7 +110,7 @@ def test_the_calls_of_grpc_are_written_twice_alike() -> None:
 
 
 def test_without_the_extra_grpc_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if "grpc_transport" in name]:
+    for name in [name for name in sys.modules if name.startswith("vlp_client.") and "grpc" in name]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "grpc", None)
     for client in (vlp_client.Client, vlp_client.AsyncClient):

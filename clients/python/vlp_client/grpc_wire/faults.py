@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
@@ -19,7 +20,7 @@ from vlp_client.errors import (
 )
 
 # Trailing metadata of a call that failed.
-KIND, FIELD, RETRY_AFTER, REQUEST_ID = "error-kind", "error-field", "retry-after", "x-request-id"
+KIND, FIELD, RETRY_AFTER, REQUEST_ID = "error-kind", "error-field", "retry-after-s", "x-request-id"
 TIMING = "server-timing"
 IDEMPOTENCY_KEY = "idempotency-key"
 _CODES: Mapping[Any, str] = {
@@ -67,7 +68,7 @@ def fault_of(call: Call[Any], target: str, error: Any, *, answered: bool = False
         details or kind,
         kind=kind,
         status=STATUS_OF_KIND.get(kind, 500),
-        field=told.get(FIELD),
+        field=_unquoted(told.get(FIELD)),
         request_id=told.get(REQUEST_ID),
         retry_after_s=_seconds(told.get(RETRY_AFTER)),
     )
@@ -78,3 +79,8 @@ def _seconds(text: str | None) -> float | None:
         return None if text is None else float(text)
     except ValueError:
         return None
+
+
+def _unquoted(field: str | None) -> str | None:
+    """A field's name, which metadata hold as a URL does."""
+    return None if field is None else unquote(field)
