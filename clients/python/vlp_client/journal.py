@@ -72,7 +72,7 @@ class Journal:
 
         Args:
             key: digest in hex.
-            model: name@version that did it.
+            model: name@version that did it; None where nothing had to be done.
             value: JSON.
 
         Raises:
@@ -81,9 +81,9 @@ class Journal:
         """
         line = json.dumps({"key": key, "model": model, "value": value}, separators=(",", ":")).encode() + b"\n"
         with self._lock:
-            if self._model is not None and model != self._model:
+            if None not in (model, self._model) and model != self._model:
                 raise JournalError(f"{self._path}: written by {self._model}, now {model} answers; {_START_AGAIN}")
-            self._model = model
+            self._model = self._model or model
             self._places[bytes.fromhex(key)] = self._append(line)
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class Journal:
             record = json.loads(line)
             if number > 1:
                 self._places[bytes.fromhex(record["key"])] = place
-                self._model = record["model"]
+                self._model = record["model"] or self._model
                 return
             version, found = record[_FORMAT], record["work"]
         except (ValueError, KeyError, TypeError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -203,10 +204,14 @@ async def test_errors_are_the_same_on_all_ways(client: Any) -> None:
     assert stream.value.kind == "invalid_image"
 
 
-async def test_a_deadline_passes(client: Any) -> None:
-    with pytest.raises(CapacityError) as late:
-        await get(client.caption(LEFT, deadline_s=0.001))
-    assert (late.value.kind, late.value.status) == ("deadline_exceeded", 504)
+async def test_a_deadline_passes(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "dummy") as stalling:
+        for way in WAYS:
+            client = open_client(stalling, way)
+            with pytest.raises(CapacityError) as late:
+                await get(client.vqa(LEFT, "[stall]", deadline_s=0.1))
+            assert (late.value.kind, late.value.status) == ("deadline_exceeded", 504)
+            await closed(client)
 
 
 async def test_a_wait_of_the_clients_own_ends() -> None:
@@ -239,7 +244,7 @@ async def test_nobody_there() -> None:
         await closed(client)
 
 
-async def test_bulk_runs_give_the_same_on_all_ways(client: Any, reference: Client, tmp_path: Any) -> None:
+async def test_bulk_runs_give_the_same_on_all_ways(client: Any, reference: Client, tmp_path: Path) -> None:
     items = [f"words {number}" for number in range(30)] + [b"no picture", LEFT]
     options: dict[str, Any] = {"model": "dummy-encoder", "batch": 8, "journal": tmp_path / "j"}
     results = await every(client.embed_many(items, **options))

@@ -81,3 +81,12 @@ def test_values_of_two_models_are_not_mixed(tmp_path: Path) -> None:
         journal.put(A, "m@1", 1)
     with Journal(tmp_path / "j", WORK) as journal, pytest.raises(JournalError, match="written by m@1, now m@2 answers"):
         journal.put(B, "m@2", 2)
+
+
+def test_what_was_there_already_is_no_models_work(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", WORK) as journal:
+        journal.put(A, None, 1)
+        journal.put(B, "m@1", 2)
+        journal.put("cc" * 16, None, 3)
+    with Journal(tmp_path / "j", WORK) as journal, pytest.raises(JournalError, match="written by m@1"):
+        journal.put(B, "m@2", 2)

@@ -32,17 +32,18 @@ class AsyncGrpcTransport:
         address: of the server.
         api_key: sent with every call; None where the server asks for none.
         tls: for grpcs.
+        connect_s: that a connection may take.
 
     Raises:
         ValueError: the key cannot be one.
         OSError: a file of `tls` cannot be read.
     """
 
-    def __init__(self, address: Address, *, api_key: str | None, tls: Tls | None) -> None:
+    def __init__(self, address: Address, *, api_key: str | None, tls: Tls | None, connect_s: float) -> None:
         self._target = address.target
         self._metadata: Metadata = list(key_header(api_key).items())
         trusted = credentials(tls) if address.scheme == "grpcs" else None
-        self._channel = open_channel(address.target, trusted, channel_options(address))
+        self._channel = open_channel(address.target, trusted, channel_options(address, connect_s))
 
     async def send(self, call: Call[Any], span: Span) -> Reply:
         """Send a call; see `AsyncTransport`."""

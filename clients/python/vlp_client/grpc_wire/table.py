@@ -17,8 +17,8 @@ from vlp_client.grpc_wire.tasks import TASK_RPCS
 RPCS: Mapping[str, Rpc] = {**TASK_RPCS, **COLLECTION_RPCS, **MODEL_RPCS}
 
 
-def channel_options(address: Address) -> list[tuple[str, int]]:
-    """Options of a channel to a server."""
+def channel_options(address: Address, connect_s: float) -> list[tuple[str, int]]:
+    """Options of a channel to a server, whose connections may take so long to be made."""
     host = address.target.rpartition(":")[0] or address.target
     return [
         ("grpc.max_send_message_length", -1),
@@ -26,7 +26,7 @@ def channel_options(address: Address) -> list[tuple[str, int]]:
         # Sent again is by this client's own policy alone, which a server that comes back must not outwait.
         ("grpc.enable_retries", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", max(1, round(1000 * connect_s))),  # so long may an attempt take
         ("grpc.max_reconnect_backoff_ms", 2000),
         # A proxy of the environment cannot reach this machine's own server.
         ("grpc.enable_http_proxy", 0 if is_loopback(host) else 1),

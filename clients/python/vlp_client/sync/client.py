@@ -60,10 +60,17 @@ class Client(Tasks, Judging, Captioning, BulkTasks):
         connections: int = 100,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        address = read_address(url)
-        opened = open_transport(address, api_key=api_key, tls=tls, connections=connections, transport=transport)
+        address, timeouts = read_address(url), Timeouts.of(timeout_s)
+        opened = open_transport(
+            address,
+            api_key=api_key,
+            tls=tls,
+            connect_s=timeouts.connect_s,
+            connections=connections,
+            transport=transport,
+        )
         self._url = address.url
-        self._sender = Sender(opened, Timeouts.of(timeout_s), retries)
+        self._sender = Sender(opened, timeouts, retries)
 
     def collection(self, name: str) -> Collection:
         """A collection by its name; asks the server nothing yet."""
