@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,13 @@ class GrpcServer:
         """The address that is listened on."""
         return self._config.grpc.host
 
+    @property
+    def _is_local(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
     async def start(self) -> None:
         """Listen and answer; `port` is then the one that is listened on.
 
@@ -84,6 +92,8 @@ class GrpcServer:
         await server.start()
         self._server = server
         logger.info("gRPC listens on %s port %d", self.host, self.port)
+        if not self._config.access.asks_for_keys and self._config.grpc.tls_client_ca is None and not self._is_local:
+            logger.warning("whoever reaches %s may ask this server over gRPC; see docs/access.md", self.host)
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let running ones end for so long, then cancel them. May be called twice."""

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pictures_made as pictures
 import pytest
-from collection_rig import collection_service, embedded
+from collection_rig import collection_service
 from google.protobuf.struct_pb2 import Struct
 from grpc_rig import ALL_MODELS, Rig, open_grpc, picture_of, trailing
 from service_rig import read_metric
@@ -217,6 +217,18 @@ async def test_a_long_stream_holds_no_more_than_its_share(tmp_path: Path) -> Non
             await call.done_writing()
 
 
+async def test_a_stream_that_falls_silent_is_ended(tmp_path: Path) -> None:
+    config = ServerConfig()
+    config = replace(config, http=replace(config.http, body_timeout_s=0.1))
+    async with collection_service(tmp_path, ALL_MODELS) as service, open_grpc(service, config) as rig:
+        await rig.collections.CreateCollection(pb.CreateCollectionRequest(name="things"))
+        call = rig.collections.AddItems()
+        await call.write(pb.AddItemsRequest(collection="things", items=[item(0)]))
+        assert [one.id for one in (await call.read()).results] == ["item-0"]
+        assert (await refused(call.read())).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert rig.server.door.room.inside == 0
+
+
 async def test_a_caller_who_leaves_loses_nothing_that_was_acknowledged(things: Rig) -> None:
     call = things.collections.AddItems()
     await call.write(pb.AddItemsRequest(collection="things", items=[item(0)]))
@@ -290,4 +302,3 @@ async def test_messages_that_wait_are_added_together(things: Rig) -> None:
     assert [message[0][0] for message in results] == [f"item-{number}" for number in range(count)]
     metrics = things.server.door.service.metrics
     assert 0 < read_metric(metrics, "vlpserve_requests_total", task="add_items") < count
-    assert embedded(things.server.door.service) == 1
