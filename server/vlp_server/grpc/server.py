@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from vlp_spec.errors import ConfigError
 
 from vlp_server.config.server import ServerConfig
@@ -21,6 +20,7 @@ from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.health import COLLECTIONS, HEALTH_SERVICE, MODELS, VISION_LANGUAGE, Health
 from vlp_server.grpc.models import model_methods
 from vlp_server.grpc.questions import question_methods
+from vlp_server.grpc.reflection import add_reflection
 from vlp_server.grpc.rpc import service_handler
 from vlp_server.grpc.vectors import vector_methods
 from vlp_server.intake.fetch import UrlFetcher
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 # Health and reflection answer beside as many calls as there may be.
-_SPARE_CALLS = 64
+_SPARE_CALLS = 128
 
 
 class GrpcServer:
@@ -87,7 +87,7 @@ class GrpcServer:
         server.add_generic_rpc_handlers([service_handler(door, name, methods) for name, methods in services.items()])
         health_pb2_grpc.add_HealthServicer_to_server(Health(door), server)
         if self._config.grpc.reflection:
-            reflection.enable_server_reflection([*services, HEALTH_SERVICE, reflection.SERVICE_NAME], server)
+            add_reflection(server, [*services, HEALTH_SERVICE])
         self.port = self._bind(server, credentials)
         await server.start()
         self._server = server

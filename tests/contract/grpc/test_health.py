@@ -14,6 +14,7 @@ from grpc_rig import Rig, open_grpc
 from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import ServerConfig
 from vlp_server.core.records import Readiness
+from vlp_server.grpc.reflection import MAX_STREAMS
 from vlp_spec.errors import TaskNotSupportedError
 
 Status = health_pb2.HealthCheckResponse
@@ -113,3 +114,19 @@ async def test_reflection_can_be_turned_off(scripted: Any) -> None:
             await reflected(rig, list_services="")
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         assert await states(rig, VISION) == ["SERVING"]
+
+
+async def test_only_so_many_reflect_at_a_time(scripted_rig: Rig) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(scripted_rig.channel)
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+    calls = [stub.ServerReflectionInfo() for _ in range(MAX_STREAMS)]
+    for call in calls:
+        await call.write(asked)
+        assert (await call.read()).HasField("list_services_response")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ServerReflectionInfo().read()
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for call in calls:
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+    assert (await reflected(scripted_rig, list_services="")).HasField("list_services_response")
