@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from itertools import islice
 
 import numpy as np
 from vlp_proto.vlp.v1 import collections_pb2, content_pb2
-from vlp_spec.errors import InvalidArgumentError, VlpError
+from vlp_spec.errors import DeadlineError, InvalidArgumentError, VlpError
 
 from vlp_server.grpc.call import IDEMPOTENCY_KEY, Call
 from vlp_server.grpc.door import GrpcDoor
@@ -42,7 +43,7 @@ async def _add_items(
     )
     try:
         adding: _Adding | None = None
-        while batch := await ahead.take():
+        while batch := await _next(ahead, door.config.http.body_timeout_s):
             if adding is None:
                 adding = _Adding(door, call, batch[0].message.collection)
             async with aclosing(adding.results(batch)) as responses:
@@ -53,6 +54,15 @@ async def _add_items(
             raise InvalidArgumentError("the call brings no message; the first one names the collection")
     finally:
         await ahead.close()
+
+
+async def _next(ahead: ReadAhead[SentItems], timeout_s: float) -> list[SentItems]:
+    """What has arrived; its sender has an answer to all that came before."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await ahead.take()
+    except TimeoutError:
+        raise DeadlineError(f"no message within {timeout_s:g} s; end the stream, and begin another later") from None
 
 
 class _Adding:

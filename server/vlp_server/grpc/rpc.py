@@ -97,7 +97,8 @@ async def _one(door: GrpcDoor, call: Call, context: Context, method: Unary[Q]) -
 
 async def _several(door: GrpcDoor, call: Call, context: Context, method: Streamed[Q]) -> AsyncGenerator[bytes]:
     if method.exchange is not None:
-        answers = method.exchange(call, _messages(door, call, context, method.request))
+        # How long its sender may be silent is for the method to say, which knows whether it waits for an answer.
+        answers = method.exchange(call, _messages(call, context, method.request, None))
     elif method.answers is not None:
         answers = method.answers(call, await _only_message(door, call, context, method.request))
     else:
@@ -151,13 +152,14 @@ def _noted_fault(record: CallRecord, error: VlpError) -> Fault:
 
 
 async def _only_message(door: GrpcDoor, call: Call, context: Context, kind: type[Q]) -> Q:
-    async with aclosing(_messages(door, call, context, kind)) as messages:
+    timeout_s = door.config.http.body_timeout_s
+    async with aclosing(_messages(call, context, kind, timeout_s)) as messages:
         async for sent in messages:
             return sent.message
     raise InvalidArgumentError("the call brings no message")
 
 
-async def _messages(door: GrpcDoor, call: Call, context: Context, kind: type[Q]) -> AsyncGenerator[Sent[Q]]:
+async def _messages(call: Call, context: Context, kind: type[Q], timeout_s: float | None) -> AsyncGenerator[Sent[Q]]:
     """The messages of a call as they come.
 
     Raises:
@@ -165,7 +167,7 @@ async def _messages(door: GrpcDoor, call: Call, context: Context, kind: type[Q])
         InvalidArgumentError: its bytes are no such message.
         OverloadedError: other requests hold the memory that it needs.
     """
-    while (data := await _next_bytes(door, context)) is not None:
+    while (data := await _next_bytes(context, timeout_s)) is not None:
         call.take(len(data))
         try:
             message = kind.FromString(data)
@@ -174,8 +176,7 @@ async def _messages(door: GrpcDoor, call: Call, context: Context, kind: type[Q])
         yield Sent(message, len(data))
 
 
-async def _next_bytes(door: GrpcDoor, context: Context) -> bytes | None:
-    timeout_s = door.config.http.body_timeout_s
+async def _next_bytes(context: Context, timeout_s: float | None) -> bytes | None:
     try:
         async with asyncio.timeout(timeout_s):
             data = await context.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from vlp_spec.errors import ConfigError
 
 from vlp_server.config.server import ServerConfig
@@ -20,6 +20,7 @@ from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.health import COLLECTIONS, HEALTH_SERVICE, MODELS, VISION_LANGUAGE, Health
 from vlp_server.grpc.models import model_methods
 from vlp_server.grpc.questions import question_methods
+from vlp_server.grpc.reflection import add_reflection
 from vlp_server.grpc.rpc import service_handler
 from vlp_server.grpc.vectors import vector_methods
 from vlp_server.intake.fetch import UrlFetcher
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 # Health and reflection answer beside as many calls as there may be.
-_SPARE_CALLS = 64
+_SPARE_CALLS = 128
 
 
 class GrpcServer:
@@ -59,6 +60,13 @@ class GrpcServer:
         """The address that is listened on."""
         return self._config.grpc.host
 
+    @property
+    def _is_local(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
     async def start(self) -> None:
         """Listen and answer; `port` is then the one that is listened on.
 
@@ -79,11 +87,13 @@ class GrpcServer:
         server.add_generic_rpc_handlers([service_handler(door, name, methods) for name, methods in services.items()])
         health_pb2_grpc.add_HealthServicer_to_server(Health(door), server)
         if self._config.grpc.reflection:
-            reflection.enable_server_reflection([*services, HEALTH_SERVICE, reflection.SERVICE_NAME], server)
+            add_reflection(server, [*services, HEALTH_SERVICE])
         self.port = self._bind(server, credentials)
         await server.start()
         self._server = server
         logger.info("gRPC listens on %s port %d", self.host, self.port)
+        if not self._config.access.asks_for_keys and self._config.grpc.tls_client_ca is None and not self._is_local:
+            logger.warning("whoever reaches %s may ask this server over gRPC; see docs/access.md", self.host)
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let running ones end for so long, then cancel them. May be called twice."""

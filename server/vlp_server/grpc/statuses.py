@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from urllib.parse import quote
 
 from grpc import StatusCode
@@ -12,8 +13,8 @@ from vlp_spec.errors import CapacityError, ErrorKind, InternalError, InvalidArgu
 KIND_KEY = "error-kind"
 FIELD_KEY = "error-field"
 RETRY_AFTER_KEY = "retry-after-s"
-# A status travels in a header, and clients read 8 KiB of these by default.
-_MESSAGE_CHARS = 1500
+# A status travels in a header, where a byte that is not printable ASCII takes three; clients read 8 KiB by default.
+_MESSAGE_BYTES = 4096
 
 STATUS: Mapping[ErrorKind, StatusCode] = {
     ErrorKind.INVALID_ARGUMENT: StatusCode.INVALID_ARGUMENT,
@@ -71,7 +72,9 @@ class Fault:
     def details(self) -> str:
         """The message as a status can carry it."""
         text = self.message.encode("utf-8", "replace").decode()
-        return text if len(text) <= _MESSAGE_CHARS else text[: _MESSAGE_CHARS - 3] + "..."
+        sizes = accumulate(1 if " " <= char <= "~" else 3 * len(char.encode()) for char in text)
+        fits = sum(size <= _MESSAGE_BYTES for size in sizes)
+        return text if fits == len(text) else f"{text[:fits]}..."
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What a status has no place for; the field in ASCII, as in a URL."""
