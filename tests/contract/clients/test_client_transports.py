@@ -275,7 +275,8 @@ def test_the_same_status_for_each_kind_as_the_http_door_has() -> None:
     from vlp_spec.errors import ErrorKind
 
     never_sent = {ErrorKind.CANCELLED, ErrorKind.CONFIG, ErrorKind.ARTIFACT, ErrorKind.PROOF}
-    assert {str(kind): status for kind, status in STATUS.items() if kind not in never_sent} == STATUS_OF_KIND
+    sent = {str(kind): status for kind, status in STATUS.items() if kind not in never_sent}
+    assert sent == {kind: STATUS_OF_KIND.get(kind) for kind in sent}
 
 
 async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
