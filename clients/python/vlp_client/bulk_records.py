@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar
 
+from vlp_client.short_repr import ShortRepr
+
 T = TypeVar("T")
 
 
@@ -64,8 +66,8 @@ class BulkSettings:
         return 4 * self.parallel * self.batch
 
 
-@dataclass(frozen=True, slots=True)
-class ItemResult(Generic[T]):
+@dataclass(frozen=True, slots=True, repr=False)
+class ItemResult(ShortRepr, Generic[T]):
     """What became of an item.
 
     Attributes:

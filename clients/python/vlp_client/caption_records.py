@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from vlp_client.replies import Reply
+from vlp_client.short_repr import ShortRepr
 
 
 class CaptionOptions(TypedDict, total=False):
@@ -49,8 +50,8 @@ class ScoredCaption:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionAnswer:
+@dataclass(frozen=True, slots=True, repr=False)
+class CaptionAnswer(ShortRepr):
     """The captions of a picture.
 
     Attributes:

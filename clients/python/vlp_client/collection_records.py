@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlp_client.replies import Reply
+from vlp_client.short_repr import ShortRepr
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class AddedItem:
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+@dataclass(frozen=True, slots=True, repr=False)
+class Added(ShortRepr):
     """One result for each item, in their order."""
 
     model: str
@@ -64,8 +65,8 @@ class Added:
         return tuple(result for result in self.results if result.status == "failed")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredItem:
+@dataclass(frozen=True, slots=True, repr=False)
+class StoredItem(ShortRepr):
     """An item as the server keeps it; `image_sha256` is None where it came without a picture."""
 
     id: str
@@ -75,8 +76,8 @@ class StoredItem:
     created: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+@dataclass(frozen=True, slots=True, repr=False)
+class Hit(ShortRepr):
     """An item that a search found.
 
     Attributes:
@@ -91,8 +92,8 @@ class Hit:
     rerank_score: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
+@dataclass(frozen=True, slots=True, repr=False)
+class Hits(ShortRepr):
     """Hits, best first.
 
     Attributes:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlp_client.replies import Reply
+from vlp_client.short_repr import ShortRepr
 
 
-@dataclass(frozen=True, slots=True)
-class Entailment:
+@dataclass(frozen=True, slots=True, repr=False)
+class Entailment(ShortRepr):
     """What a picture says of a hypothesis.
 
     Attributes:
@@ -26,8 +27,8 @@ class Entailment:
     timings_ms: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class HypothesisResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class HypothesisResult(ShortRepr):
     """One hypothesis of a list; other fields as in `Entailment`."""
 
     hypothesis: str
@@ -35,8 +36,8 @@ class HypothesisResult:
     scores: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Entailments:
+@dataclass(frozen=True, slots=True, repr=False)
+class Entailments(ShortRepr):
     """The reply to a list of hypotheses, in their order; other fields as in `Entailment`."""
 
     model: str
@@ -70,8 +71,8 @@ class StatementResult:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Truths:
+@dataclass(frozen=True, slots=True, repr=False)
+class Truths(ShortRepr):
     """The reply to a list of statements, in their order; other fields as in `Truth`."""
 
     model: str
@@ -91,8 +92,8 @@ class ScoredBox:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Grounding:
+@dataclass(frozen=True, slots=True, repr=False)
+class Grounding(ShortRepr):
     """The best boxes for a phrase, best first; other fields as in `Entailment`."""
 
     model: str
@@ -100,16 +101,16 @@ class Grounding:
     timings_ms: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class PhraseResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class PhraseResult(ShortRepr):
     """One phrase of a list, with its boxes, best first."""
 
     phrase: str
     boxes: tuple[ScoredBox, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Groundings:
+@dataclass(frozen=True, slots=True, repr=False)
+class Groundings(ShortRepr):
     """The reply to a list of phrases, in their order; other fields as in `Entailment`."""
 
     model: str

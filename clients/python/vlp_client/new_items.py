@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlp_client.pictures import ImageSource, read_picture
+from vlp_client.short_repr import ShortRepr
 from vlp_client.wire_values import WireVector
 
 
-@dataclass(frozen=True, slots=True)
-class NewItem:
+@dataclass(frozen=True, slots=True, repr=False)
+class NewItem(ShortRepr):
     """An item to be added: with a picture, or with a vector of the collection's own encoder, or with both.
 
     Attributes:

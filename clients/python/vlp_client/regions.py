@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vlp_client.replies import Reply
+from vlp_client.short_repr import ShortRepr
 from vlp_client.vectors import write_base64
 
 
-@dataclass(frozen=True, slots=True)
-class Regions:
+@dataclass(frozen=True, slots=True, repr=False)
+class Regions(ShortRepr):
     """Regions with the features that a model reads, to be sent in place of a picture.
 
     Attributes:
@@ -66,8 +67,8 @@ class Region:
     attribute: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class FoundRegions:
+@dataclass(frozen=True, slots=True, repr=False)
+class FoundRegions(ShortRepr):
     """The regions of a picture, the most confident first.
 
     Attributes:
