@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-_ITEMS = 3
+_ITEMS, _ROWS = 3, 8
 _CHARS = 80
 
 
@@ -34,7 +34,7 @@ def short(value: Any) -> str:
         start, end = ("[", "]") if isinstance(value, list) else ("(", ",)" if len(value) == 1 else ")")
         return start + ", ".join([*shown, f"<{left} more>"] if left > 0 else shown) + end
     if isinstance(value, Mapping):
-        rows, left = list(value.items())[: 2 * _ITEMS], len(value) - 2 * _ITEMS
+        rows, left = list(value.items())[:_ROWS], len(value) - _ROWS
         shown = [f"{short(key)}: {short(one)}" for key, one in rows]
         return "{" + ", ".join([*shown, f"<{left} more>"] if left > 0 else shown) + "}"
     whole = repr(value)

@@ -51,7 +51,13 @@ def function_of(member: Any) -> Any:
 
 def blocking(text: str) -> str:
     """A signature or a docstring of the asynchronous twin in the words of the other."""
-    for word, other in (("Async", ""), ("vlp_client.aio", "vlp_client.sync"), ("await ", ""), ("aclose", "close")):
+    for word, other in (
+        ("Async", ""),
+        ("vlp_client.aio", "vlp_client.sync"),
+        ("await ", ""),
+        ("aclose", "close"),
+        ("async ", ""),
+    ):
         text = text.replace(word, other)
     return text.replace("for many tasks of one event loop at once", "usable from several threads")
 

@@ -45,6 +45,14 @@ class AsyncBulkTasks:
             ValueError: an option that cannot be.
             JournalError: while iterating: the journal cannot be gone on with.
             OSError: while iterating: the journal cannot be written.
+
+        Example:
+            >>> pairs = [(photo, "what?"), (b"no picture", "what?"), (photo, "where?")]
+            >>> async for result in client.vqa_many(pairs, model="dummy"):
+            ...     print(result.index, result.value.best if result.ok else result.error.kind)
+            0 red
+            1 invalid_image
+            2 blue
         """
         settings = replace(BulkSettings(**options), batch=1)
         fields: dict[str, Any] = {"top_k": top_k} | ({} if answers is None else {"answers": list(answers)})
@@ -64,6 +72,11 @@ class AsyncBulkTasks:
             items: a str is a text, everything else a picture: a `Path`, bytes, a PIL image. Read as they are needed.
             dimensions: of shorter vectors, where the model allows them.
             options: see `BulkOptions`.
+
+        Example:
+            >>> results = [result async for result in client.embed_many(["a red car", photo], model="dummy-encoder")]
+            >>> [len(result.unwrap()) for result in results]
+            [16, 16]
         """
         settings = BulkSettings(**options)
         plan = AsyncEmbedPlan(dimensions, settings.model, settings.deadline_s)

@@ -86,6 +86,11 @@ class AsyncCaptioning(AsyncAsking):
             VlpClientError: see `vlp_client.errors`.
             OSError: the file cannot be read.
             TypeError: no picture in any form that is known here.
+
+        Example:
+            >>> reply = await client.caption(photo, num_beams=3)
+            >>> reply.best
+            '3 53 52 1 21 20 33 48'
         """
         model, deadline_s, fields = split_options(prompt, options)
         subject = subject_of(image)
@@ -98,6 +103,14 @@ class AsyncCaptioning(AsyncAsking):
 
         Returns when the first words are there. With several beams or captions nothing is certain before the end, so
         the words come at once there.
+
+        Example:
+            >>> text = ""
+            >>> async with await client.stream_caption(photo) as words:
+            ...     async for piece in words:  # as it is written; leaving early ends the server's work
+            ...         text += piece
+            >>> text, words.answer.best
+            ('47 61', '47 61')
         """
         model, deadline_s, fields = split_options(prompt, options)
         call = Call(

@@ -99,6 +99,10 @@ class AsyncClient(AsyncTasks, AsyncJudging, AsyncCaptioning, AsyncBulkTasks):
 
         Raises:
             VlpClientError: see `vlp_client.errors`.
+
+        Example:
+            >>> [model.id for model in await client.models() if "vqa" in model.tasks]
+            ['dummy@1', 'dummy-reader@1']
         """
         return await self._sender.call(Call(verb="models", read=read_models))
 
@@ -107,6 +111,10 @@ class AsyncClient(AsyncTasks, AsyncJudging, AsyncCaptioning, AsyncBulkTasks):
 
         Raises:
             VlpClientError: there is no server, or something else answers.
+
+        Example:
+            >>> await client.ready()
+            True
         """
         return await self._sender.call(Call(verb="ready", read=lambda reply: bool(reply.body)))
 

@@ -60,6 +60,15 @@ class AsyncCollection:
             metric: "cosine", "dot" or "l2".
             store_images: keep the pictures, which re-ranking needs.
             index: settings such as {"kind": "ivf_pq"}.
+
+        Example:
+            >>> pets = client.collection("pets")
+            >>> info = await pets.create(model="dummy-encoder")
+            >>> info.dimension, info.metric
+            (16, 'cosine')
+            >>> [info.name for info in await client.collections()]
+            ['pets']
+            >>> await pets.drop()
         """
         body: dict[str, Any] = {"metric": metric, "store_images": store_images}
         if model is not None:
@@ -89,6 +98,15 @@ class AsyncCollection:
 
         Raises:
             OSError: a picture's file cannot be read.
+
+        Example:
+            >>> from vlp_client import NewItem
+            >>> shop = client.collection("shop")
+            >>> info = await shop.create(model="dummy-encoder")
+            >>> added = await shop.add([NewItem(image=photo, id="car"), NewItem(image=b"no picture", id="bad")])
+            >>> [(result.id, result.status, result.kind) for result in added.results]
+            [('car', 'created', None), ('bad', 'failed', 'invalid_image')]
+            >>> await shop.drop()
         """
         call = Call(
             verb="add_items",
@@ -119,6 +137,17 @@ class AsyncCollection:
             ValueError: an option that cannot be.
             JournalError: while iterating: the journal cannot be gone on with.
             OSError: while iterating: the journal cannot be written.
+
+        Example:
+            >>> from vlp_client import NewItem
+            >>> yard = client.collection("yard")
+            >>> info = await yard.create(model="dummy-encoder")
+            >>> items = [NewItem(image=photo), NewItem(image=other_photo)]
+            >>> [result.unwrap().status async for result in yard.index_many(items)]
+            ['created', 'created']
+            >>> [result.unwrap().status async for result in yard.index_many(items)]
+            ['present', 'present']
+            >>> await yard.drop()
         """
         settings = BulkSettings(**options)
         plan = AsyncIndexPlan(self.name, again, settings.deadline_s)
@@ -160,6 +189,16 @@ class AsyncCollection:
             rerank: let a model that sees picture and text together look at the first hits again; True leaves to the
                 server which model, and how many.
             exact: score every vector.
+
+        Example:
+            >>> from vlp_client import NewItem
+            >>> album = client.collection("album")
+            >>> info = await album.create(model="dummy-encoder")
+            >>> added = await album.add([NewItem(image=photo, id="rex", metadata={"kind": "dog", "age": 3})])
+            >>> found = await album.search("a dog", k=3, filter={"kind": "dog", "age": {"lt": 5}})
+            >>> [hit.id for hit in found.hits]
+            ['rex']
+            >>> await album.drop()
         """
         fields: dict[str, Any] = {"k": k}
         if text is not None:

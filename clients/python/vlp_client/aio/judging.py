@@ -71,6 +71,10 @@ class AsyncJudging(AsyncAsking):
             VlpClientError: see `vlp_client.errors`.
             OSError: a file cannot be read.
             TypeError: neither a picture nor regions, or both.
+
+        Example:
+            >>> (await client.entailment(photo, "a car is parked")).label
+            'entailment'
         """
         fields = one_or_list("hypothesis", "hypotheses", hypothesis)
         return await self._ask(
@@ -119,6 +123,10 @@ class AsyncJudging(AsyncAsking):
             images: left and right; None where `regions` are given.
             statement: a str gives `Truth`, a list gives `Truths`.
             regions: of left and right.
+
+        Example:
+            >>> (await client.reasoning((photo, other_photo), "both show a car")).label
+            True
         """
         fields = one_or_list("statement", "statements", statement)
         return await self._ask(
@@ -169,6 +177,11 @@ class AsyncJudging(AsyncAsking):
         Args:
             phrase: a str gives `Grounding`, a list gives `Groundings`.
             top_k: boxes for each phrase.
+
+        Example:
+            >>> reply = await client.grounding(photo, "the car on the left", top_k=2)
+            >>> [round(edge, 2) for edge in reply.boxes[0].box]
+            [0.0, 0.89, 0.98, 0.99]
         """
         fields: dict[str, Any] = {"top_k": top_k, **one_or_list("phrase", "phrases", phrase)}
         return await self._ask(

@@ -25,7 +25,12 @@ class AsyncModelAdmin:
         self._sender = sender
 
     async def versions(self) -> tuple[ModelVersion, ...]:
-        """Every version that is served, or that could be loaded."""
+        """Every version that is served, or that could be loaded.
+
+        Example:
+            >>> [(one.name, one.version, one.state) for one in await client.admin.versions() if one.name == "dummy"]
+            [('dummy', 1, 'served')]
+        """
         return await self._sender.call(Call(verb="model_versions", read=read_versions))
 
     async def load(self, name: str, version: int, *, deadline_s: float | None = None) -> tuple[ModelVersion, ...]:

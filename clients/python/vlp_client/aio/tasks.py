@@ -73,6 +73,16 @@ class AsyncTasks(AsyncAsking):
             VlpClientError: see `vlp_client.errors`.
             OSError: a file cannot be read.
             TypeError: neither a picture nor regions, or both.
+
+        Example:
+            >>> reply = await client.vqa(photo, "what colour is it?", model="dummy")
+            >>> reply.best
+            'no'
+            >>> replies = await client.vqa(photo, ["what colour is it?", "how many are there?"], model="dummy")
+            >>> [result.best for result in replies.results]
+            ['no', 'yes']
+            >>> (await client.vqa(photo, "what colour is it?", answers=["red", "blue"])).best
+            'red'
         """
         fields: dict[str, Any] = {"top_k": top_k, **one_or_list("question", "questions", question)}
         if answers is not None:
@@ -94,6 +104,10 @@ class AsyncTasks(AsyncAsking):
         Args:
             labels: any words.
             templates: what is said of a label, with {} for it, such as "a photo of a {}."; None for the bare label.
+
+        Example:
+            >>> (await client.classify(photo, ["car", "bicycle"], templates=["a photo of a {}."])).best
+            'bicycle'
         """
         fields: dict[str, Any] = {"labels": list(labels)}
         if templates is not None:
@@ -110,7 +124,13 @@ class AsyncTasks(AsyncAsking):
         model: str | None = None,
         deadline_s: float | None = None,
     ) -> Matches:
-        """How well each text fits the picture; other arguments and errors as `vqa`."""
+        """How well each text fits the picture; other arguments and errors as `vqa`.
+
+        Example:
+            >>> reply = await client.match(photo, ["a car", "a bicycle"])
+            >>> max(reply.scores, key=lambda one: one.score).text
+            'a car'
+        """
         subject, fields = subject_of(image, regions), {"texts": list(texts)}
         return await self._ask("match", read_matches, subject, fields, model=model, deadline_s=deadline_s)
 
@@ -127,6 +147,12 @@ class AsyncTasks(AsyncAsking):
         Args:
             features: whether their features are wanted, too; `FoundRegions.to_send` then makes of all what may be sent
                 in place of the picture.
+
+        Example:
+            >>> found = await client.regions(photo, features=True)
+            >>> found.regions[0].name
+            'cat'
+            >>> reply = await client.vqa(None, "what is it?", regions=found.to_send(), model="dummy-reader")
         """
         return await self._ask(
             "regions",
@@ -150,6 +176,12 @@ class AsyncTasks(AsyncAsking):
         Args:
             items: a str is a text; `picture(...)` makes an item of a picture.
             dimensions: shorter vectors, where the model allows them.
+
+        Example:
+            >>> from vlp_client import picture
+            >>> reply = await client.embed(["a red car", picture(photo)], model="dummy-encoder")
+            >>> [len(vector) for vector in reply.vectors]
+            [16, 16]
         """
         fields: dict[str, Any] = {"input": [wire_item(item) for item in items], "encoding_format": "base64"}
         if dimensions is not None:

@@ -46,6 +46,14 @@ class BulkTasks:
             ValueError: an option that cannot be.
             JournalError: while iterating: the journal cannot be gone on with.
             OSError: while iterating: the journal cannot be written.
+
+        Example:
+            >>> pairs = [(photo, "what?"), (b"no picture", "what?"), (photo, "where?")]
+            >>> for result in client.vqa_many(pairs, model="dummy"):
+            ...     print(result.index, result.value.best if result.ok else result.error.kind)
+            0 red
+            1 invalid_image
+            2 blue
         """
         settings = replace(BulkSettings(**options), batch=1)
         fields: dict[str, Any] = {"top_k": top_k} | ({} if answers is None else {"answers": list(answers)})
@@ -65,6 +73,11 @@ class BulkTasks:
             items: a str is a text, everything else a picture: a `Path`, bytes, a PIL image. Read as they are needed.
             dimensions: of shorter vectors, where the model allows them.
             options: see `BulkOptions`.
+
+        Example:
+            >>> results = [result for result in client.embed_many(["a red car", photo], model="dummy-encoder")]
+            >>> [len(result.unwrap()) for result in results]
+            [16, 16]
         """
         settings = BulkSettings(**options)
         plan = EmbedPlan(dimensions, settings.model, settings.deadline_s)

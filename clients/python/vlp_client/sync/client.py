@@ -100,6 +100,10 @@ class Client(Tasks, Judging, Captioning, BulkTasks):
 
         Raises:
             VlpClientError: see `vlp_client.errors`.
+
+        Example:
+            >>> [model.id for model in client.models() if "vqa" in model.tasks]
+            ['dummy@1', 'dummy-reader@1']
         """
         return self._sender.call(Call(verb="models", read=read_models))
 
@@ -108,6 +112,10 @@ class Client(Tasks, Judging, Captioning, BulkTasks):
 
         Raises:
             VlpClientError: there is no server, or something else answers.
+
+        Example:
+            >>> client.ready()
+            True
         """
         return self._sender.call(Call(verb="ready", read=lambda reply: bool(reply.body)))
 

@@ -61,6 +61,15 @@ class Collection:
             metric: "cosine", "dot" or "l2".
             store_images: keep the pictures, which re-ranking needs.
             index: settings such as {"kind": "ivf_pq"}.
+
+        Example:
+            >>> pets = client.collection("pets")
+            >>> info = pets.create(model="dummy-encoder")
+            >>> info.dimension, info.metric
+            (16, 'cosine')
+            >>> [info.name for info in client.collections()]
+            ['pets']
+            >>> pets.drop()
         """
         body: dict[str, Any] = {"metric": metric, "store_images": store_images}
         if model is not None:
@@ -90,6 +99,15 @@ class Collection:
 
         Raises:
             OSError: a picture's file cannot be read.
+
+        Example:
+            >>> from vlp_client import NewItem
+            >>> shop = client.collection("shop")
+            >>> info = shop.create(model="dummy-encoder")
+            >>> added = shop.add([NewItem(image=photo, id="car"), NewItem(image=b"no picture", id="bad")])
+            >>> [(result.id, result.status, result.kind) for result in added.results]
+            [('car', 'created', None), ('bad', 'failed', 'invalid_image')]
+            >>> shop.drop()
         """
         call = Call(
             verb="add_items",
@@ -120,6 +138,17 @@ class Collection:
             ValueError: an option that cannot be.
             JournalError: while iterating: the journal cannot be gone on with.
             OSError: while iterating: the journal cannot be written.
+
+        Example:
+            >>> from vlp_client import NewItem
+            >>> yard = client.collection("yard")
+            >>> info = yard.create(model="dummy-encoder")
+            >>> items = [NewItem(image=photo), NewItem(image=other_photo)]
+            >>> [result.unwrap().status for result in yard.index_many(items)]
+            ['created', 'created']
+            >>> [result.unwrap().status for result in yard.index_many(items)]
+            ['present', 'present']
+            >>> yard.drop()
         """
         settings = BulkSettings(**options)
         plan = IndexPlan(self.name, again, settings.deadline_s)
@@ -161,6 +190,16 @@ class Collection:
             rerank: let a model that sees picture and text together look at the first hits again; True leaves to the
                 server which model, and how many.
             exact: score every vector.
+
+        Example:
+            >>> from vlp_client import NewItem
+            >>> album = client.collection("album")
+            >>> info = album.create(model="dummy-encoder")
+            >>> added = album.add([NewItem(image=photo, id="rex", metadata={"kind": "dog", "age": 3})])
+            >>> found = album.search("a dog", k=3, filter={"kind": "dog", "age": {"lt": 5}})
+            >>> [hit.id for hit in found.hits]
+            ['rex']
+            >>> album.drop()
         """
         fields: dict[str, Any] = {"k": k}
         if text is not None:

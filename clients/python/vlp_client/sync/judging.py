@@ -72,6 +72,10 @@ class Judging(Asking):
             VlpClientError: see `vlp_client.errors`.
             OSError: a file cannot be read.
             TypeError: neither a picture nor regions, or both.
+
+        Example:
+            >>> (client.entailment(photo, "a car is parked")).label
+            'entailment'
         """
         fields = one_or_list("hypothesis", "hypotheses", hypothesis)
         return self._ask(
@@ -120,6 +124,10 @@ class Judging(Asking):
             images: left and right; None where `regions` are given.
             statement: a str gives `Truth`, a list gives `Truths`.
             regions: of left and right.
+
+        Example:
+            >>> (client.reasoning((photo, other_photo), "both show a car")).label
+            True
         """
         fields = one_or_list("statement", "statements", statement)
         return self._ask(
@@ -170,6 +178,11 @@ class Judging(Asking):
         Args:
             phrase: a str gives `Grounding`, a list gives `Groundings`.
             top_k: boxes for each phrase.
+
+        Example:
+            >>> reply = client.grounding(photo, "the car on the left", top_k=2)
+            >>> [round(edge, 2) for edge in reply.boxes[0].box]
+            [0.0, 0.89, 0.98, 0.99]
         """
         fields: dict[str, Any] = {"top_k": top_k, **one_or_list("phrase", "phrases", phrase)}
         return self._ask(

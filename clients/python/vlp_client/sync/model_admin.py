@@ -26,7 +26,12 @@ class ModelAdmin:
         self._sender = sender
 
     def versions(self) -> tuple[ModelVersion, ...]:
-        """Every version that is served, or that could be loaded."""
+        """Every version that is served, or that could be loaded.
+
+        Example:
+            >>> [(one.name, one.version, one.state) for one in client.admin.versions() if one.name == "dummy"]
+            [('dummy', 1, 'served')]
+        """
         return self._sender.call(Call(verb="model_versions", read=read_versions))
 
     def load(self, name: str, version: int, *, deadline_s: float | None = None) -> tuple[ModelVersion, ...]:

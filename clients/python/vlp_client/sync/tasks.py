@@ -74,6 +74,16 @@ class Tasks(Asking):
             VlpClientError: see `vlp_client.errors`.
             OSError: a file cannot be read.
             TypeError: neither a picture nor regions, or both.
+
+        Example:
+            >>> reply = client.vqa(photo, "what colour is it?", model="dummy")
+            >>> reply.best
+            'no'
+            >>> replies = client.vqa(photo, ["what colour is it?", "how many are there?"], model="dummy")
+            >>> [result.best for result in replies.results]
+            ['no', 'yes']
+            >>> (client.vqa(photo, "what colour is it?", answers=["red", "blue"])).best
+            'red'
         """
         fields: dict[str, Any] = {"top_k": top_k, **one_or_list("question", "questions", question)}
         if answers is not None:
@@ -95,6 +105,10 @@ class Tasks(Asking):
         Args:
             labels: any words.
             templates: what is said of a label, with {} for it, such as "a photo of a {}."; None for the bare label.
+
+        Example:
+            >>> (client.classify(photo, ["car", "bicycle"], templates=["a photo of a {}."])).best
+            'bicycle'
         """
         fields: dict[str, Any] = {"labels": list(labels)}
         if templates is not None:
@@ -111,7 +125,13 @@ class Tasks(Asking):
         model: str | None = None,
         deadline_s: float | None = None,
     ) -> Matches:
-        """How well each text fits the picture; other arguments and errors as `vqa`."""
+        """How well each text fits the picture; other arguments and errors as `vqa`.
+
+        Example:
+            >>> reply = client.match(photo, ["a car", "a bicycle"])
+            >>> max(reply.scores, key=lambda one: one.score).text
+            'a car'
+        """
         subject, fields = subject_of(image, regions), {"texts": list(texts)}
         return self._ask("match", read_matches, subject, fields, model=model, deadline_s=deadline_s)
 
@@ -128,6 +148,12 @@ class Tasks(Asking):
         Args:
             features: whether their features are wanted, too; `FoundRegions.to_send` then makes of all what may be sent
                 in place of the picture.
+
+        Example:
+            >>> found = client.regions(photo, features=True)
+            >>> found.regions[0].name
+            'cat'
+            >>> reply = client.vqa(None, "what is it?", regions=found.to_send(), model="dummy-reader")
         """
         return self._ask(
             "regions",
@@ -151,6 +177,12 @@ class Tasks(Asking):
         Args:
             items: a str is a text; `picture(...)` makes an item of a picture.
             dimensions: shorter vectors, where the model allows them.
+
+        Example:
+            >>> from vlp_client import picture
+            >>> reply = client.embed(["a red car", picture(photo)], model="dummy-encoder")
+            >>> [len(vector) for vector in reply.vectors]
+            [16, 16]
         """
         fields: dict[str, Any] = {"input": [wire_item(item) for item in items], "encoding_format": "base64"}
         if dimensions is not None:
