@@ -6,6 +6,7 @@ with its power is done again.)
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -23,6 +24,9 @@ except ImportError:  # a system without file locks of this kind
 
 _FORMAT = "vlp_client_journal"
 _VERSION = 1
+_HEAD = f'{{"{_FORMAT}"'.encode()
+# Of file systems without locks, as some of networks are: there nobody can tell who else writes.
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _START_AGAIN = "name another file, or delete this one to do all of it again"
 
 
@@ -53,6 +57,11 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def model(self) -> str | None:
+        """Name@version that did what is kept; None where nothing is, or nothing had to be done."""
+        return self._model
 
     def get(self, key: str) -> Any | None:
         """The value of an item that is done; None where it is not.
@@ -106,11 +115,17 @@ class Journal:
         try:
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return
             raise JournalError(f"{self._path}: another run uses it") from error
 
     def _read(self, work: dict[str, Any]) -> None:
         place = 0
         with self._path.open("rb") as lines:
+            # Whatever else is there is somebody's file, and no byte of it is touched.
+            if not _HEAD.startswith(head := lines.read(len(_HEAD))):
+                raise JournalError(f"{self._path}: no journal of this client, but another file; name a new one")
+            lines.seek(0)
             for number, line in enumerate(lines, start=1):
                 if not line.endswith(b"\n"):
                     break  # a process was killed while it wrote this

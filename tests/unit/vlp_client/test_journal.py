@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -58,13 +59,38 @@ def test_a_journal_of_other_work_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "j", {**WORK, "model": "m@2"})
 
 
-@pytest.mark.parametrize("content", ["a: 1\n", "{}\n", "[1]\n", '{"vlp_client_journal": 2, "work": {}}\n'])
+@pytest.mark.parametrize("kept", [0, 1, 10, 30])
+def test_a_beginning_of_a_first_line_is_a_journal_without_items(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "run.journal"
+    Journal(path, WORK).close()
+    path.write_bytes(path.read_bytes()[:kept])
+    Journal(path, WORK).close()
+    assert path.read_bytes().endswith(b"}\n")
+
+
+OTHERS = ['{"my": "annotations", "n": [1, 2, 3]}', '{"my": 1}', "words", "[1]", "\n", '{"vlp_client"}']
+
+
+@pytest.mark.parametrize("content", [*OTHERS, "a: 1\n", "{}\n", "[1]\n", '{"vlp_client_journal": 2, "work": {}}\n'])
 def test_what_is_no_journal_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
     path = tmp_path / "notes.txt"
     path.write_text(content)
     with pytest.raises(JournalError):
         Journal(path, WORK)
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_has_journals_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, "no locks here")
+
+    monkeypatch.setattr("vlp_client.journal.fcntl.flock", refuse)
+    with Journal(tmp_path / "j", WORK) as journal:
+        journal.put(A, "m@1", 1)
+        assert (journal.get(A), journal.model) == (1, "m@1")
 
 
 def test_a_line_that_is_damaged_is_told(tmp_path: Path) -> None:
