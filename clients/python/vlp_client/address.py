@@ -46,6 +46,12 @@ class Address:
     target: str
 
     @property
+    def name(self) -> str:
+        """The same for every way to write it."""
+        path = self.url.partition("://")[2].removeprefix(self.target).rstrip("/")
+        return f"{self.scheme}://{self.target.lower()}{path}"
+
+    @property
     def is_grpc(self) -> bool:
         """Whether it is spoken to by gRPC."""
         return self.scheme.startswith("grpc")

@@ -23,7 +23,8 @@ class BulkOptions(TypedDict, total=False):
         ordered: whether results come in the order of their items, as they do where it is left out; else as they are
             done.
         journal: file that keeps what is done, so that a run which was cut off does nothing twice when it is started
-            again; made where there is none. None: nothing is kept.
+            again; made where there is none. None: nothing is kept. For a collection it holds what was sent to this
+            server, of which is sent again what the server has no longer.
         progress: True for a bar on standard error; or a function that is told how many more items are done with.
         model: name, name@version or name@alias; None for the server's default. Not for a collection.
         deadline_s: of each call, after which the server stops working on it.
@@ -74,8 +75,11 @@ class ItemResult(ShortRepr, Generic[T]):
         index: its place among the items, from 0.
         item: as it was given.
         value: None where it failed.
-        error: why it failed: of `vlp_client.errors`, or OSError, TypeError or ValueError where it could not be read.
+        error: why it failed: of `vlp_client.errors`, or what was raised where it could not be read or sent: OSError,
+            TypeError, ValueError, or another one of the library that a picture is of.
         known: whether it was done before, so that nothing was done now.
+        model: name@version that did it, now or before; None where nothing had to be done. A server may change its
+            model in the middle of a run.
     """
 
     index: int
@@ -83,6 +87,7 @@ class ItemResult(ShortRepr, Generic[T]):
     value: T | None = None
     error: Exception | None = None
     known: bool = False
+    model: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -104,11 +109,13 @@ class Prepared:
         key: digest of its content; the same for the same content.
         size_bytes: of what is sent.
         payload: what its plan sends.
+        is_kept: whether the run's journal has it.
     """
 
     key: str
     size_bytes: int
     payload: Any
+    is_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

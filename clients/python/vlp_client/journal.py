@@ -123,7 +123,7 @@ class Journal:
         place = 0
         with self._path.open("rb") as lines:
             # Whatever else is there is somebody's file, and no byte of it is touched.
-            if not _HEAD.startswith(head := lines.read(len(_HEAD))):
+            if not _HEAD.startswith(lines.read(len(_HEAD))):
                 raise JournalError(f"{self._path}: no journal of this client, but another file; name a new one")
             lines.seek(0)
             for number, line in enumerate(lines, start=1):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import threading
 from array import array
@@ -17,12 +16,10 @@ import httpx
 import pytest
 from vlp_client import (
     AsyncClient,
-    CapacityError,
     Client,
     ConnectError,
     ItemResult,
     JournalError,
-    NewItem,
     RequestError,
     Retries,
     ServerError,
@@ -345,70 +342,45 @@ def test_options_that_cannot_be_are_told_at_once(wrong: dict[str, int]) -> None:
         Server().client().embed_many([], **wrong)  # type: ignore[arg-type]
 
 
-class Store:
-    """A collection of a few lines."""
+class Odd:
+    """A picture of some library that raises an error of its own."""
 
-    def __init__(self) -> None:
-        self.items: dict[str, str | None] = {}
-        self.sent: list[str] = []
-        self.full = 0
-        self.most_items = 1024
-        self.added: list[int] = []
+    mode = "RGB"
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/v1/models":
-            return httpx.Response(200, json={"data": [], "request_limits": {"items": self.most_items}})
-        body = json.loads(request.content)
-        if request.url.path.endswith("lookup"):
-            return httpx.Response(
-                200, json={"known": {one: self.items[one] for one in body["ids"] if one in self.items}}
-            )
-        results: list[dict[str, Any]] = []
-        self.added.append(len(body["items"]))
-        for item in body["items"]:
-            if self.full:
-                self.full -= 1
-                error = {"kind": "overloaded", "detail": "full", "retry_after_s": 0}
-                results.append({"id": item["id"], "status": "failed", "error": error})
-                continue
-            self.sent.append(item["id"])
-            content = base64.b64decode(item["image"]) if "image" in item else None
-            self.items[item["id"]] = None if content is None else hashlib.sha256(content).hexdigest()
-            results.append({"id": item["id"], "status": "created"})
-        return httpx.Response(200, json={"model": "m@1", "encoder": "e", "results": results})
+    def convert(self, mode: str) -> Odd:
+        return self
 
-    def client(self, retries: Retries | None = AT_ONCE) -> Client:
-        return Client("http://server", transport=httpx.MockTransport(self), retries=retries)
+    def save(self, *_: object, **__: object) -> None:
+        raise SyntaxError("broken PNG file")
 
 
-def test_items_without_an_id_get_one_of_their_content() -> None:
-    store = Store()
-    items = [NewItem(image=b"a"), NewItem(image=b"b"), NewItem(vector=[1.0]), NewItem(id="mine", image=b"a"), NewItem()]
-    first = list(store.client().index_many("pets", items))
-    assert [result.ok for result in first] == [True] * 4 + [False]
-    again = list(store.client().collection("pets").index_many(items))
-    # A vector tells the server nothing that a lookup could compare; under its own id it is replaced by itself.
-    assert [result.unwrap().status for result in again[:4]] == ["present", "present", "created", "present"]
-    assert [result.unwrap().id for result in first[:4]] == [result.unwrap().id for result in again[:4]]
-    assert len(store.items) == 4
+def test_an_item_that_cannot_be_encoded_costs_no_other() -> None:
+    server = Server()
+    bad: list[Any] = ["\ud800", Odd()]
+    items: list[Any] = ["a", *bad, "b"]
+    results = list(server.client().embed_many(items))
+    assert [result.ok for result in results] == [True, False, False, True]
 
 
-def test_no_more_items_are_added_in_a_call_than_the_server_takes() -> None:
-    store = Store()
-    store.most_items = 4
-    items = [NewItem(id=str(number), image=b"%d" % number) for number in range(10)]
-    assert all(result.ok for result in store.client().index_many("pets", items))
-    assert sorted(store.added) == [2, 4, 4]
+def test_each_result_names_the_model_that_made_it(tmp_path: Path) -> None:
+    server = Server()
+
+    def change(inputs: list[Any]) -> None:
+        server.model = "m@2" if inputs == ["xxx"] else "m@1"
+
+    server.answer = change
+    results = list(server.client().embed_many(texts(4), batch=1, parallel=1))
+    assert [result.model for result in results] == ["m@1", "m@1", "m@2", "m@1"]
+    server.answer = lambda inputs: None
+    for _ in range(2):
+        kept = list(server.client().embed_many(texts(2), journal=tmp_path / "j"))
+        assert [result.model for result in kept] == ["m@1", "m@1"]
 
 
-def test_an_index_run_with_a_journal_asks_the_server_nothing_that_is_done(tmp_path: Path) -> None:
-    store = Store()
-    items = [NewItem(id=str(number), image=b"%d" % number) for number in range(9)]
-    assert all(result.ok for result in store.client().index_many("pets", items, journal=tmp_path / "j"))
-    store.items.clear()
-    again = list(store.client().index_many("pets", items, journal=tmp_path / "j"))
-    assert {result.unwrap().status for result in again} == {"present"}
-    assert store.items == {}
+def test_what_a_proxy_finds_too_large_goes_in_halves() -> None:
+    server = Server()
+    server.answer = lambda inputs: httpx.Response(413, text="<html>") if len(inputs) > 3 else None
+    assert all(result.ok for result in server.client().embed_many(texts(9)))
 
 
 def test_an_item_that_a_full_server_refused_is_sent_again_or_fails_by_itself() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import AsyncGenerator, Mapping, Sequence, Sized
 from pathlib import Path
@@ -22,6 +23,8 @@ _OF_AN_ITEM = frozenset(
     {"invalid_image", "invalid_argument", "unsupported_media_type", "too_large", "inference_failed"}
 )
 
+_TOO_LARGE = 413
+
 
 class AsyncPlan(Protocol[T]):
     """What a bulk run does with its items."""
@@ -31,17 +34,15 @@ class AsyncPlan(Protocol[T]):
         """What is done, as a journal names it."""
 
     @property
+    def is_asked(self) -> bool:
+        """Whether the server is asked of what a journal has: it keeps things, and may have lost them."""
+
+    @property
     def counted(self) -> str | None:
         """As what the server counts a call's items, see `CallLimits.bounded`; None where a call takes one."""
 
     def prepare(self, item: Any) -> Prepared:
-        """Read an item.
-
-        Raises:
-            OSError: its file cannot be read.
-            TypeError: it is nothing that can be sent.
-            ValueError: the same.
-        """
+        """Read an item; raises whatever is wrong with it."""
 
     async def send(self, sender: AsyncSender, pool: AsyncPool[Any], group: Sequence[Prepared]) -> list[Outcome[T]]:
         """One call for a group; one outcome for each of it."""
@@ -132,10 +133,14 @@ class AsyncBulk(Generic[T]):
     def _look(self, index: int, item: Any) -> ItemResult[T] | Prepared:
         try:
             prepared = self._plan.prepare(item)
-        except (OSError, TypeError, ValueError) as error:
+        except Exception as error:  # libraries of pictures raise what they like, and an item ends no run
             return ItemResult(index, item, error=error)
         kept = None if self._journal is None else self._journal.get(prepared.key)
-        return prepared if kept is None else ItemResult(index, item, self._plan.from_json(kept), known=True)
+        if self._journal is None or kept is None:
+            return prepared
+        if self._plan.is_asked:
+            return dataclasses.replace(prepared, is_kept=True)
+        return ItemResult(index, item, self._plan.from_json(kept), known=True, model=self._journal.model)
 
     async def _start_group(self) -> None:
         group, self._group = self._group, []
@@ -154,10 +159,10 @@ class AsyncBulk(Generic[T]):
         prepared = [one for _, _, one in group]
         outcomes = await self._outcomes(prepared)
         for one, outcome in zip(prepared, outcomes, strict=True):
-            if self._journal is not None and outcome.error is None and outcome.value is not None:
+            if self._journal is not None and outcome.value is not None and not one.is_kept:
                 self._journal.put(one.key, outcome.model, self._plan.to_json(outcome.value))
         return [
-            ItemResult(index, item, outcome.value, outcome.error, outcome.known)
+            ItemResult(index, item, outcome.value, outcome.error, outcome.known, outcome.model)
             for (index, item, _), outcome in zip(group, outcomes, strict=True)
         ]
 
@@ -167,9 +172,15 @@ class AsyncBulk(Generic[T]):
             return await self._plan.send(self._sender, self._pool, group)
         except JournalError:
             raise
-        except (VlpClientError, TypeError, ValueError) as error:
-            whole = len(group) == 1 or (isinstance(error, ServerError) and error.kind not in _OF_AN_ITEM)
-            if whole or not isinstance(error, ServerError):
+        except (VlpClientError, TypeError, ValueError, OverflowError) as error:
+            if len(group) == 1 or not _is_of_an_item(error):
                 return [Outcome(error=error) for _ in group]
         middle = len(group) // 2
         return await self._outcomes(group[:middle]) + await self._outcomes(group[middle:])
+
+
+def _is_of_an_item(error: Exception) -> bool:
+    """Whether one item of a call may be at fault: it cannot be encoded, or the server, or a proxy, refuses it."""
+    if isinstance(error, ServerError):
+        return error.kind in _OF_AN_ITEM or error.status == _TOO_LARGE
+    return not isinstance(error, VlpClientError)

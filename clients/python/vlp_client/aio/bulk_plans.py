@@ -34,6 +34,7 @@ class AsyncVqaPlan:
         self._fields, self._model, self._deadline_s = fields, model, deadline_s
         self.prepare = prepared_question
         self.counted: str | None = None
+        self.is_asked = False
 
     @property
     def work(self) -> Mapping[str, Any]:
@@ -79,6 +80,7 @@ class AsyncEmbedPlan:
         self._model, self._deadline_s = model, deadline_s
         self.prepare = prepared_input
         self.counted: str | None = "inputs"
+        self.is_asked = False
 
     @property
     def work(self) -> Mapping[str, Any]:

@@ -69,7 +69,7 @@ class AsyncClient(AsyncTasks, AsyncJudging, AsyncCaptioning, AsyncBulkTasks):
             transport=transport,
         )
         self._url = address.url
-        self._sender = AsyncSender(opened, timeouts, retries)
+        self._sender = AsyncSender(opened, timeouts, retries, server=address.name)
 
     def collection(self, name: str) -> AsyncCollection:
         """A collection by its name; asks the server nothing yet."""

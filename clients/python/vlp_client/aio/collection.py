@@ -128,10 +128,13 @@ class AsyncCollection:
         cut off is simply started again. An item without an id gets one of its content. A server that is full is waited
         for. Closing the iterator early ends the run.
 
+        Of items with the same picture and no id, the metadata of the first are kept, for they are one item; give them
+        ids where each shall stay.
+
         Args:
             items: read as they are needed.
             again: send also what is there already, with its metadata.
-            options: see `BulkOptions`.
+            options: see `BulkOptions`; without `model`, for a collection has its own.
 
         Raises:
             ValueError: an option that cannot be.
@@ -150,7 +153,9 @@ class AsyncCollection:
             >>> await yard.drop()
         """
         settings = BulkSettings(**options)
-        plan = AsyncIndexPlan(self.name, again, settings.deadline_s)
+        if settings.model is not None:
+            raise ValueError(f"model={settings.model!r}: a collection has its own model")
+        plan = AsyncIndexPlan(self._sender.server, self.name, again, settings.deadline_s)
         return AsyncBulk(self._sender, plan, settings).results(items)
 
     async def lookup(self, ids: Sequence[str]) -> dict[str, str | None]:

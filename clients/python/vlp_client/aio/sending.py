@@ -24,6 +24,7 @@ class AsyncSender:
         transport: of one server.
         timeouts: of every call.
         retries: None sends nothing again.
+        server: its address, as a journal names it.
         sleep: waits for so many seconds.
     """
 
@@ -32,12 +33,15 @@ class AsyncSender:
         transport: AsyncTransport,
         timeouts: Timeouts,
         retries: Retries | None,
+        *,
+        server: str = "",
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._transport = transport
         self._timeouts = timeouts
         self._retries = retries
         self._sleep = sleep
+        self.server = server
 
     @property
     def patience_s(self) -> float:
@@ -69,7 +73,7 @@ class AsyncSender:
     def for_bulk(self, sleep: Sleep) -> AsyncSender:
         """The same for calls that nobody watches, which wait longer for a server that is full."""
         retries = None if self._retries is None else self._retries.for_bulk()
-        return AsyncSender(self._transport, self._timeouts, retries, sleep)
+        return AsyncSender(self._transport, self._timeouts, retries, server=self.server, sleep=sleep)
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from vlp_client.bulk_records import Outcome, Prepared
 from vlp_client.calls import Call, Repeat
 from vlp_client.collection_records import AddedItem, read_added
-from vlp_client.errors import UNKNOWN_KIND, ServerError, error_class
+from vlp_client.errors import UNKNOWN_KIND, ProtocolError, ServerError, error_class
 from vlp_client.item_digests import prepared_new_item
 from vlp_client.pictures import Picture
 from vlp_client.sync.pool import Pool
@@ -25,25 +26,51 @@ class IndexPlan:
     """An item of a collection of each.
 
     Args:
+        server: where the collection is, as a journal names it.
         name: of the collection.
         again: whether what is there already with the same picture is sent, too.
         deadline_s: of every call.
     """
 
-    def __init__(self, name: str, again: bool, deadline_s: float | None) -> None:
-        self._name, self._again, self._deadline_s = name, again, deadline_s
+    def __init__(self, server: str, name: str, again: bool, deadline_s: float | None) -> None:
+        self._server, self._name, self._again, self._deadline_s = server, name, again, deadline_s
         self.prepare = prepared_new_item
+        self.is_asked = True
         self.counted: str | None = "items"
 
     @property
     def work(self) -> Mapping[str, Any]:
         """See `Plan`."""
-        return {"verb": "index", "collection": self._name}
+        return {"verb": "index", "server": self._server, "collection": self._name, "again": self._again}
 
     def send(self, sender: Sender, pool: Pool[Any], group: Sequence[Prepared]) -> list[Outcome[AddedItem]]:
-        """See `Plan`."""
+        """See `Plan`. Of several items with one id the first goes first: a call takes an id once."""
         outcomes: dict[int, Outcome[AddedItem]] = {}
-        known = {} if self._again else self._known(sender, group)
+        left = list(range(len(group)))
+        while left:
+            first: dict[str, int] = {}
+            for place in left:
+                first.setdefault(group[place].payload["id"], place)
+            told = self._send_ids(sender, pool, [group[place] for place in first.values()])
+            outcomes |= zip(first.values(), told, strict=True)
+            for place in left:
+                before = first[group[place].payload["id"]]
+                if place not in outcomes and self._is_done_with(group[place], group[before], outcomes[before]):
+                    outcomes[place] = _shared(outcomes[before])
+            left = [place for place in left if place not in outcomes]
+        return [outcomes[place] for place in range(len(group))]
+
+    def _is_done_with(self, one: Prepared, before: Prepared, outcome: Outcome[AddedItem]) -> bool:
+        """Whether an item needs no call after one of the same id."""
+        if one.key == before.key:
+            return True
+        return not self._again and outcome.error is None and _content(one) == _content(before) is not None
+
+    def _send_ids(self, sender: Sender, pool: Pool[Any], group: Sequence[Prepared]) -> list[Outcome[AddedItem]]:
+        """One outcome for each of a group in which no id is twice."""
+        asked = [one for one in group if one.is_kept or not self._again]
+        known = self._known(sender, asked) if asked else {}
+        outcomes: dict[int, Outcome[AddedItem]] = {}
         waiting = []
         for place, one in enumerate(group):
             item_id = one.payload["id"]
@@ -54,22 +81,25 @@ class IndexPlan:
         waited_s, wait_s = 0.0, _FIRST_WAIT_S
         while waiting:
             results, model = self._add(sender, [group[place] for place in waiting])
-            later = []
+            later = {}
             for place, result in zip(waiting, results, strict=True):
+                least_s = result.retry_after_s
                 if result.status != "failed":
                     outcomes[place] = Outcome(result, model=model)
-                elif result.retry_after_s is not None and waited_s < sender.patience_s:
-                    later.append(place)
+                elif least_s is not None and waited_s + max(wait_s, least_s) <= sender.patience_s:
+                    later[place] = least_s
                 elif result.kind == "too_large" and len(waiting) > 1:
                     # Pictures behind URLs count together; alone it may well be taken.
                     (alone,), _ = self._add(sender, [group[place]])
                     outcomes[place] = _outcome(alone, model)
                 else:
                     outcomes[place] = _outcome(result, model)
-            waiting = later
+            waiting = list(later)
             if waiting:
-                pool.sleep(wait_s)
-                waited_s, wait_s = waited_s + wait_s, min(2 * wait_s, _LONGEST_WAIT_S)
+                # By chance a little longer: whoever was refused together would come back together.
+                now_s = max(wait_s, *later.values()) * (1.0 + random.random() / 10)
+                pool.sleep(now_s)
+                waited_s, wait_s = waited_s + now_s, min(2 * wait_s, _LONGEST_WAIT_S)
         return [outcomes[place] for place in range(len(group))]
 
     def to_json(self, value: AddedItem) -> Any:
@@ -100,6 +130,8 @@ class IndexPlan:
             idempotency_key=uuid.uuid4().hex,
         )
         added = sender.call(call)
+        if len(added.results) != len(group):
+            raise ProtocolError(f"add_items: {len(added.results)} results of {len(group)} items")
         return added.results, added.model
 
 
@@ -107,10 +139,22 @@ def _is_same(one: Prepared, known_sha256: str | None) -> bool:
     """Whether what is there under the id is this. What a URL names is taken for the same."""
     picture = one.payload.get("image")
     if not isinstance(picture, Picture):
-        return False  # there may be another vector by now
+        return one.is_kept and known_sha256 is None  # else there may be another vector
     if picture.url is not None:
         return True
     return hashlib.sha256(picture.content).hexdigest() == known_sha256
+
+
+def _content(one: Prepared) -> tuple[str | None, bytes] | None:
+    picture = one.payload.get("image")
+    return (picture.url, picture.content) if isinstance(picture, Picture) else None
+
+
+def _shared(before: Outcome[AddedItem]) -> Outcome[AddedItem]:
+    """What the outcome of an item is to the same one again."""
+    if before.value is None:
+        return before
+    return Outcome(AddedItem(before.value.id, "present"), known=True)
 
 
 def _outcome(result: AddedItem, model: str) -> Outcome[AddedItem]:

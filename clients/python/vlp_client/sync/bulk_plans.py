@@ -35,6 +35,7 @@ class VqaPlan:
         self._fields, self._model, self._deadline_s = fields, model, deadline_s
         self.prepare = prepared_question
         self.counted: str | None = None
+        self.is_asked = False
 
     @property
     def work(self) -> Mapping[str, Any]:
@@ -78,6 +79,7 @@ class EmbedPlan:
         self._model, self._deadline_s = model, deadline_s
         self.prepare = prepared_input
         self.counted: str | None = "inputs"
+        self.is_asked = False
 
     @property
     def work(self) -> Mapping[str, Any]:

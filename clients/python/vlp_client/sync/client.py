@@ -70,7 +70,7 @@ class Client(Tasks, Judging, Captioning, BulkTasks):
             transport=transport,
         )
         self._url = address.url
-        self._sender = Sender(opened, timeouts, retries)
+        self._sender = Sender(opened, timeouts, retries, server=address.name)
 
     def collection(self, name: str) -> Collection:
         """A collection by its name; asks the server nothing yet."""

@@ -129,10 +129,13 @@ class Collection:
         cut off is simply started again. An item without an id gets one of its content. A server that is full is waited
         for. Closing the iterator early ends the run.
 
+        Of items with the same picture and no id, the metadata of the first are kept, for they are one item; give them
+        ids where each shall stay.
+
         Args:
             items: read as they are needed.
             again: send also what is there already, with its metadata.
-            options: see `BulkOptions`.
+            options: see `BulkOptions`; without `model`, for a collection has its own.
 
         Raises:
             ValueError: an option that cannot be.
@@ -151,7 +154,9 @@ class Collection:
             >>> yard.drop()
         """
         settings = BulkSettings(**options)
-        plan = IndexPlan(self.name, again, settings.deadline_s)
+        if settings.model is not None:
+            raise ValueError(f"model={settings.model!r}: a collection has its own model")
+        plan = IndexPlan(self._sender.server, self.name, again, settings.deadline_s)
         return Bulk(self._sender, plan, settings).results(items)
 
     def lookup(self, ids: Sequence[str]) -> dict[str, str | None]:

@@ -25,6 +25,7 @@ class Sender:
         transport: of one server.
         timeouts: of every call.
         retries: None sends nothing again.
+        server: its address, as a journal names it.
         sleep: waits for so many seconds.
     """
 
@@ -33,12 +34,15 @@ class Sender:
         transport: Transport,
         timeouts: Timeouts,
         retries: Retries | None,
+        *,
+        server: str = "",
         sleep: Sleep = time.sleep,
     ) -> None:
         self._transport = transport
         self._timeouts = timeouts
         self._retries = retries
         self._sleep = sleep
+        self.server = server
 
     @property
     def patience_s(self) -> float:
@@ -70,7 +74,7 @@ class Sender:
     def for_bulk(self, sleep: Sleep) -> Sender:
         """The same for calls that nobody watches, which wait longer for a server that is full."""
         retries = None if self._retries is None else self._retries.for_bulk()
-        return Sender(self._transport, self._timeouts, retries, sleep)
+        return Sender(self._transport, self._timeouts, retries, server=self.server, sleep=sleep)
 
     def close(self) -> None:
         """Close all connections."""
