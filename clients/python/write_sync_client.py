@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "vlp_client"
-WRITTEN_BY_HAND = ("grpc_calls.py", "pool.py")
+WRITTEN_BY_HAND = ("grpc_calls.py", "pool.py", "time_limit.py")
 _HEAD = "# Made from vlp_client/aio/{name} by clients/python/write_sync_client.py: change it there.\n"
 _RULES: tuple[tuple[str, str], ...] = (
     (r"\bvlp_client\.aio\b", "vlp_client.sync"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -18,18 +19,33 @@ class Timeouts:
     Attributes:
         connect_s: for a connection.
         read_s: for each wait for bytes of an answer.
-        total_s: for a call with all of its tries and the waits between them; None: as long as it takes. Over HTTP it
-            is looked at whenever bytes arrive, so that an answer which arrives in drops ends in time, too.
+        total_s: for a call with all of its tries and the waits between them, and for the reading of an answer that
+            comes in parts; None: as long as it takes.
+
+    Raises:
+        ValueError: one is no number above 0.
     """
 
     connect_s: float = 10.0
     read_s: float = 60.0
     total_s: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, seconds in (("connect_s", self.connect_s), ("read_s", self.read_s), ("total_s", self.total_s)):
+            if name != "total_s" or seconds is not None:
+                _check_seconds(name, seconds)
+
     @staticmethod
     def of(given: float | Timeouts) -> Timeouts:
-        """What a number means: so long for each wait for bytes, and for a connection at most 10 s."""
-        return given if isinstance(given, Timeouts) else Timeouts(min(given, Timeouts().connect_s), given)
+        """What a number means: so long for each wait for bytes, and for a connection at most 10 s.
+
+        Raises:
+            ValueError: it is none above 0.
+        """
+        if isinstance(given, Timeouts):
+            return given
+        _check_seconds("timeout_s", given)
+        return Timeouts(min(given, Timeouts().connect_s), given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,7 @@ class Span:
         now = time.monotonic()
         read_s = timeouts.read_s if patience_s is None else patience_s
         if deadline_s is not None:
-            read_s = min(read_s, deadline_s + _GRACE_S)
+            read_s = min(read_s, max(0.0, deadline_s) + _GRACE_S)
         return Span(
             Timeouts(timeouts.connect_s, read_s, timeouts.total_s),
             None if timeouts.total_s is None else now + timeouts.total_s,
@@ -69,6 +85,11 @@ class Span:
         return self._within(self.timeouts.read_s)
 
     @property
+    def left_s(self) -> float | None:
+        """Until this client gives up; None: it never does."""
+        return None if self.end is None else max(0.0, self.end - time.monotonic())
+
+    @property
     def deadline_s(self) -> float | None:
         """What the server has left; at least a millisecond."""
         left = None if self.deadline_end is None else self.deadline_end - time.monotonic()
@@ -83,7 +104,11 @@ class Span:
             TimeoutError: there is none left.
         """
         if self.end is not None and time.monotonic() >= self.end:
-            raise TimeoutError(f"no answer within {self.timeouts.total_s} s")
+            raise self.expired()
+
+    def expired(self) -> TimeoutError:
+        """What a caller is told at the end."""
+        return TimeoutError(f"no answer within {self.timeouts.total_s} s")
 
     def holds(self, wait_s: float) -> bool:
         """Whether there is time left after a wait."""
@@ -92,3 +117,8 @@ class Span:
 
     def _within(self, seconds: float) -> float:
         return seconds if self.end is None else max(0.001, min(seconds, self.end - time.monotonic()))
+
+
+def _check_seconds(name: str, seconds: object) -> None:
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds <= 0:
+        raise ValueError(f"{name}: got {seconds}, expected seconds above 0")

@@ -200,3 +200,14 @@ def test_an_item_that_cannot_be_encoded_costs_no_other() -> None:
         NewItem(id="d", image=b"d"),
     ]
     assert [result.ok for result in store.client().index_many("pets", items)] == [True, False, False, True]
+
+
+def test_an_item_that_a_full_server_refused_is_sent_again_or_fails_by_itself() -> None:
+    store = Store()
+    store.full = 3
+    items = [NewItem(id=str(number), image=b"%d" % number) for number in range(6)]
+    assert all(result.ok for result in store.client().index_many("pets", items))
+    assert len(store.sent) == 6
+    store.full = 2
+    refused = list(store.client(None).index_many("pets", items, again=True))
+    assert [type(result.error) for result in refused[:3]] == [CapacityError, CapacityError, type(None)]

@@ -57,7 +57,7 @@ def test_what_is_short_is_shown_whole() -> None:
         "VqaAnswers(model='m@1', answers=(Answer(answer='red', score=0.5),), timings_ms={'total': 1.5})"
     )
     assert repr(ItemResult(3, b"not shown", VECTOR)) == (
-        "ItemResult(index=3, value=<2048 numbers>, error=None, known=False)"
+        "ItemResult(index=3, value=<2048 numbers>, error=None, known=False, model=None)"
     )
     vectors = Embeddings("m@1", (VECTOR,) * 5, {})
     numbers = ", ".join(["<2048 numbers>"] * 3)

@@ -8,8 +8,9 @@ import httpx
 
 from vlp_client.address import Address, Tls, is_loopback, key_header
 from vlp_client.aio.http_events import AsyncHttpEvents
+from vlp_client.aio.time_limit import cut, within
 from vlp_client.calls import Call
-from vlp_client.errors import ProtocolError
+from vlp_client.errors import ProtocolError, VlpClientError
 from vlp_client.http_wire import (
     ROUTES,
     network_fault,
@@ -62,37 +63,75 @@ class AsyncHttpTransport:
 
     async def send(self, call: Call[Any], span: Span) -> Reply:
         """Send a call; see `AsyncTransport`."""
-        return reply_of(call, await self._read(await self._open(call, span), span))
+        exchange = AsyncExchange(self._http, call, span)
+        return reply_of(call, await within(span, exchange.whole, exchange.leave))
 
     async def stream(self, call: Call[Any], span: Span) -> AsyncHttpEvents:
         """Send a call whose answer comes in parts; see `AsyncTransport`."""
-        response = await self._open(call, span)
-        if response.status_code != 200:
-            raise server_error(await self._read(response, span))
-        if not response.headers.get("Content-Type", "").startswith(EVENT_MEDIA_TYPE):
-            await response.aclose()
-            raise ProtocolError(f"{response.url}: status {response.status_code} with a body that is no stream")
-        return AsyncHttpEvents(response)
+        exchange = AsyncExchange(self._http, call, span)
+        return AsyncHttpEvents(await within(span, exchange.begun, exchange.leave), span)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._http.aclose()
 
-    async def _open(self, call: Call[Any], span: Span) -> httpx.Response:
+
+class AsyncExchange:
+    """One request and its answer.
+
+    Args:
+        http: what sends it.
+        call: that is sent.
+        span: the time that it has.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, call: Call[Any], span: Span) -> None:
+        self._http, self._call, self._span = http, call, span
+        self._response: httpx.Response | None = None
+
+    async def whole(self) -> httpx.Response:
+        """The answer, which has been read."""
+        return await self._read(await self._open())
+
+    async def begun(self) -> httpx.Response:
+        """The answer, of which nothing has been read; a refusal is raised."""
+        response = await self._open()
+        if response.status_code != 200:
+            raise server_error(await self._read(response))
+        if not response.headers.get("Content-Type", "").startswith(EVENT_MEDIA_TYPE):
+            await response.aclose()
+            raise ProtocolError(f"{response.url}: status {response.status_code} with a body that is no stream")
+        return response
+
+    async def leave(self) -> None:
+        """End it, from whichever thread."""
+        if self._response is not None:
+            await cut(self._response)
+
+    async def _open(self) -> httpx.Response:
+        call, span = self._call, self._span
         span.check()
+        if self._http.is_closed:
+            raise VlpClientError("this client is closed")
         request = self._http.build_request(ROUTES[call.verb][0], request_path(call), **request_content(call, span))
         try:
-            return await self._http.send(request, stream=True)
+            self._response = response = await self._http.send(request, stream=True)
         except httpx.TransportError as error:
             raise network_fault(self._http.base_url, error) from error
+        try:
+            span.check()
+        except VlpClientError:
+            await response.aclose()  # nobody waits for it any more
+            raise
+        return response
 
-    async def _read(self, response: httpx.Response, span: Span) -> httpx.Response:
-        """The same answer with its body, read with an eye on the time."""
+    async def _read(self, response: httpx.Response) -> httpx.Response:
+        """The same answer with its body."""
         chunks = []
         try:
             async for chunk in response.aiter_bytes():
                 chunks.append(chunk)
-                span.check()
+                self._span.check()
         except httpx.TransportError as error:
             raise network_fault(self._http.base_url, error, answered=True) from error
         except httpx.DecodingError as error:

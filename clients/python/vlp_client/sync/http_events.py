@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from typing import Self
 
@@ -10,20 +11,24 @@ import httpx
 
 from vlp_client.errors import ConnectError, ProtocolError, TimeoutError
 from vlp_client.server_events import DONE_EVENT, Event, EventReader, read_document
+from vlp_client.sync.time_limit import cut, within
+from vlp_client.timeouts import Span
 
 
 class HttpEvents:
     """The events of an answer that has not been read yet, the one named "done" among them; see `Events`.
 
-    At the end the answer is closed.
+    At the end the answer is closed. It may be closed by another task, too: whoever reads then sees the end.
 
     Args:
         response: of status 200.
+        span: the time that the call has.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
+    def __init__(self, response: httpx.Response, span: Span) -> None:
+        self._response, self._span = response, span
         self._events = self._read()
+        self._is_closed = False
 
     def __iter__(self) -> Self:
         """The events, which can be read once."""
@@ -31,12 +36,30 @@ class HttpEvents:
 
     def __next__(self) -> Event:
         """The next one."""
-        return self._events.__next__()
+        if self._is_closed:
+            raise StopIteration
+        try:
+            return within(self._span, self._next, self._leave)
+        except Exception:
+            if self._is_closed:  # meanwhile, and so whatever broke
+                raise StopIteration from None
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the answer."""
-        self._events.close()
-        self._response.close()
+        self._is_closed = True
+        self._leave()
+        # Where somebody is reading, the generator is his, and ends by itself.
+        with contextlib.suppress(RuntimeError, ValueError):
+            self._events.close()
+
+    def _next(self) -> Event:
+        self._span.check()
+        return self._events.__next__()
+
+    def _leave(self) -> None:
+        cut(self._response)
 
     def _read(self) -> Generator[Event, None]:
         url, done, reader = self._response.url, False, EventReader()
@@ -52,6 +75,8 @@ class HttpEvents:
         except httpx.TransportError as error:
             message = f"{url}: the connection broke before the end ({error})"
             raise ConnectError(message, answered=True) from error
+        except httpx.DecodingError as error:
+            raise ProtocolError(f"{url}: a body that is not in the encoding that it names") from error
         finally:
             self._response.close()
         if not done:

@@ -9,7 +9,7 @@ import httpx
 
 from vlp_client.address import Address, Tls, is_loopback, key_header
 from vlp_client.calls import Call
-from vlp_client.errors import ProtocolError
+from vlp_client.errors import ProtocolError, VlpClientError
 from vlp_client.http_wire import (
     ROUTES,
     network_fault,
@@ -22,6 +22,7 @@ from vlp_client.http_wire import (
 from vlp_client.replies import Reply
 from vlp_client.server_events import EVENT_MEDIA_TYPE
 from vlp_client.sync.http_events import HttpEvents
+from vlp_client.sync.time_limit import cut, within
 from vlp_client.timeouts import Span
 from vlp_client.trust import tls_context
 
@@ -63,37 +64,75 @@ class HttpTransport:
 
     def send(self, call: Call[Any], span: Span) -> Reply:
         """Send a call; see `Transport`."""
-        return reply_of(call, self._read(self._open(call, span), span))
+        exchange = Exchange(self._http, call, span)
+        return reply_of(call, within(span, exchange.whole, exchange.leave))
 
     def stream(self, call: Call[Any], span: Span) -> HttpEvents:
         """Send a call whose answer comes in parts; see `Transport`."""
-        response = self._open(call, span)
-        if response.status_code != 200:
-            raise server_error(self._read(response, span))
-        if not response.headers.get("Content-Type", "").startswith(EVENT_MEDIA_TYPE):
-            response.close()
-            raise ProtocolError(f"{response.url}: status {response.status_code} with a body that is no stream")
-        return HttpEvents(response)
+        exchange = Exchange(self._http, call, span)
+        return HttpEvents(within(span, exchange.begun, exchange.leave), span)
 
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
 
-    def _open(self, call: Call[Any], span: Span) -> httpx.Response:
+
+class Exchange:
+    """One request and its answer.
+
+    Args:
+        http: what sends it.
+        call: that is sent.
+        span: the time that it has.
+    """
+
+    def __init__(self, http: httpx.Client, call: Call[Any], span: Span) -> None:
+        self._http, self._call, self._span = http, call, span
+        self._response: httpx.Response | None = None
+
+    def whole(self) -> httpx.Response:
+        """The answer, which has been read."""
+        return self._read(self._open())
+
+    def begun(self) -> httpx.Response:
+        """The answer, of which nothing has been read; a refusal is raised."""
+        response = self._open()
+        if response.status_code != 200:
+            raise server_error(self._read(response))
+        if not response.headers.get("Content-Type", "").startswith(EVENT_MEDIA_TYPE):
+            response.close()
+            raise ProtocolError(f"{response.url}: status {response.status_code} with a body that is no stream")
+        return response
+
+    def leave(self) -> None:
+        """End it, from whichever thread."""
+        if self._response is not None:
+            cut(self._response)
+
+    def _open(self) -> httpx.Response:
+        call, span = self._call, self._span
         span.check()
+        if self._http.is_closed:
+            raise VlpClientError("this client is closed")
         request = self._http.build_request(ROUTES[call.verb][0], request_path(call), **request_content(call, span))
         try:
-            return self._http.send(request, stream=True)
+            self._response = response = self._http.send(request, stream=True)
         except httpx.TransportError as error:
             raise network_fault(self._http.base_url, error) from error
+        try:
+            span.check()
+        except VlpClientError:
+            response.close()  # nobody waits for it any more
+            raise
+        return response
 
-    def _read(self, response: httpx.Response, span: Span) -> httpx.Response:
-        """The same answer with its body, read with an eye on the time."""
+    def _read(self, response: httpx.Response) -> httpx.Response:
+        """The same answer with its body."""
         chunks = []
         try:
             for chunk in response.iter_bytes():
                 chunks.append(chunk)
-                span.check()
+                self._span.check()
         except httpx.TransportError as error:
             raise network_fault(self._http.base_url, error, answered=True) from error
         except httpx.DecodingError as error:
