@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _KEY = re.compile(r"[!-~]+")
-_ADDRESS = re.compile(r"(?P<scheme>[a-z]+)://(?P<target>[^/?#@\s]+)(?P<path>/.*)?", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?P<scheme>[a-z]+)://(?P<target>[^/?#@\s]+)(?P<path>/[^?#]*)?", re.IGNORECASE)
 _SCHEMES = ("http", "https", "grpc", "grpcs")
 
 
@@ -65,11 +65,22 @@ def read_address(url: str) -> Address:
     """
     found = _ADDRESS.fullmatch(url)
     if found is None or found["scheme"].lower() not in _SCHEMES:
-        raise ValueError(f"{url!r}: expected {', '.join(f'{scheme}://' for scheme in _SCHEMES)}, then host:port")
+        schemes = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+        raise ValueError(f"{redacted(url)!r}: expected {schemes}, then host:port, without a query")
     address = Address(url, found["scheme"].lower(), found["target"])
     if address.is_grpc and (found["path"] or "/") != "/":
-        raise ValueError(f"{url!r}: an address of gRPC has no path")
+        raise ValueError(f"{redacted(url)!r}: an address of gRPC has no path")
     return address
+
+
+def redacted(url: str) -> str:
+    """A URL without what may be secret in it: who asks, and a query. What is told of it may end in a log."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    # By the last "@": a password may hold anything.
+    who, at, place = rest.rpartition("@")
+    if "?" in who or "#" in who:
+        return f"{scheme}{separator}***"  # or is it the query that has the "@"?
+    return f"{scheme}{separator}{at and '***@'}{re.sub('[?#].*', '?***', place, flags=re.DOTALL)}"
 
 
 def is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlp_client.replies import Reply
+from vlp_client.retry_after import seconds_of
 from vlp_client.short_repr import ShortRepr
 
 
@@ -131,7 +132,13 @@ def read_added(reply: Reply) -> Added:
     for item in body["results"]:
         error = item.get("error") or {}
         results.append(
-            AddedItem(item["id"], item["status"], error.get("kind"), error.get("detail"), error.get("retry_after_s"))
+            AddedItem(
+                item["id"],
+                item["status"],
+                error.get("kind"),
+                error.get("detail"),
+                seconds_of(error.get("retry_after_s")),
+            )
         )
     return Added(body["model"], body["encoder"], tuple(results))
 

@@ -15,7 +15,9 @@ VlpClientError
 from __future__ import annotations
 
 import builtins
+import functools
 from collections.abc import Mapping
+from typing import Any
 
 UNKNOWN_KIND = "unknown"
 
@@ -79,6 +81,22 @@ class ServerError(VlpClientError):
         self.field = field
         self.request_id = request_id
         self.retry_after_s = retry_after_s
+        # Of a traceback, too; the message alone is what a person is shown.
+        self.add_note(f"kind: {kind}, status: {status}" + (f", request: {request_id}" if request_id else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields: dict[str, Any] = {
+            "kind": self.kind,
+            "status": self.status,
+            "field": self.field,
+            "request_id": self.request_id,
+        }
+        make = functools.partial(type(self), **fields, retry_after_s=self.retry_after_s)
+        return make, (self.message,), self.__dict__
+
+    def __repr__(self) -> str:
+        request = f", request_id={self.request_id!r}" if self.request_id else ""
+        return f"{type(self).__name__}({self.message!r}, kind={self.kind!r}, status={self.status}{request})"
 
 
 class RequestError(ServerError):
@@ -155,6 +173,24 @@ _CLASSES: dict[str, type[ServerError]] = {
 }
 
 
-def error_class(kind: str) -> type[ServerError]:
-    """The class of a kind; `ServerError` itself for faults of the server and for kinds of the future."""
-    return _CLASSES.get(kind, ServerError)
+_CLASSES_OF_STATUS: dict[int, type[ServerError]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    408: CapacityError,
+    413: RequestError,
+    429: CapacityError,
+    503: CapacityError,
+    504: CapacityError,
+}
+
+
+def error_class(kind: str, status: int = 500) -> type[ServerError]:
+    """The class of a kind; `ServerError` itself for faults of the server.
+
+    Args:
+        kind: of this API; of others, and of those of the future, the status tells.
+        status: of HTTP.
+    """
+    if kind in STATUS_OF_KIND:
+        return _CLASSES.get(kind, ServerError)
+    return _CLASSES_OF_STATUS.get(status, ServerError)

@@ -12,6 +12,7 @@ import httpx
 from vlp_client.calls import Call
 from vlp_client.errors import UNKNOWN_KIND, ConnectError, ProtocolError, ServerError, TimeoutError, error_class
 from vlp_client.replies import Reply
+from vlp_client.retry_after import seconds_of
 from vlp_client.timeouts import Span
 from vlp_client.wire_values import json_default
 
@@ -181,18 +182,13 @@ def problem_error(document: Any, status: int, headers: Mapping[str, str]) -> Ser
     except (KeyError, TypeError):
         kind = UNKNOWN_KIND
         message = f"status {status} without a problem document; is this the server's address?"
-    retry_after = problem.get("retry_after_s", headers.get("Retry-After"))
-    try:
-        retry_after_s = None if retry_after is None else float(retry_after)
-    except (TypeError, ValueError):  # Retry-After may also be a date
-        retry_after_s = None
-    return error_class(kind)(
+    return error_class(kind, status)(
         message,
         kind=kind,
         status=status,
         field=problem.get("field"),
         request_id=problem.get("request_id") or headers.get("X-Request-Id"),
-        retry_after_s=retry_after_s,
+        retry_after_s=seconds_of(problem.get("retry_after_s", headers.get("Retry-After"))),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from vlp_client import Client, TimeoutError, Timeouts, Tls
+from vlp_client import AsyncClient, Client, TimeoutError, Timeouts, Tls
 from vlp_client.address import is_loopback, read_address
 
 
@@ -30,6 +30,50 @@ def test_addresses(url: str, scheme: str, target: str) -> None:
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match="expected http://|no path"):
         Client(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://user:s3cret@host:80", "http://***@host:80"),
+        ("http://user:s3c@s3cret@host:80", "http://***@host:80"),
+        ("user:s3cret@host", "***@host"),
+        ("https://host?token=s3cret", "https://host?***"),
+        ("https://host/a?token=s3cret", "https://host/a?***"),
+        ("https://host/#s3cret", "https://host/?***"),
+        ("https://host/?token=a@s3cret", "https://***"),
+        ("grpc://host:1/?token=s3cret\n", "grpc://host:1/?***"),
+    ],
+)
+def test_what_may_be_secret_in_an_address_is_not_told(url: str, shown: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ValueError, match="expected http://") as caught:
+            kind(url)
+        assert repr(shown) in str(caught.value)
+        assert "s3c" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_certificates_are_for_what_is_encrypted(scheme: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ValueError, match=f"use {scheme}s://"):
+            kind(f"{scheme}://127.0.0.1:1", tls=Tls())
+
+
+def test_a_transport_of_http_is_for_http() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200))
+    with pytest.raises(ValueError, match="the address is of gRPC"):
+        Client("grpc://127.0.0.1:1", transport=transport)
+
+
+@pytest.mark.parametrize("seconds", [None, 0, -1, float("nan"), float("inf"), "5"])
+def test_seconds_that_are_none(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="timeout_s: got .*, expected seconds above 0"):
+        Client("http://server", timeout_s=seconds)
+    for name in ("connect_s", "read_s", "total_s"):
+        if (name, seconds) != ("total_s", None):
+            with pytest.raises(ValueError, match=f"{name}: got .*, expected seconds above 0"):
+                Timeouts(**{name: seconds})
 
 
 @pytest.mark.parametrize(

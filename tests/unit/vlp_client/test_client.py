@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import json
+import time
+import traceback
 from collections.abc import Callable
+from email.utils import formatdate
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +15,18 @@ import httpx
 import pytest
 import vlp_client
 from vlp_client import (
+    AuthenticationError,
     CapacityError,
     Client,
     ConnectError,
+    PermissionDeniedError,
     ProtocolError,
     RequestError,
     ServerError,
     TimeoutError,
     VlpClientError,
 )
+from vlp_client.retry_after import seconds_of
 
 GOOD = {"model": "m@1", "answers": [{"answer": "red", "score": 1}]}
 
@@ -116,7 +124,78 @@ def test_a_refusal_of_openais_shape() -> None:
     assert (caught.value.kind, caught.value.status, caught.value.field) == ("invalid_image", 422, "input")
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None)])
+def sent(error: Any) -> Any:
+    """As multiprocessing sends it."""
+    return ForkingPickler.loads(ForkingPickler.dumps(error))
+
+
+def test_an_error_goes_to_another_process_and_says_what_it_is() -> None:
+    problem = {"kind": "overloaded", "detail": "why", "request_id": "r1", "retry_after_s": 2.5}
+    with answering(429, json=problem) as client, pytest.raises(CapacityError) as caught:
+        client.models()
+    error = caught.value
+    for other in (sent(error), copy.copy(error), copy.deepcopy(error)):
+        assert type(other) is CapacityError
+        assert vars(other) == vars(error)
+        assert str(other) == "why"
+        assert repr(other) == "CapacityError('why', kind='overloaded', status=429, request_id='r1')"
+        assert traceback.format_exception_only(other)[1:] == ["kind: overloaded, status: 429, request: r1\n"]
+    broken = sent(ConnectError("gone", sent=False))
+    assert (str(broken), broken.sent, broken.answered) == ("gone", False, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (401, AuthenticationError),
+        (403, PermissionDeniedError),
+        (413, RequestError),
+        (429, CapacityError),
+        (503, CapacityError),
+        (504, CapacityError),
+        (502, ServerError),
+        (404, ServerError),
+    ],
+)
+@pytest.mark.parametrize("content", [{"text": "<html>"}, {"json": {"kind": "a_kind_of_the_future", "detail": "d"}}])
+def test_what_a_proxy_says_is_told_by_its_status(status: int, expected: type[ServerError], content: Any) -> None:
+    with answering(status, **content) as client, pytest.raises(ServerError) as caught:
+        client.models()
+    assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [("1.5", 1.5), (2, 2.0), (-3, 0.0), ("nan", None), (1e999, None), ("soon", None), ([], None)]
+)
+def test_when_to_come_back(told: Any, seconds: float | None) -> None:
+    assert seconds_of(told) == seconds
+
+
+def test_when_to_come_back_may_be_a_date() -> None:
+    assert 3500 < (seconds_of(formatdate(time.time() + 3600, usegmt=True)) or 0) <= 3600
+    assert seconds_of("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.embed("abc"),
+        lambda client: client.embed_many("abc"),
+        lambda client: client.vqa_many(b"abc"),
+        lambda client: client.vqa_many([], answers="red"),
+        lambda client: client.vqa(b"x", "what?", answers="red"),
+        lambda client: client.match(b"x", "a dog"),
+        lambda client: client.classify(b"x", "cat"),
+        lambda client: client.classify(b"x", ["cat"], templates="a {}."),
+        lambda client: client.collection("c").lookup("abc"),
+    ],
+)
+def test_a_text_is_no_list_of_letters(call: Callable[[Client], Any]) -> None:
+    with answering(500) as client, pytest.raises(TypeError, match=r"got one (str|bytes), expected"):
+        call(client)
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None)])
 def test_an_answer_of_something_in_between(header: str, seconds: float | None) -> None:
     headers = {"Retry-After": header, "X-Request-Id": "r2"}
     with answering(502, text="<html>", headers=headers) as client, pytest.raises(ServerError) as caught:

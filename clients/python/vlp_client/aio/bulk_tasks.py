@@ -11,6 +11,7 @@ from vlp_client.aio.bulk import AsyncBulk
 from vlp_client.aio.bulk_plans import AsyncEmbedPlan, AsyncVqaPlan
 from vlp_client.aio.pool import Items
 from vlp_client.aio.sending import AsyncSender
+from vlp_client.asking import listed
 from vlp_client.bulk_records import BulkOptions, BulkSettings, ItemResult
 from vlp_client.pictures import ImageItem, ImageSource
 from vlp_client.records import VqaAnswers
@@ -20,7 +21,8 @@ class AsyncBulkTasks:
     """A part of `AsyncClient`.
 
     Each result says what became of one item: a value, or an error; no item ends the run. A server that is full is
-    waited for, ten minutes at most. Closing the iterator early ends the run.
+    waited for, ten minutes at most. Closing the iterator early ends the run: nobody waits for a full server any more;
+    calls under way are cancelled where they are tasks, and seen through where they are threads.
     """
 
     _sender: AsyncSender
@@ -43,6 +45,7 @@ class AsyncBulkTasks:
 
         Raises:
             ValueError: an option that cannot be.
+            TypeError: one text in the place of items, or of answers.
             JournalError: while iterating: the journal cannot be gone on with.
             OSError: while iterating: the journal cannot be written.
 
@@ -54,8 +57,9 @@ class AsyncBulkTasks:
             1 invalid_image
             2 blue
         """
+        _check_items(items)
         settings = replace(BulkSettings(**options), batch=1)
-        fields: dict[str, Any] = {"top_k": top_k} | ({} if answers is None else {"answers": list(answers)})
+        fields: dict[str, Any] = {"top_k": top_k} | ({} if answers is None else {"answers": listed("answers", answers)})
         plan = AsyncVqaPlan(fields, settings.model, settings.deadline_s)
         return AsyncBulk(self._sender, plan, settings).results(items)
 
@@ -78,6 +82,12 @@ class AsyncBulkTasks:
             >>> [len(result.unwrap()) for result in results]
             [16, 16]
         """
+        _check_items(items)
         settings = BulkSettings(**options)
         plan = AsyncEmbedPlan(dimensions, settings.model, settings.deadline_s)
         return AsyncBulk(self._sender, plan, settings).results(items)
+
+
+def _check_items(items: object) -> None:
+    if isinstance(items, str | bytes | bytearray):
+        raise TypeError(f"items: got one {type(items).__name__}, expected any number of them")

@@ -10,6 +10,7 @@ from vlp_client.aio.bulk import AsyncBulk
 from vlp_client.aio.bulk_index import AsyncIndexPlan
 from vlp_client.aio.pool import Items
 from vlp_client.aio.sending import AsyncSender
+from vlp_client.asking import listed
 from vlp_client.bulk_records import BulkOptions, BulkSettings, ItemResult
 from vlp_client.calls import Call, Repeat
 from vlp_client.collection_records import (
@@ -160,7 +161,7 @@ class AsyncCollection:
 
     async def lookup(self, ids: Sequence[str]) -> dict[str, str | None]:
         """Those of the ids that are there, with the sha256 of their pictures."""
-        return await self._send("lookup_items", lambda reply: dict(reply.body["known"]), {"ids": list(ids)})
+        return await self._send("lookup_items", lambda reply: dict(reply.body["known"]), {"ids": listed("ids", ids)})
 
     async def get(self, item_id: str) -> StoredItem:
         """An item."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
@@ -62,7 +63,13 @@ def begun(channel: Any, rpc: Rpc, request: Any, timeout_s: float | None, metadat
 
 async def next_answer(call: Any) -> Any | None:
     """The next answer; None at the end."""
-    response = await call.read()
+    try:
+        response = await call.read()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not call.cancelled() or (task is not None and task.cancelling()):
+            raise
+        return None  # it is the call that somebody cancelled, not this task
     return None if response is grpc.aio.EOF else response
 
 

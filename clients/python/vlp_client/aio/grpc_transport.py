@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Self
 
 from vlp_client.address import Address, Tls, key_header
@@ -16,7 +17,7 @@ from vlp_client.aio.grpc_calls import (
     trailing_of,
 )
 from vlp_client.calls import Call
-from vlp_client.errors import ConnectError, ProtocolError
+from vlp_client.errors import ConnectError, ProtocolError, VlpClientError
 from vlp_client.grpc_wire.faults import IDEMPOTENCY_KEY, TIMING, fault_of, texts_of
 from vlp_client.grpc_wire.table import RPCS, channel_options, credentials
 from vlp_client.http_wire import timings_of
@@ -42,8 +43,11 @@ class AsyncGrpcTransport:
     def __init__(self, address: Address, *, api_key: str | None, tls: Tls | None, connect_s: float) -> None:
         self._target = address.target
         self._metadata: Metadata = list(key_header(api_key).items())
-        trusted = credentials(tls) if address.scheme == "grpcs" else None
-        self._channel = open_channel(address.target, trusted, channel_options(address, connect_s))
+        self._credentials = credentials(tls) if address.scheme == "grpcs" else None
+        self._options = channel_options(address, connect_s)
+        self._channel: Any | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
 
     async def send(self, call: Call[Any], span: Span) -> Reply:
         """Send a call; see `AsyncTransport`."""
@@ -51,7 +55,7 @@ class AsyncGrpcTransport:
         rpc = RPCS[call.verb]
         request = rpc.encode(call)
         try:
-            response, trailing = await answer(self._channel, rpc, request, _timeout_s(span), self._metadata_of(call))
+            response, trailing = await answer(self._opened(), rpc, request, _timeout_s(span), self._metadata_of(call))
         except RpcError as error:
             raise fault_of(call, self._target, error) from error
         if response is None:
@@ -63,14 +67,26 @@ class AsyncGrpcTransport:
         span.check()
         rpc = RPCS[call.verb]
         request = rpc.encode(call)
-        opened = begun(self._channel, rpc, request, _timeout_s(span, whole=True), self._metadata_of(call))
+        opened = begun(self._opened(), rpc, request, _timeout_s(span, whole=True), self._metadata_of(call))
         events = AsyncGrpcEvents(call, self._target, opened)
         await events.begin()
         return events
 
     async def aclose(self) -> None:
         """Close the channel."""
-        await close_channel(self._channel)
+        with self._lock:
+            self._is_closed, channel, self._channel = True, self._channel, None
+        if channel is not None:
+            await close_channel(channel)
+
+    def _opened(self) -> Any:
+        """The channel, which belongs to the event loop that is running when it is opened."""
+        with self._lock:
+            if self._is_closed:
+                raise VlpClientError("this client is closed")
+            if self._channel is None:
+                self._channel = open_channel(self._target, self._credentials, self._options)
+            return self._channel
 
     def _metadata_of(self, call: Call[Any]) -> Metadata:
         if call.idempotency_key is None:
@@ -107,6 +123,8 @@ class AsyncGrpcEvents:
         response, self._first = self._first, None
         if response is None:
             response = await self._next(answered=True)
+        if self._is_over:  # closed meanwhile
+            raise StopAsyncIteration
         if response is None:
             self._is_over = True
             raise ProtocolError(f"{self._target}: the stream ended before its answer")
@@ -126,6 +144,8 @@ class AsyncGrpcEvents:
         try:
             return await next_answer(self._opened)
         except RpcError as error:
+            if self._is_over:
+                return None
             self._is_over = True
             fault = fault_of(self._call, self._target, error, answered=answered)
             if answered and isinstance(fault, ConnectError):

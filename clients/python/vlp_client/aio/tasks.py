@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from vlp_client.aio.asking import AsyncAsking
-from vlp_client.asking import Texts, one_or_list, with_model
+from vlp_client.asking import Texts, listed, one_or_list, with_model
 from vlp_client.calls import Call
 from vlp_client.pictures import ImageItem, ImageSource
 from vlp_client.records import Classification, Embeddings, Matches, VqaAnswers, VqaResults
@@ -86,7 +86,7 @@ class AsyncTasks(AsyncAsking):
         """
         fields: dict[str, Any] = {"top_k": top_k, **one_or_list("question", "questions", question)}
         if answers is not None:
-            fields["answers"] = list(answers)
+            fields["answers"] = listed("answers", answers)
         subject = subject_of(image, regions)
         return await self._ask("vqa", read_vqa, subject, fields, model=model, deadline_s=deadline_s)
 
@@ -109,9 +109,9 @@ class AsyncTasks(AsyncAsking):
             >>> (await client.classify(photo, ["car", "bicycle"], templates=["a photo of a {}."])).best
             'bicycle'
         """
-        fields: dict[str, Any] = {"labels": list(labels)}
+        fields: dict[str, Any] = {"labels": listed("labels", labels)}
         if templates is not None:
-            fields["templates"] = list(templates)
+            fields["templates"] = listed("templates", templates)
         subject = subject_of(image)
         return await self._ask("classify", read_classification, subject, fields, model=model, deadline_s=deadline_s)
 
@@ -131,7 +131,7 @@ class AsyncTasks(AsyncAsking):
             >>> max(reply.scores, key=lambda one: one.score).text
             'a car'
         """
-        subject, fields = subject_of(image, regions), {"texts": list(texts)}
+        subject, fields = subject_of(image, regions), {"texts": listed("texts", texts)}
         return await self._ask("match", read_matches, subject, fields, model=model, deadline_s=deadline_s)
 
     async def regions(
@@ -183,7 +183,8 @@ class AsyncTasks(AsyncAsking):
             >>> [len(vector) for vector in reply.vectors]
             [16, 16]
         """
-        fields: dict[str, Any] = {"input": [wire_item(item) for item in items], "encoding_format": "base64"}
+        inputs = [wire_item(item) for item in listed("items", items)]
+        fields: dict[str, Any] = {"input": inputs, "encoding_format": "base64"}
         if dimensions is not None:
             fields["dimensions"] = dimensions
         call = Call(verb="embed", read=read_embeddings, fields=with_model(fields, model), deadline_s=deadline_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,12 +42,16 @@ def vector_of(message: Any) -> bytes:
 
 
 def struct_message(value: Mapping[str, Any]) -> Any:
-    """JSON as a message.
+    """JSON as a message, whose numbers are all float64.
 
     Raises:
-        ValueError: it holds what JSON cannot.
+        ValueError: it holds what JSON cannot, or a number that would arrive as another one.
     """
-    return json_format.ParseDict(dict(value), struct_pb2.Struct())
+    _check_numbers(value)
+    try:
+        return json_format.ParseDict(dict(value), struct_pb2.Struct())
+    except json_format.Error as error:
+        raise ValueError(f"cannot be sent as JSON: {error}") from error
 
 
 def struct_value(message: Any) -> dict[str, Any]:
@@ -73,6 +78,26 @@ def _regions(value: Mapping[str, Any]) -> Any:
         boxes.append(content.Box(x0=x0, y0=y0, x1=x1, y1=y1))
     features = base64.b64decode(value["features"])
     return content.Regions(boxes=boxes, features=features, scores=value.get("scores", ()))
+
+
+def _check_numbers(value: Any) -> None:
+    if isinstance(value, Mapping):
+        for one in value.values():
+            _check_numbers(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _check_numbers(one)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} cannot be sent: JSON has no such number")
+    elif isinstance(value, int) and not _is_exact(value):
+        raise ValueError(f"a whole number of {value.bit_length()} bits cannot be sent exactly over gRPC; send a text")
+
+
+def _is_exact(value: int) -> bool:
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
 
 
 def _plain(value: Any) -> Any:

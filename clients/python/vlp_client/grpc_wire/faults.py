@@ -18,6 +18,7 @@ from vlp_client.errors import (
     VlpClientError,
     error_class,
 )
+from vlp_client.retry_after import seconds_of
 
 # Trailing metadata of a call that failed.
 KIND, FIELD, RETRY_AFTER, REQUEST_ID = "error-kind", "error-field", "retry-after-s", "x-request-id"
@@ -70,15 +71,8 @@ def fault_of(call: Call[Any], target: str, error: Any, *, answered: bool = False
         status=STATUS_OF_KIND.get(kind, 500),
         field=_unquoted(told.get(FIELD)),
         request_id=told.get(REQUEST_ID),
-        retry_after_s=_seconds(told.get(RETRY_AFTER)),
+        retry_after_s=seconds_of(told.get(RETRY_AFTER)),
     )
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
 
 
 def _unquoted(field: str | None) -> str | None:

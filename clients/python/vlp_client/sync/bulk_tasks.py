@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
+from vlp_client.asking import listed
 from vlp_client.bulk_records import BulkOptions, BulkSettings, ItemResult
 from vlp_client.pictures import ImageItem, ImageSource
 from vlp_client.records import VqaAnswers
@@ -21,7 +22,8 @@ class BulkTasks:
     """A part of `Client`.
 
     Each result says what became of one item: a value, or an error; no item ends the run. A server that is full is
-    waited for, ten minutes at most. Closing the iterator early ends the run.
+    waited for, ten minutes at most. Closing the iterator early ends the run: nobody waits for a full server any more;
+    calls under way are cancelled where they are tasks, and seen through where they are threads.
     """
 
     _sender: Sender
@@ -44,6 +46,7 @@ class BulkTasks:
 
         Raises:
             ValueError: an option that cannot be.
+            TypeError: one text in the place of items, or of answers.
             JournalError: while iterating: the journal cannot be gone on with.
             OSError: while iterating: the journal cannot be written.
 
@@ -55,8 +58,9 @@ class BulkTasks:
             1 invalid_image
             2 blue
         """
+        _check_items(items)
         settings = replace(BulkSettings(**options), batch=1)
-        fields: dict[str, Any] = {"top_k": top_k} | ({} if answers is None else {"answers": list(answers)})
+        fields: dict[str, Any] = {"top_k": top_k} | ({} if answers is None else {"answers": listed("answers", answers)})
         plan = VqaPlan(fields, settings.model, settings.deadline_s)
         return Bulk(self._sender, plan, settings).results(items)
 
@@ -79,6 +83,12 @@ class BulkTasks:
             >>> [len(result.unwrap()) for result in results]
             [16, 16]
         """
+        _check_items(items)
         settings = BulkSettings(**options)
         plan = EmbedPlan(dimensions, settings.model, settings.deadline_s)
         return Bulk(self._sender, plan, settings).results(items)
+
+
+def _check_items(items: object) -> None:
+    if isinstance(items, str | bytes | bytearray):
+        raise TypeError(f"items: got one {type(items).__name__}, expected any number of them")

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
+from vlp_client.asking import listed
 from vlp_client.bulk_records import BulkOptions, BulkSettings, ItemResult
 from vlp_client.calls import Call, Repeat
 from vlp_client.collection_records import (
@@ -161,7 +162,7 @@ class Collection:
 
     def lookup(self, ids: Sequence[str]) -> dict[str, str | None]:
         """Those of the ids that are there, with the sha256 of their pictures."""
-        return self._send("lookup_items", lambda reply: dict(reply.body["known"]), {"ids": list(ids)})
+        return self._send("lookup_items", lambda reply: dict(reply.body["known"]), {"ids": listed("ids", ids)})
 
     def get(self, item_id: str) -> StoredItem:
         """An item."""

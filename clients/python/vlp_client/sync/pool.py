@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,13 +21,16 @@ class PoolClosedError(Exception):
 class Pool(Generic[T]):
     """At most so many pieces of work at a time.
 
+    Its threads are daemons: a run that nobody goes on with, and that waits, keeps no interpreter from ending.
+
     Args:
         parallel: pieces.
     """
 
     def __init__(self, parallel: int) -> None:
         self._parallel = parallel
-        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="vlp-bulk")
+        self._waiting: queue.SimpleQueue[tuple[Future[T], Callable[[], T]] | None] = queue.SimpleQueue()
+        self._threads = 0
         self._running: set[Future[T]] = set()
         self._leaving = threading.Event()
 
@@ -41,7 +46,12 @@ class Pool(Generic[T]):
 
     def start(self, work: Callable[[], T]) -> None:
         """Start a piece of work."""
-        self._running.add(self._threads.submit(work))
+        future: Future[T] = Future()
+        self._running.add(future)
+        self._waiting.put((future, work))
+        if self._threads < len(self._running):
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"vlp-bulk-{self._threads}", daemon=True).start()
 
     def first(self) -> list[T]:
         """Wait until something has ended, and return all that has; raises what it raised."""
@@ -63,9 +73,23 @@ class Pool(Generic[T]):
 
     def close(self) -> None:
         """See what is under way through, and start nothing more."""
+        if sys.is_finalizing():
+            return  # the threads stand still by now: who waited for them would wait for ever
         self._leaving.set()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for _ in range(self._threads):
+            self._waiting.put(None)
+        wait(self._running)
         self._running = set()
+
+    def _work(self) -> None:
+        while (found := self._waiting.get()) is not None:
+            future, work = found
+            try:
+                result = work()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
 
 
 def each(items: Items[T]) -> Iterator[T]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, overload
 
-from vlp_client.asking import Texts, one_or_list, with_model
+from vlp_client.asking import Texts, listed, one_or_list, with_model
 from vlp_client.calls import Call
 from vlp_client.pictures import ImageItem, ImageSource
 from vlp_client.records import Classification, Embeddings, Matches, VqaAnswers, VqaResults
@@ -87,7 +87,7 @@ class Tasks(Asking):
         """
         fields: dict[str, Any] = {"top_k": top_k, **one_or_list("question", "questions", question)}
         if answers is not None:
-            fields["answers"] = list(answers)
+            fields["answers"] = listed("answers", answers)
         subject = subject_of(image, regions)
         return self._ask("vqa", read_vqa, subject, fields, model=model, deadline_s=deadline_s)
 
@@ -110,9 +110,9 @@ class Tasks(Asking):
             >>> (client.classify(photo, ["car", "bicycle"], templates=["a photo of a {}."])).best
             'bicycle'
         """
-        fields: dict[str, Any] = {"labels": list(labels)}
+        fields: dict[str, Any] = {"labels": listed("labels", labels)}
         if templates is not None:
-            fields["templates"] = list(templates)
+            fields["templates"] = listed("templates", templates)
         subject = subject_of(image)
         return self._ask("classify", read_classification, subject, fields, model=model, deadline_s=deadline_s)
 
@@ -132,7 +132,7 @@ class Tasks(Asking):
             >>> max(reply.scores, key=lambda one: one.score).text
             'a car'
         """
-        subject, fields = subject_of(image, regions), {"texts": list(texts)}
+        subject, fields = subject_of(image, regions), {"texts": listed("texts", texts)}
         return self._ask("match", read_matches, subject, fields, model=model, deadline_s=deadline_s)
 
     def regions(
@@ -184,7 +184,8 @@ class Tasks(Asking):
             >>> [len(vector) for vector in reply.vectors]
             [16, 16]
         """
-        fields: dict[str, Any] = {"input": [wire_item(item) for item in items], "encoding_format": "base64"}
+        inputs = [wire_item(item) for item in listed("items", items)]
+        fields: dict[str, Any] = {"input": inputs, "encoding_format": "base64"}
         if dimensions is not None:
             fields["dimensions"] = dimensions
         call = Call(verb="embed", read=read_embeddings, fields=with_model(fields, model), deadline_s=deadline_s)

@@ -21,7 +21,14 @@ def open_transport(
 ) -> Transport:
     """Open a transport; nothing is sent yet. Arguments and errors as `Client`, and how long a connection
     may take, which HTTP is told call by call.
+
+    Raises:
+        ValueError: certificates for what is not encrypted, or a transport of HTTP for gRPC.
     """
+    if tls is not None and address.scheme in ("http", "grpc"):
+        raise ValueError(f"tls: {address.scheme}:// encrypts nothing; use {address.scheme}s://")
+    if transport is not None and address.is_grpc:
+        raise ValueError("transport: of HTTP, and the address is of gRPC")
     if not address.is_grpc:
         return HttpTransport(address, api_key=api_key, tls=tls, connections=connections, transport=transport)
     try:
