@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,6 +90,34 @@ async def test_closing_early_ends_the_work_and_the_client_goes_on(server: Server
     assert left(server) == before + 1
     await close(stream)  # closing what is closed does nothing
     assert (await get(client.caption(pictures.jpeg(), max_tokens=3))).best
+    await close(client)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_closing_while_another_reads_ends_his_words_and_the_work(server: ServerProcess, way: str) -> None:
+    client = open_client(server, way)
+    stream = await get(client.stream_caption(pictures.jpeg(), **LONG))
+    begun, words = threading.Event(), list[str]()
+
+    def take(word: str) -> None:
+        words.append(word)
+        begun.set()
+
+    def read() -> None:
+        for word in stream:
+            take(word)
+
+    async def read_other() -> None:
+        async for word in stream:
+            take(word)
+
+    reading = asyncio.ensure_future(read_other() if hasattr(stream, "__anext__") else asyncio.to_thread(read))
+    assert await asyncio.to_thread(begun.wait, LIMIT_S)
+    await get(stream.aclose() if hasattr(stream, "aclose") else asyncio.to_thread(stream.close))
+    await asyncio.wait_for(reading, LIMIT_S)
+    await ended(server)
+    assert words
+    assert stream.answer is None
     await close(client)
 
 

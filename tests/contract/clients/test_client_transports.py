@@ -284,6 +284,39 @@ async def test_index_runs_give_the_same_on_all_ways(client: Any, request: pytest
     assert (await get(client.collection(name).info())).items == 20
 
 
+async def test_a_journal_outlives_its_collection_and_is_not_believed(
+    client: Any, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pets = client.collection(f"again-{request.node.callspec.params['client'].replace(' ', '-')}")
+    items = [NewItem(id=str(n), image=LEFT, metadata={"n": n}) for n in range(3)]
+    items += [NewItem(image=RIGHT, metadata={"n": 3}), NewItem(image=RIGHT, metadata={"n": 4})]
+    bad = NewItem(id="\ud800", image=LEFT)
+    for _ in range(2):
+        await get(pets.create(model="dummy-encoder"))
+        results = await every(pets.index_many([*items, bad], journal=tmp_path / "j"))
+        assert [result.unwrap().status for result in results[:-1]] == ["created"] * 4 + ["present"]
+        assert isinstance(results[-1].error, ValueError)
+        assert (await get(pets.get(results[3].unwrap().id))).metadata == {"n": 3}
+        assert (await get(pets.info())).items == 4
+        await get(pets.drop())
+
+
+async def test_whole_numbers_arrive_as_they_are_or_not_at_all(client: Any, request: pytest.FixtureRequest) -> None:
+    way = request.node.callspec.params["client"]
+    pets = client.collection(f"numbers-{way.replace(' ', '-')}")
+    await get(pets.create(model="dummy-encoder"))
+    await get(pets.add([NewItem(image=LEFT, id="a", metadata={"n": 2**53})]))
+    assert (await get(pets.get("a"))).metadata == {"n": 2**53}
+    large = NewItem(image=LEFT, id="b", metadata={"n": 2**53 + 1})
+    if way.startswith("grpc"):
+        with pytest.raises(ValueError, match="cannot be sent exactly"):
+            await get(pets.add([large]))
+    else:
+        await get(pets.add([large]))
+        assert (await get(pets.get("b"))).metadata == large.metadata
+    await get(pets.drop())
+
+
 def test_the_same_status_for_each_kind_as_the_http_door_has() -> None:
     from vlp_client.errors import STATUS_OF_KIND
     from vlp_server.http.problems import STATUS

@@ -8,7 +8,7 @@ import httpx
 import pictures_made as pictures
 import pytest
 from asgi_bridge import AsgiBridge, LoopThread
-from vlp_client import CapacityError, Client, RequestError, ServerError, VqaAnswers, VqaResults
+from vlp_client import CapacityError, Client, RequestError, ServerError, VlpClientError, VqaAnswers, VqaResults
 from vlp_server.config import ServerConfig
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings
@@ -93,5 +93,5 @@ def test_the_transport_is_closed_with_the_client() -> None:
     client = Client("http://server", transport=httpx.MockTransport(lambda request: httpx.Response(200)))
     with client:
         pass
-    with pytest.raises(RuntimeError):
+    with pytest.raises(VlpClientError, match="closed"):
         client.ready()
