@@ -20,6 +20,7 @@ from vlp_spec.tensors import TensorSpec
 KEY = "m@1/fusion"
 FEEDS = {"x": np.array([[1, 2]], np.int32)}
 TERMS = CallTerms(timeout_s=10.0)
+SECRET_FILE = Path(__file__).with_name("control_secret.txt")
 SPECS = (TensorSpec("x", "int32", ("batch", 2)),), (TensorSpec("y", "float32", ("batch", 2)),)
 GRAPH = LoadedGraph(KEY, GraphRef("fusion", "g", 1, "onnxruntime", {}, *SPECS), Path(), {})
 
@@ -38,7 +39,10 @@ def prove(runner: Runner) -> None:
 async def attached(
     *servers: TritonStandIn, ready: bool = True, task_models: tuple[HostedModel, ...] = (), **settings: object
 ) -> AsyncIterator[TritonEngine]:
+    """An engine over servers; `triton_control_secret_file` is any file where it manages models."""
     urls = tuple(server.url for server in servers)
+    if settings.get("triton_manage"):
+        settings.setdefault("triton_control_secret_file", SECRET_FILE)
     engine = TritonEngine(EngineSettings(engine="triton", triton_urls=urls, **settings))
     engine.load(GRAPH)
     engine.attach(asyncio.get_running_loop(), prove, task_models)

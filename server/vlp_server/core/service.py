@@ -31,6 +31,7 @@ from vlp_spec.tasks import (
 
 from vlp_server.core.admission import Admission
 from vlp_server.core.answer_flows import AnswerFlows
+from vlp_server.core.available_models import AvailableModels
 from vlp_server.core.collections import Collections, Flows
 from vlp_server.core.content_digest import content_digest
 from vlp_server.core.dimensions import shortened
@@ -40,7 +41,6 @@ from vlp_server.core.loading import EngineFactory, LoadedModel, load_model
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.model_loader import ModelLoader
 from vlp_server.core.model_management import ModelManagement
-from vlp_server.core.model_shelf import ModelShelf
 from vlp_server.core.picture_flow import Picture, picture_fault
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import (
@@ -120,9 +120,9 @@ class Service:
         served = [self._serve(model) for model in settings.models]
         self._directory = ModelDirectory(served, settings.default_model)
         self._watchdog = Watchdog(self._directory, settings.watchdog)
-        shelf = ModelShelf(settings)
-        self._loader = ModelLoader(self._directory, self._watchdog, shelf, self._serve, clock)
-        self.management = ModelManagement(self._directory, self._loader, shelf, clock)
+        available = AvailableModels(settings)
+        self._loader = ModelLoader(self._directory, self._watchdog, available, self._serve, clock)
+        self.management = ModelManagement(self._directory, self._loader, available, clock)
         flows = Flows(
             self._directory,
             self._life,
@@ -404,9 +404,12 @@ class Service:
         return self._directory.cards()
 
     def alive(self) -> bool:
-        """False when only a restart helps: an engine or a decoder is stuck, or the service's own tasks have died."""
+        """False when only a restart helps: an engine or a decoder is stuck, or the service's own tasks have died.
+
+        A model on trial is not worth a restart, after which it would not even be there.
+        """
         decoding = self._preprocess_busy_s() <= self.settings.watchdog.dead_after_s
-        return decoding and self._watchdog.alive() and all(model.alive() for model in self._directory)
+        return decoding and self._watchdog.alive() and all(model.alive() for model in self._directory.leading())
 
     def readiness(self) -> Readiness:
         """Whether requests should come here, with a reason for each model."""

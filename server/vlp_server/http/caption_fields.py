@@ -9,7 +9,8 @@ from pydantic import Field
 from vlp_spec.tasks import MAX_BEAMS, MAX_CAPTIONS, MAX_TOKENS, CaptionQuery, Decoding
 
 from vlp_server.config.settings import LimitsConfig
-from vlp_server.http.fields import CallFields, check_model, check_text
+from vlp_server.core.call_checks import check_text
+from vlp_server.http.fields import CallFields, check_model
 from vlp_server.http.picture_fields import PictureField
 from vlp_server.http.picture_request import CallShape
 

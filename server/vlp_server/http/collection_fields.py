@@ -14,8 +14,9 @@ from starlette.datastructures import Headers
 from vlp_spec.errors import InvalidArgumentError, VlpError
 
 from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.call_checks import check_count, check_text
 from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
-from vlp_server.http.fields import CallFields, StrictFields, check_count, check_model, check_text
+from vlp_server.http.fields import CallFields, StrictFields, check_model
 from vlp_server.http.json_body import parse_object
 from vlp_server.http.picture_request import CallShape
 from vlp_server.http.pictures import PictureUrl, check_not_empty, read_source

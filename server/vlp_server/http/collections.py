@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from vlp_spec.errors import ItemNotFoundError, VlpError
 
+from vlp_server.core.call_checks import check_count
 from vlp_server.core.collection_records import AddReply, CollectionItem, SearchReply
 from vlp_server.core.fan_out import each_outcome
 from vlp_server.http.body_forms import IMAGE, BodyForms, Files, Pairs, read_body
@@ -30,7 +31,6 @@ from vlp_server.http.collection_fields import (
     new_ids,
 )
 from vlp_server.http.door import Door
-from vlp_server.http.fields import check_count
 from vlp_server.http.held_response import HeldResponse
 from vlp_server.http.json_body import read_json
 from vlp_server.http.openapi import items_operation, json_operation, picture_operation, problem_responses

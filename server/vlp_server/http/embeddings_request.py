@@ -9,8 +9,9 @@ from pydantic import Field, WithJsonSchema
 from vlp_spec.errors import InvalidArgumentError
 
 from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.call_checks import check_count, check_text
 from vlp_server.core.embed_flow import Source
-from vlp_server.http.fields import StrictFields, check_count, check_model, check_text
+from vlp_server.http.fields import StrictFields, check_model
 from vlp_server.http.pictures import PictureUrl, read_source
 
 _TEXT_ITEM = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}

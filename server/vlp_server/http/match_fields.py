@@ -11,7 +11,8 @@ from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.tasks import MatchQuery
 
 from vlp_server.config.settings import LimitsConfig
-from vlp_server.http.fields import CallFields, check_model, check_texts, one_or_several
+from vlp_server.core.call_checks import check_texts
+from vlp_server.http.fields import CallFields, check_model, one_or_several
 from vlp_server.http.picture_fields import PictureOrRegionsFields
 from vlp_server.http.picture_request import CallShape
 

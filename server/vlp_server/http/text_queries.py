@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 from vlp_spec.errors import InvalidArgumentError
 
-from vlp_server.http.fields import CallFields, check_model, check_texts, one_or_several, placed
+from vlp_server.core.call_checks import check_texts
+from vlp_server.http.fields import CallFields, check_model, one_or_several, placed
 
 Q = TypeVar("Q")
 

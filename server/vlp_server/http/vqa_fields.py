@@ -9,7 +9,8 @@ from pydantic import Field
 from vlp_spec.tasks import MAX_TOP_K, VqaQuery
 
 from vlp_server.config.settings import LimitsConfig
-from vlp_server.http.fields import CallFields, check_texts
+from vlp_server.core.call_checks import check_texts
+from vlp_server.http.fields import CallFields
 from vlp_server.http.picture_fields import PictureOrRegionsFields
 from vlp_server.http.picture_request import CallShape
 from vlp_server.http.text_queries import TextsAsk, texts_ask

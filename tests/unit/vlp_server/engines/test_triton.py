@@ -23,7 +23,7 @@ from vlp_spec.errors import (
     UnavailableError,
     VlpError,
 )
-from vlp_spec.tasks import Task
+from vlp_spec.tasks import Lane, Task
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +78,7 @@ async def test_calls_are_shared_out_to_the_least_busy(one: TritonStandIn, two: T
         ("NOT_FOUND", "Request for unknown model: 'g' is not found"),
         ("INVALID_ARGUMENT", "Request for unknown model: 'g' has no available versions"),
         ("CANCELLED", "the server is stopping"),
+        ("UNAVAILABLE", "unavailable: graph g cannot be asked now"),
     ],
 )
 async def test_a_call_that_a_server_lost_goes_to_the_other_one(
@@ -104,7 +105,6 @@ async def test_a_call_that_a_server_lost_goes_to_the_other_one(
         ("UNAVAILABLE", "Request timeout expired", DeadlineError),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineError),
         ("INVALID_ARGUMENT", "invalid_image: no picture", InvalidImageError),
-        ("UNAVAILABLE", "unavailable: graph g cannot be asked now", UnavailableError),
     ],
 )
 async def test_what_a_server_answered_is_not_asked_of_another(
@@ -277,6 +277,129 @@ async def test_a_task_that_a_server_lost_goes_to_the_other_one(one: TritonStandI
         one.answer = two.answer = lost
         assert await engine.ask(VQA, TERMS) == [b"{}"]
         assert answers["m.vqa"] == 2
+
+
+async def test_an_answer_without_its_outputs_is_a_fault_of_that_server(one: TritonStandIn, two: TritonStandIn) -> None:
+    async with attached(one, two) as engine:
+        first, second = (one, two) if engine._by_load()[0].url == one.url else (two, one)
+        first.answer = lambda call: {} if call.model == "m.vqa" else doubled(call)
+        second.answer = lambda call: {"result": words("{}")} if call.model == "m.vqa" else doubled(call)
+        assert await engine.ask(VQA, TERMS) == [b"{}"]
+
+
+async def test_a_task_carries_its_lane_and_its_time(one: TritonStandIn) -> None:
+    async with attached(one) as engine:
+        one.answer = lambda call: {"result": words("{}", "{}")}
+        await engine.ask(VQA, CallTerms(timeout_s=3.0, lane=Lane.BULK))
+        (call,) = one.calls
+        assert call.parameters["lane"] == "bulk"
+        assert 2000 < int(str(call.parameters["timeout_ms"])) <= 3000
+
+
+async def test_a_server_that_fails_fast_is_not_the_least_busy_one(one: TritonStandIn, two: TritonStandIn) -> None:
+    async with attached(one, two) as engine:
+        answered = {"result": words("{}")}
+
+        def unable(call: Call) -> dict[str, np.ndarray]:
+            return (
+                failing("UNAVAILABLE", "unavailable: waiting for the graphs")(call)
+                if call.model != "g"
+                else doubled(call)
+            )
+
+        one.answer = unable
+        two.answer = lambda call: answered if call.model != "g" else doubled(call)
+        for _ in range(40):
+            assert await engine.ask(VQA, TERMS) == [b"{}"]
+        assert sum(call.model != "g" for call in one.calls) <= 2
+
+
+async def test_a_model_that_a_server_has_lost_is_noticed_before_it_is_asked_for(one: TritonStandIn) -> None:
+    async with attached(one) as engine:
+        one.loaded["g"] = []
+        await until(lambda: "has not loaded g version 1" in (engine.why_not_ready() or ""))
+        assert calls(one) == [0]
+        one.loaded["g"] = [1]
+        await until(lambda: engine.ready(KEY))
+
+
+async def test_graphs_that_have_gone_silent_show_that_they_can_or_are_asked_no_more(
+    one: TritonStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triton, "SILENT_GRAPHS_S", 0.05)
+    monkeypatch.setattr(triton, "_SHOW_TIMEOUT_S", 0.2)
+    hanging = False
+
+    async def held(call: Call) -> dict[str, np.ndarray]:
+        if hanging or np.any(call.inputs["x"] == 7):
+            await asyncio.Future()
+        return doubled(call)
+
+    one.answer = held
+    async with attached(one) as engine:
+        slow = asyncio.create_task(engine.infer(KEY, {"x": np.array([[7, 7]], np.int32)}, TERMS))
+        await until(lambda: len(one.calls) > 3)  # its canary is run, and comes back right
+        assert engine.ready(KEY)
+        hanging = True
+        await until(lambda: not engine.ready(KEY))
+        assert not engine.disproved()
+        hanging = False
+        await until(lambda: engine.ready(KEY))
+        slow.cancel()
+        await asyncio.wait({slow})
+
+
+async def test_tasks_that_have_gone_silent_end_it(one: TritonStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton, "SILENT_TASKS_S", 0.05)
+
+    async def held(call: Call) -> dict[str, np.ndarray]:
+        return doubled(call) if call.model == "g" else await asyncio.Future()
+
+    one.answer = held
+    async with attached(one) as engine:
+        asked = asyncio.create_task(engine.ask(VQA, TERMS))
+        await until(lambda: not engine.ready(KEY))
+        asked.cancel()
+        await asyncio.wait({asked})
+        await until(lambda: engine.ready(KEY))
+
+
+async def test_a_canary_that_is_off_at_one_server_leaves_the_other(one: TritonStandIn, two: TritonStandIn) -> None:
+    async with attached(one, two) as engine:
+        assert await engine.check() == []
+        one.answer = wrong
+        assert await engine.check() == ["canary: output 'y' is off by 3"]
+        assert engine.places() == {one.url: False, two.url: True}
+        assert engine.ready(KEY)
+        assert not engine.disproved()
+        two.answer = failing("UNAVAILABLE", "Socket closed")
+        assert await engine.check() == []  # no verdict
+
+
+async def test_large_pictures_wait_for_each_other(one: TritonStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton, "_TASK_BYTES", 10)
+    go, inside = asyncio.Event(), 0
+
+    async def held(call: Call) -> dict[str, np.ndarray]:
+        nonlocal inside
+        if call.model == "g":
+            return doubled(call)
+        inside += 1
+        await go.wait()
+        inside -= 1
+        return {"result": words("{}")}
+
+    one.answer = held
+    async with attached(one) as engine:
+        call = TaskCall(Task.MATCH, "m", 4, [b"12345678"], ["a"], {})
+        asked = [asyncio.create_task(engine.ask(call, TERMS)) for _ in range(4)]
+        await until(lambda: inside == 1)
+        asked[1].cancel()
+        await asyncio.sleep(0.05)
+        assert inside == 1
+        go.set()
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert [result for result in results if not isinstance(result, BaseException)] == [[b"{}"]] * 3
 
 
 @pytest.fixture(autouse=True)

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from service_rig import DUMMY, Rig, picture
+from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.settings import EngineSettings, ModelSettings
 from vlp_server.engines.task_wire import parse_result
-from vlp_server.triton.task_calls import Asked, Told, do_task, stream_task
+from vlp_server.triton.task_calls import do_task, stream_task
+from vlp_server.triton.task_request import TaskReply, TaskRequest
 from vlp_spec.errors import InvalidArgumentError, InvalidImageError, TaskNotSupportedError, VlpError
 from vlp_spec.tasks import CaptionQuery, Decoding, EntailmentQuery, GroundingQuery, ReasoningQuery, Task, VqaQuery
 
 NAMES = ["encoder", "matcher", "entailment", "reasoning", "grounding", "captioner", "extractor"]
 MODELS = (DUMMY, *(ModelSettings(reference=f"dummy-{name}", engine=EngineSettings(engine="dummy")) for name in NAMES))
+LIMITS = LimitsConfig()
 A, B = picture("red"), picture("blue")
 
 
@@ -26,9 +29,9 @@ async def rig() -> AsyncIterator[Rig]:
 
 async def asked(
     rig: Rig, task: Task, model: str, images: list[bytes], texts: list[str], options: object = b"", **rest: Any
-) -> Told:
+) -> TaskReply:
     encoded = options if isinstance(options, bytes) else json.dumps(options).encode()
-    return await do_task(rig.service, task, model, Asked(images, texts, encoded, **rest))
+    return await do_task(rig.service, task, model, TaskRequest(images, texts, encoded, **rest), LIMITS)
 
 
 async def test_questions_are_answered_each_with_their_options(rig: Rig) -> None:
@@ -102,8 +105,8 @@ async def test_a_caption_whole_and_in_pieces(rig: Rig) -> None:
     assert [parse_result(Task.CAPTION, one) for one in told.results] == expected.results
     assert list(told.answers) == [expected.results[0].captions[0].text]
     for stream in (False, True):
-        sent = Asked([A], ["hello"], json.dumps({**options, "stream": stream}).encode())
-        *pieces, last = [one async for one in stream_task(rig.service, "dummy-captioner", sent)]
+        sent = TaskRequest([A], ["hello"], json.dumps({**options, "stream": stream}).encode())
+        *pieces, last = [one async for one in stream_task(rig.service, "dummy-captioner", sent, LIMITS)]
         assert list(last.results) == list(told.results)
         assert all(not piece.results for piece in pieces)
         assert "".join(answer for one in (*pieces, last) for answer in one.answers) == told.answers[0]
@@ -205,7 +208,7 @@ async def test_options_that_are_none_name_the_field(rig: Rig, options: bytes, fi
 )
 async def test_options_of_a_caption_are_checked(rig: Rig, options: bytes, field: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
-        [one async for one in stream_task(rig.service, "dummy-captioner", Asked([A], [], options))]
+        [one async for one in stream_task(rig.service, "dummy-captioner", TaskRequest([A], [], options), LIMITS)]
     assert caught.value.field == field
 
 

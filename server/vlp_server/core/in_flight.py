@@ -1,4 +1,4 @@
-"""Counts who is inside something that can be taken away only when nobody is."""
+"""Counts the requests inside something that can be taken away only when there are none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Occupancy:
+class InFlight:
     """Belongs to one event loop."""
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Occupancy:
         self._empty.set()
 
     @property
-    def inside(self) -> int:
+    def count(self) -> int:
         """How many are inside."""
         return self._inside
 
@@ -32,7 +32,7 @@ class Occupancy:
             if not self._inside:
                 self._empty.set()
 
-    async def empty(self) -> None:
+    async def drained(self) -> None:
         """Wait until nobody is inside; at once where nobody is."""
         while self._inside:
             await self._empty.wait()

@@ -9,7 +9,7 @@ M = TypeVar("M")
 _KEPT = 10
 
 
-class NameMeanings(Generic[M]):
+class NameHistory(Generic[M]):
     """Knows only names that were switched. Belongs to the event loop."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from vlp_spec.found_deployment import deployment_names, deployment_versions, fin
 from vlp_server.core.settings import CoreSettings, ModelSettings
 
 
-class ModelShelf:
+class AvailableModels:
     """The repositories of the configured models; nothing outside them can be named.
 
     A name that lies in several of them means the one that its configured model comes from, else the first.
