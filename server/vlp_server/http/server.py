@@ -78,7 +78,7 @@ class HttpServer:
     async def _serve(self, listener: socket.socket) -> None:
         app = create_app(self._service, self._config)
         door: Door = app.state.door
-        server = _Uvicorn(self._uvicorn_config(app))
+        server = _Uvicorn(self._uvicorn_config(app, door))
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number, server, door)
@@ -100,12 +100,12 @@ class HttpServer:
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
 
-    def _uvicorn_config(self, app: object) -> uvicorn.Config:
+    def _uvicorn_config(self, app: object, door: Door) -> uvicorn.Config:
         http = self._config.http
         return uvicorn.Config(
             app,  # type: ignore[arg-type]
             loop="asyncio",
-            http=bounded_protocol(http),
+            http=bounded_protocol(http, door.note_refused),
             ws="none",
             lifespan="off",
             log_config=None,
