@@ -55,6 +55,7 @@ class HttpConfig:
         body_limit_bytes: largest body of a request, and most bytes of pictures that are fetched for one; base64 in JSON
             makes a picture a third larger.
         body_timeout_s: time for a whole body to arrive.
+        write_timeout_s: how long a client may leave an answer unread that waits to be sent.
         header_timeout_s: time for the headers of a request to arrive.
         header_limit_bytes: largest request line and headers together.
         header_limit: headers of a request, at most.
@@ -79,6 +80,7 @@ class HttpConfig:
     port: int = 8080
     body_limit_bytes: int = 28 * 1024 * 1024
     body_timeout_s: float = 60.0
+    write_timeout_s: float = 60.0
     header_timeout_s: float = 10.0
     header_limit_bytes: int = 64 * 1024
     header_limit: int = 100
@@ -101,6 +103,7 @@ class HttpConfig:
                 between("port", self.port, 0, 65535),
                 between("body_limit_bytes", self.body_limit_bytes, 1, _GIB),
                 between("body_timeout_s", self.body_timeout_s, 0.01, _DAY_S),
+                between("write_timeout_s", self.write_timeout_s, 0.01, _DAY_S),
                 between("header_timeout_s", self.header_timeout_s, 0.01, _DAY_S),
                 between("header_limit_bytes", self.header_limit_bytes, 256, 16 * 1024 * 1024),
                 between("header_limit", self.header_limit, 4, 10_000),

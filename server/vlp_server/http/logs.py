@@ -56,6 +56,8 @@ def set_up_logs(config: LogConfig) -> None:
     # Other people's chatter about every connection is not news at our "info".
     for name in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # A line for every broken request is the access log's, and not for callers to fill this one with.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.ERROR, logging.getLogger().level))
     if config.access:
         _set_up_access_log(config)
 

@@ -1,8 +1,8 @@
 """The connection: uvicorn's HTTP/1.1 protocol with the bounds that it lacks.
 
 Bounds: headers that drip in, never end, or are too many; what a chunked body has beside its bytes; requests that are
-sent ahead; connections; and a body that goes on after its answer was sent. Such a body is read and dropped for a while,
-because closing at once would make the client lose the answer.
+sent ahead; connections; answers that nobody reads; and a body that goes on after its answer was sent. Such a body is
+read and dropped for a while, because closing at once would make the client lose the answer.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._in_headers = True
         self._header_bytes = 0
         self._told_bytes = self._told_headers = 0
@@ -68,6 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._is_surplus = False
         self._fault: Problem | None = None
+        self._deaf = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection has as long for its first headers as any later one."""
@@ -83,13 +85,27 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer with the connection, and tell the request that is being answered, not the last one alone."""
         self._disarm()
+        self._stop_waiting_for_reader()
         self.pipeline.clear()
         if self._running is not None:
             _disconnect(self._running)
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered; one that stops holds memory and a place inside."""
+        super().pause_writing()
+        self._stop_waiting_for_reader()
+        self._unread_timer = self.loop.call_later(self.http.write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        self._stop_waiting_for_reader()
+        super().resume_writing()
+
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers, and what comes after it that is no body."""
+        if self._deaf:
+            return
         if self._in_headers:
             self._header_bytes += len(data)
         else:
@@ -138,10 +154,16 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop(Problem(ErrorKind.OVERLOADED, f"more than {MAX_PIPELINED} requests were sent ahead"))
+        upgrades = self.parser.should_upgrade()
+        if upgrades and self._announces_body():
+            # The parser takes what follows for another protocol's: the body would be lost without a word.
+            self._stop(
+                Problem(ErrorKind.INVALID_ARGUMENT, "Upgrade: only HTTP/1.1 is spoken here; leave this header out")
+            )
         self._in_headers, self._header_bytes = False, 0
         self._disarm()
         super().on_headers_complete()
-        if self._is_surplus:
+        if self._is_surplus or upgrades:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -166,6 +188,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Bytes that are not HTTP, or that are too many of something."""
         self._refuse(self._fault or Problem(ErrorKind.INVALID_ARGUMENT, "not a valid HTTP/1.1 request"))
+
+    def _announces_body(self) -> bool:
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+            for name, value in self.headers
+        )
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -197,25 +225,28 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(Problem(DoorKind.REQUEST_TIMEOUT, f"the headers did not arrive within {limit_s:g} s"))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer without a request, or in the place of one whose body is at fault, and close."""
+        """Answer without a request, or in the place of one whose body is at fault, and close.
+
+        An answer to an earlier request may be on its way: a second one would be taken for a part of it, so that one is
+        sent to its end, and no more is read.
+        """
         self._disarm()
         if self.transport.is_closing():
             return
+        self._deaf = True
+        self.pipeline.clear()
+        running = self._running
+        if running is not None and (running is not self.cycle or self._in_headers or running.response_started):
+            running.keep_alive = False
+            return
         request_id = self._request_id()
         body = json.dumps(problem.document(request_id)).encode()
-        # An answer to an earlier request may be on its way; a second one would be taken for a part of it.
-        answers = self._running is None or (
-            self._running is self.cycle and not self._in_headers and not self._running.response_started
-        )
-        if answers:
-            self.transport.write(_raw_response(problem, body, request_id))
-            if self._running is None and self.refused is not None:
-                client = self.client[0] if self.client else _UNNAMED
-                exchange = Exchange(_UNNAMED, client, problem.status, bytes_out=len(body))
-                self.refused(problem, exchange, request_id)
-        if self._running is not None:
-            _disconnect(self._running)
-        self.pipeline.clear()
+        self.transport.write(_raw_response(problem, body, request_id))
+        if running is not None:
+            _disconnect(running)
+        elif self.refused is not None:
+            client = self.client[0] if self.client else _UNNAMED
+            self.refused(problem, Exchange(_UNNAMED, client, problem.status, bytes_out=len(body)), request_id)
         self._close()
 
     def _request_id(self) -> str:
@@ -232,6 +263,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _arm(self, delay_s: float, then: Any) -> None:
         self._disarm()
         self._timer = self.loop.call_later(delay_s, then)
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _disarm(self) -> None:
         if self._timer is not None:

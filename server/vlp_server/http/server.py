@@ -79,6 +79,7 @@ class HttpServer:
         app = create_app(self._service, self._config)
         door: Door = app.state.door
         server = _Uvicorn(self._uvicorn_config(app, door))
+        door.metrics.connections.set_function(lambda: len(server.server_state.connections))
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number, server, door)
