@@ -134,7 +134,9 @@ class AccessLimits:
             )
         bucket, now = account.bucket, self._now()
         if bucket is not None:
-            if wait_s := bucket.wait_s(cost, now):
+            if bucket.wait_s(cost, now):
+                # Sent again, it pays anew for what it has paid.
+                wait_s = bucket.wait_s(held + cost, now)
                 self._figures.refused(account.name, "rate")
                 raise RateLimitedError(
                     f"you may ask for a cost of {bucket.rate:g} a second, {bucket.size:g} at once, and this request "

@@ -80,7 +80,8 @@ def create_app(
         limits: of the callers, likewise.
 
     Returns:
-        the application; `app.state.door` is its `Door`.
+        the application; `app.state.door` is its `Door`, whose `limits` other doors share, and `app.state.key_ring` the
+        keys in force, where keys are asked for.
     """
     door = Door(service, config, fetcher, limits)
     roles = RouteRoles(open_metrics=config.access.open_metrics)
@@ -107,6 +108,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _answer_error)
     if config.access.asks_for_keys:
         ring = ring or KeyRing(config.access.keys, config.access.keys_file)
+        app.state.key_ring = ring
         app.add_middleware(Access, ring=ring, roles=roles)
     app.add_middleware(LastResort)
     if config.http.cors_origins:

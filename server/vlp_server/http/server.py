@@ -22,6 +22,7 @@ from vlp_server.config.server import ServerConfig
 from vlp_server.core.records import ModelState
 from vlp_server.http.app import create_app
 from vlp_server.http.door import Door
+from vlp_server.http.open_files import make_room_for
 from vlp_server.http.protocol import bounded_protocol
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class HttpServer:
             StartupError: no model can be served.
         """
         listener = bind(self._config.http.host, self._config.http.port)
+        make_room_for(self._config.http.max_connections)
         if not self._config.access.asks_for_keys:
             _warn_of_openness(listener.getsockname()[0])
         try:
