@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from random import Random
 
 import httpx
 import pictures_made as pictures
@@ -18,6 +21,7 @@ SETTINGS = {
     "http.header_timeout_s": "0.5",
     "http.body_timeout_s": "1",
     "http.write_timeout_s": "1",
+    "http.keep_alive_s": "1",
     "http.header_limit_bytes": "8192",
     "http.header_limit": "50",
     "http.max_connections": "12",
@@ -221,6 +225,55 @@ def test_a_client_that_does_not_read_is_let_go(server: ServerProcess) -> None:
         end = time.monotonic() + 60
         while connections() > 1:
             assert time.monotonic() < end, server.log
+
+
+GOOD = (
+    sized(len(PICTURE)) + PICTURE,
+    CHUNKED + chunk(PICTURE[:700]) + chunk(PICTURE[700:]) + END,
+    (GET + b"\r\n") * 3,
+    b"PUT /v1/collections/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    POST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc" + GET + b"\r\n",
+)
+PIECES = (b"\r\n", b"\n", b"\0", b":", b" ", b"%", b"\xff", b"0", b"-", b"9" * 20, b"\r\n\r\n", b"chunked", b"\t", b"/")
+# 499 is logged and never sent.
+EXPECTED = {100, 200, 307, 400, 401, 404, 405, 408, 411, 413, 415, 422, 429, 431, 503}
+
+
+def mutated(random: Random) -> bytes:
+    data = bytearray(random.choice(GOOD))
+    for _ in range(random.randint(1, 6)):
+        at = random.randrange(min(len(data), 400)) if data else 0
+        match random.randrange(4):
+            case 0:
+                data[at : at + random.randint(1, 20)] = b""
+            case 1:
+                data[at:at] = random.choice(PIECES)
+            case 2:
+                data[at : at + 1] = bytes([random.randrange(256)])
+            case _:
+                data[at:at] = data[at : at + random.randint(1, 200)]
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("seed", "count", "leaves"), [(0, 300, False), (1, 300, False), (2, 1000, True)])
+def test_what_chance_makes_of_requests_meets_no_fault_of_ours(
+    seed: int, count: int, leaves: bool, server: ServerProcess
+) -> None:
+    random = Random(seed)
+
+    def send(data: bytes) -> set[int]:
+        with RawConnection(server.port) as client:
+            with contextlib.suppress(OSError):
+                client.send(data)
+                if leaves:
+                    client.end_sending()
+            return {int(status) for status in re.findall(rb"(?m)^HTTP/1\.1 (\d{3}) ", client.rest())}
+
+    with ThreadPoolExecutor(8) as team:
+        seen = set().union(*team.map(send, [mutated(random) for _ in range(count)]))
+    assert seen <= EXPECTED
+    assert leaves or {200, 400} <= seen
+    assert "Traceback" not in server.log
 
 
 def routes_with_a_body(server: ServerProcess) -> list[tuple[str, str]]:

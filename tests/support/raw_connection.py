@@ -81,6 +81,16 @@ class RawConnection:
         body, self._kept = self._kept[:length], self._kept[length:]
         return RawAnswer(int(first.split()[1]), headers, body)
 
+    def rest(self) -> bytes:
+        """All that comes until the server closes."""
+        try:
+            while data := self._socket.recv(65536):
+                self._kept += data
+        except ConnectionResetError:
+            pass
+        data, self._kept = self._kept, b""
+        return data
+
     def is_closed(self) -> bool:
         """Whether the server closes without another byte; waits for it."""
         try:
