@@ -26,6 +26,8 @@ BASE_COST = 10.0
 PICTURE_COST = 144.0
 """Of one look at a picture: 12 x 12 patches."""
 _CHARS_OF_A_TOKEN = 4
+# Of 32 x 32 pixels in three colours.
+_PATCH_BYTES = 3072
 # Of a caption whose length is the model's own.
 _CAPTION_TOKENS = 20
 # A number that no server takes is refused later, and must not be owed.
@@ -66,6 +68,11 @@ def embedding_weight(texts: Sequence[str], pictures: int) -> Weight:
 def pictures_weight(pictures: int, vectors: int = 0) -> Weight:
     """Of pictures that are looked at once, as those that are put into a collection, and of ready vectors."""
     return Weight(pictures * PICTURE_COST + vectors)
+
+
+def tensors_weight(size_bytes: int) -> Weight:
+    """Of ready tensors that are put through a graph: their bytes stand for patches, as in the queues."""
+    return Weight(max(1.0, size_bytes / _PATCH_BYTES))
 
 
 def search_weight(text: str | None, pictures: int, looked_at_again: int = 0) -> Weight:

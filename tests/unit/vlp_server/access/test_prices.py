@@ -8,6 +8,7 @@ from vlp_server.access.prices import (
     pictures_weight,
     queries_weight,
     search_weight,
+    tensors_weight,
     text_cost,
 )
 from vlp_spec.tasks import (
@@ -73,6 +74,7 @@ def test_labels_cost_their_texts_in_every_template() -> None:
 def test_vectors_and_searches() -> None:
     assert embedding_weight(["four", "x" * 8], 2).cost == 3 + 2 * PICTURE_COST
     assert pictures_weight(3, 4).cost == 3 * PICTURE_COST + 4
+    assert [tensors_weight(size).cost for size in (0, 3072 * 144)] == [1.0, PICTURE_COST]
     assert search_weight(None, 0).cost == 1.0
     assert search_weight(None, 1).cost == PICTURE_COST
     assert search_weight("four", 0).cost == 1.0
