@@ -310,12 +310,23 @@ def test_compressed_bodies_are_415(encoding: str, server: ServerProcess) -> None
     assert (response.status_code, response.json()["kind"]) == (415, "unsupported_media_type")
 
 
-def test_what_never_became_a_request_is_in_the_log_and_the_figures(server: ServerProcess) -> None:
+def logged(server: ServerProcess, request_id: str) -> list[tuple[str, int, str]]:
+    """Route, status and kind of the lines with this id, once there are any: a thread writes them."""
+    end = time.monotonic() + 60
+    while not (lines := [json.loads(line) for line in server.log.splitlines() if request_id in line]):
+        assert time.monotonic() < end, server.log
+    return [(line["route"], line["status"], line["kind"]) for line in lines]
+
+
+def test_what_the_connection_refuses_is_in_the_log_and_the_figures(server: ServerProcess) -> None:
     with RawConnection(server.port) as client:
-        answer = client.send(FLOODS["many small ones"]).answer()
+        flood = client.send(FLOODS["many small ones"]).answer()
+    with RawConnection(server.port) as client:
+        lie = client.send(CHUNKED.replace(b"mine", b"the-lie") + b"zz\r\n").answer()
+    assert (lie.status, lie.headers["x-request-id"]) == (400, "the-lie")
+    assert logged(server, "the-lie") == [("/v1/vqa", 400, "invalid_argument")]
+    assert logged(server, flood.headers["x-request-id"]) == [("other", 431, "headers_too_large")]
     metrics = httpx.get(f"{server.url}/metrics", trust_env=False, timeout=30).text
     assert 'kind="headers_too_large",method="other",route="other",status="431"' in metrics
-    lines = [line for line in server.log.splitlines() if answer.headers["x-request-id"] in line]
-    assert len(lines) == 1
     assert "Invalid HTTP request" not in server.log
     assert "Traceback" not in server.log

@@ -47,11 +47,12 @@ class _Account:
     name: str
     quota: Quota
     bucket: TokenBucket | None
+    requests: int = 0
     under_way: float = 0.0
 
     def is_idle(self, now: float) -> bool:
         """Whether forgetting it would change nothing."""
-        return not self.under_way and (self.bucket is None or self.bucket.level(now) >= self.bucket.size)
+        return not self.requests and (self.bucket is None or self.bucket.level(now) >= self.bucket.size)
 
 
 @dataclass(slots=True)
@@ -106,11 +107,14 @@ class AccessLimits:
         """
         account = self._account(key)
         admitted = Admitted(self, account)
+        account.requests += 1
         try:
             admitted.charge(cost)
             yield admitted
         finally:
-            account.under_way -= admitted.cost
+            account.requests -= 1
+            # Nothing is under way at the end, whatever sums of fractions leave over.
+            account.under_way = account.under_way - admitted.cost if account.requests else 0.0
             self._figures.under_way(account.name, account.under_way)
 
     def state(self, key: AccessKey | None) -> RateState | None:
@@ -125,7 +129,7 @@ class AccessLimits:
         """Let `cost` be under way beside what this request `held` before, and take it from the caller's bucket."""
         bound = account.quota.concurrency
         # One that is alone may be larger than the quota: it must be possible at all.
-        if bound and account.under_way > held and account.under_way + cost > bound:
+        if bound and account.requests > 1 and account.under_way + cost > bound:
             self._figures.refused(account.name, "concurrency")
             raise RateLimitedError(
                 f"requests of cost {account.under_way:.0f} of yours are under way, this one has {held + cost:.0f}, and "

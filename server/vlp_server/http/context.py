@@ -44,6 +44,7 @@ class RequestContext:
         access_key: the key itself; None: nobody asked for one.
         words: what the caller asked in its own words, for an access log that may have them.
         rate_state: tells how the caller's bucket stands; None until its limits were asked.
+        refused: what the connection itself answered in the place of the application, whose own answer nobody got.
         task: that was done, where its route does not say so.
         route: path of the route that a request was refused at before it was routed, for the metrics.
         openai_errors: whether this path answers with errors in OpenAI's form.
@@ -58,6 +59,7 @@ class RequestContext:
     access_key: AccessKey | None = None
     words: tuple[str, ...] = ()
     rate_state: Callable[[], RateState | None] | None = None
+    refused: Problem | None = None
     task: str | None = None
     route: str | None = None
     openai_errors: bool = False

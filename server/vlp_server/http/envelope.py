@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vlp_server.http.access_log import AccessLog, Exchange
-from vlp_server.http.context import REQUEST_ID_HEADER, RequestContext
+from vlp_server.http.context import REQUEST_ID_HEADER, RequestContext, context_of
 from vlp_server.http.door_metrics import DoorMetrics
 from vlp_server.http.problems import CLIENT_CLOSED_REQUEST
 
@@ -35,7 +35,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = RequestContext.begin(scope)
+        context = context_of(scope)
         exchange = Exchange(scope["method"], (scope.get("client") or ("-",))[0], CLIENT_CLOSED_REQUEST)
 
         async def receive_counted() -> Message:
@@ -55,6 +55,8 @@ class Envelope:
             await self._app(scope, receive_counted, send_enveloped)
         finally:
             seconds = time.monotonic() - context.started
+            if context.refused is not None:
+                exchange.status, context.kind = context.refused.status, context.refused.kind
             exchange.route = getattr(scope.get("route"), "path", None) or context.route or "other"
             self._metrics.observe(exchange.route, exchange.method, exchange.status, context.kind, seconds)
             if self._access_log is not None:

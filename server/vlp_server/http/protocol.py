@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -19,7 +20,7 @@ from vlp_spec.errors import ErrorKind
 
 from vlp_server.config.settings import HttpConfig
 from vlp_server.http.access_log import Exchange
-from vlp_server.http.context import REQUEST_ID_HEADER, sane_request_id
+from vlp_server.http.context import REQUEST_ID_HEADER, context_of, sane_request_id
 from vlp_server.http.problems import PROBLEM_MEDIA_TYPE, DoorKind, Problem
 
 # How long a client may go on sending a body whose request is answered already.
@@ -240,6 +241,9 @@ class BoundedProtocol(HttpToolsProtocol):
             running.keep_alive = False
             return
         request_id = self._request_id()
+        if running is not None:
+            context = context_of(cast("Scope", running.scope))
+            context.refused, request_id = problem, context.request_id
         body = json.dumps(problem.document(request_id)).encode()
         self.transport.write(_raw_response(problem, body, request_id))
         if running is not None:

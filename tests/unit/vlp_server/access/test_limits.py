@@ -100,6 +100,15 @@ def test_one_that_is_larger_than_the_quota_is_let_in_alone() -> None:
         second.charge(500.0)
 
 
+def test_fractions_leave_nothing_over() -> None:
+    rig = Rig(concurrency=1.0)
+    for _ in range(10):
+        with rig.limits.admit(None, 0.1), rig.limits.admit(None, 0.2), rig.limits.admit(None, 0.3):
+            assert rig.ask(None, 0.5) == 1.0
+        assert rig.ask(None, 5.0) == 0.0
+    assert rig.figure("vlpserve_key_cost_under_way", key="") == 0.0
+
+
 def test_the_rest_is_paid_when_it_is_known() -> None:
     rig = Rig(rate=10.0, burst=100.0)
     with rig.limits.admit(None, 10.0) as admitted:
