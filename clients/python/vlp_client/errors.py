@@ -100,6 +100,7 @@ _CLASSES: dict[str, type[ServerError]] = {
     "method_not_allowed": RequestError,
     "headers_too_large": RequestError,
     "overloaded": CapacityError,
+    "rate_limited": CapacityError,
     "unavailable": CapacityError,
     "deadline_exceeded": CapacityError,
     "storage_full": CapacityError,

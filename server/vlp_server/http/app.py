@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from vlp_spec.errors import ErrorKind, InternalError, VlpError
 
 from vlp_server.access.key_ring import KeyRing
+from vlp_server.access.limits import AccessLimits
 from vlp_server.config.server import ServerConfig
-from vlp_server.http.access import AUTHORIZATION_HEADER, KEY_HEADER, Access
+from vlp_server.http.access import Access
 from vlp_server.http.admin_models import admin_models_router
 from vlp_server.http.caption import caption_router
 from vlp_server.http.classify import classify_router
-from vlp_server.http.collection_fields import IDEMPOTENCY_HEADER
 from vlp_server.http.collections import collections_router
-from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER, context_of
+from vlp_server.http.context import context_of
+from vlp_server.http.cors import Cors
 from vlp_server.http.described_app import DescribedApp
 from vlp_server.http.docs_page import docs_page
 from vlp_server.http.door import Door
@@ -31,6 +31,7 @@ from vlp_server.http.envelope import Envelope
 from vlp_server.http.fetch import UrlFetcher
 from vlp_server.http.grounding import grounding_router
 from vlp_server.http.health import health_router
+from vlp_server.http.last_resort import LastResort
 from vlp_server.http.model_list import models_router
 from vlp_server.http.problems import Problem, ProblemError, problem_of, problem_of_status
 from vlp_server.http.reasoning import reasoning_router
@@ -61,18 +62,28 @@ _ROUTERS = (
 )
 
 
-def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | None = None) -> FastAPI:
+def create_app(
+    service: Service,
+    config: ServerConfig,
+    *,
+    fetcher: UrlFetcher | None = None,
+    ring: KeyRing | None = None,
+    limits: AccessLimits | None = None,
+) -> FastAPI:
     """Build the HTTP door of a service.
 
     Args:
         service: started and closed by the caller.
         config: the whole configuration.
         fetcher: in place of the one that the configuration makes.
+        ring: the keys in force, likewise, where another door asks the same ones.
+        limits: of the callers, likewise.
 
     Returns:
-        the application; `app.state.door` is its `Door`.
+        the application; `app.state.door` is its `Door`, whose `limits` other doors share, and `app.state.key_ring` the
+        keys in force, where keys are asked for.
     """
-    door = Door(service, config, fetcher)
+    door = Door(service, config, fetcher, limits)
     roles = RouteRoles(open_metrics=config.access.open_metrics)
     app = DescribedApp(
         roles=roles,
@@ -96,23 +107,13 @@ def create_app(service: Service, config: ServerConfig, *, fetcher: UrlFetcher | 
     app.add_exception_handler(HTTPException, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_error)
     if config.access.asks_for_keys:
-        app.add_middleware(Access, ring=KeyRing(config.access.keys, config.access.keys_file), roles=roles)
+        ring = ring or KeyRing(config.access.keys, config.access.keys_file)
+        app.state.key_ring = ring
+        app.add_middleware(Access, ring=ring, roles=roles)
+    app.add_middleware(LastResort)
     if config.http.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=config.http.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=[
-                "Content-Type",
-                AUTHORIZATION_HEADER,
-                KEY_HEADER,
-                TIMEOUT_HEADER,
-                REQUEST_ID_HEADER,
-                IDEMPOTENCY_HEADER,
-            ],
-            expose_headers=[REQUEST_ID_HEADER, "Server-Timing", "Retry-After"],
-        )
-    app.add_middleware(Envelope, metrics=door.metrics, access=config.log.access)
+        app.add_middleware(Cors, http=config.http)
+    app.add_middleware(Envelope, metrics=door.metrics, access_log=door.access_log)
     return app
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
-from vlp_spec.errors import CancelledError, DeadlineError, InvalidArgumentError, TooLargeError
+from vlp_spec.errors import CancelledError, DeadlineError, InvalidArgumentError, TooLargeError, UnsupportedMediaError
 
 from vlp_server.http.memory import TakeBytes
 from vlp_server.http.problems import DoorKind, Problem, ProblemError
@@ -52,12 +52,16 @@ class BodyStream:
         self._deadline = deadline
 
     def check_length(self) -> None:
-        """Refuse a body that announces more than is allowed, before any of it is read.
+        """Refuse a body that announces more than is allowed, or a form that is not read, before any of it is.
 
         Raises:
+            UnsupportedMediaError: it is compressed.
             TooLargeError: Content-Length is over the limit.
             InvalidArgumentError: Content-Length is not a number.
         """
+        encoding = self._headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise UnsupportedMediaError(f"Content-Encoding: got {encoding!r:.40}; send the body as it is")
         announced = self._headers.get("content-length")
         if announced is None:
             return
@@ -71,6 +75,7 @@ class BodyStream:
 
         Raises:
             TooLargeError: more bytes than allowed have arrived, announced or not.
+            UnsupportedMediaError: they are compressed.
             ProblemError: request_timeout: the body took too long.
             OverloadedError: other requests hold the memory that it needs.
             DeadlineError: the caller's own deadline passed while its body was arriving.

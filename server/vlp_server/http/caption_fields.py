@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from vlp_spec.tasks import MAX_BEAMS, MAX_CAPTIONS, MAX_TOKENS, CaptionQuery, Decoding
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.call_checks import check_text
 from vlp_server.http.fields import CallFields, check_model
@@ -106,4 +107,6 @@ def ask_of(fields: CaptionFields, limits: LimitsConfig) -> CaptionAsk:
     return CaptionAsk(CaptionQuery(prompt, fields.num_captions, decoding), fields.model, fields.stream)
 
 
-CAPTION_CALL = CallShape(CaptionFields, CaptionJson, ask_of)
+CAPTION_CALL = CallShape(
+    CaptionFields, CaptionJson, ask_of, weigh=lambda ask, pictures: queries_weight([ask.query], pictures)
+)

@@ -13,6 +13,7 @@ from pydantic import Field
 from starlette.datastructures import Headers
 from vlp_spec.errors import InvalidArgumentError, VlpError
 
+from vlp_server.access.prices import Weight, pictures_weight, search_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.call_checks import check_count, check_text
 from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
@@ -253,4 +254,14 @@ def search_of(fields: SearchFields, limits: LimitsConfig) -> CollectionSearch:
     )
 
 
-SEARCH_CALL = CallShape(SearchFields, SearchJson, search_of, needs_picture=False)
+def items_weight(items: Sequence[SentItem]) -> Weight:
+    """What it costs to add them: a picture is looked at once, a ready vector is only kept."""
+    seen = [item for item in items if item.fault is None and item.vector is None]
+    return pictures_weight(len(seen), len(items) - len(seen))
+
+
+def _search_weight(search: CollectionSearch, pictures: int) -> Weight:
+    return search_weight(search.text, pictures, search.rerank.k if search.rerank else 0)
+
+
+SEARCH_CALL = CallShape(SearchFields, SearchJson, search_of, needs_picture=False, weigh=_search_weight)

@@ -28,6 +28,7 @@ from vlp_server.http.collection_fields import (
     SentItem,
     items_of_form,
     items_of_json,
+    items_weight,
     new_ids,
 )
 from vlp_server.http.door import Door
@@ -134,6 +135,7 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
     async def add_items(name: str, request: Request) -> Response:
         with let_in(door, request) as call:
             sent = await _read_items(door, call, name)
+            call.charge(items_weight(sent))
             reply = await call.answer(_add(door, call, name, sent))
         return JSONResponse(_added(reply))
 

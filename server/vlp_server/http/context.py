@@ -7,6 +7,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
@@ -14,6 +15,8 @@ from starlette.responses import Response
 from starlette.types import Scope
 from vlp_spec.errors import ErrorKind, InvalidArgumentError, VlpError
 
+from vlp_server.access.keys import AccessKey
+from vlp_server.access.limits import RateState
 from vlp_server.core.records import Timings
 from vlp_server.http.problems import Problem
 
@@ -38,6 +41,11 @@ class RequestContext:
         model: that answered, for the access log.
         kind: of the fault, for the access log and the metrics.
         key: name of the caller's API key, for the access log.
+        access_key: the key itself; None: nobody asked for one.
+        words: what the caller asked in its own words, for an access log that may have them.
+        rate_state: tells how the caller's bucket stands; None until its limits were asked.
+        refused: what the connection itself answered in the place of the application, whose own answer nobody got.
+        task: that was done, where its route does not say so.
         route: path of the route that a request was refused at before it was routed, for the metrics.
         openai_errors: whether this path answers with errors in OpenAI's form.
     """
@@ -48,14 +56,18 @@ class RequestContext:
     model: str | None = None
     kind: str | None = None
     key: str | None = None
+    access_key: AccessKey | None = None
+    words: tuple[str, ...] = ()
+    rate_state: Callable[[], RateState | None] | None = None
+    refused: Problem | None = None
+    task: str | None = None
     route: str | None = None
     openai_errors: bool = False
 
     @classmethod
     def begin(cls, scope: Scope) -> RequestContext:
         """Make the context of a request and keep it in its scope."""
-        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        context = cls(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex)
+        context = cls(sane_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER, "")))
         context.openai_errors = scope["path"] in OPENAI_PATHS
         scope[_SCOPE_KEY] = context
         return context
@@ -115,6 +127,11 @@ class RequestContext:
         if self.timings.store_ms:
             stages |= {"store": self.timings.store_ms, "rerank": self.timings.rerank_ms}
         return {name: round(duration_ms, 1) for name, duration_ms in stages.items()}
+
+
+def sane_request_id(given: str) -> str:
+    """The id that a caller gave where it is short and plain, so that it can stand in a log; else a new one."""
+    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def context_of(scope: Scope) -> RequestContext:

@@ -25,6 +25,7 @@ class DoorMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.connections = Gauge("vlpserve_http_connections", "Open connections", registry=self.registry)
         self.in_flight = Gauge("vlpserve_http_in_flight", "Requests being read or answered", registry=self.registry)
         self.in_flight_bytes = Gauge(
             "vlpserve_http_in_flight_bytes",

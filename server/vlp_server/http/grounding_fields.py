@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from vlp_spec.tasks import MAX_TOP_K, GroundingQuery
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.fields import CallFields
 from vlp_server.http.picture_fields import PictureOrRegionsFields
@@ -47,4 +48,10 @@ def ask_of(fields: GroundingFields, limits: LimitsConfig) -> TextsAsk[GroundingQ
     )
 
 
-GROUNDING_CALL = CallShape(GroundingFields, GroundingJson, ask_of, takes_regions=True)
+GROUNDING_CALL = CallShape(
+    GroundingFields,
+    GroundingJson,
+    ask_of,
+    takes_regions=True,
+    weigh=lambda ask, pictures: queries_weight(ask.queries, pictures),
+)

@@ -50,6 +50,7 @@ STATUS: Mapping[ErrorKind | DoorKind, int] = {
     ErrorKind.PERMISSION_DENIED: 403,
     ErrorKind.CANCELLED: CLIENT_CLOSED_REQUEST,
     ErrorKind.OVERLOADED: 429,
+    ErrorKind.RATE_LIMITED: 429,
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.DEADLINE_EXCEEDED: 504,
     ErrorKind.STORAGE_FULL: 507,

@@ -22,6 +22,7 @@ from vlp_server.config.server import ServerConfig
 from vlp_server.core.records import ModelState
 from vlp_server.http.app import create_app
 from vlp_server.http.door import Door
+from vlp_server.http.open_files import make_room_for
 from vlp_server.http.protocol import bounded_protocol
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class HttpServer:
             StartupError: no model can be served.
         """
         listener = bind(self._config.http.host, self._config.http.port)
+        make_room_for(self._config.http.max_connections)
         if not self._config.access.asks_for_keys:
             _warn_of_openness(listener.getsockname()[0])
         try:
@@ -78,7 +80,8 @@ class HttpServer:
     async def _serve(self, listener: socket.socket) -> None:
         app = create_app(self._service, self._config)
         door: Door = app.state.door
-        server = _Uvicorn(self._uvicorn_config(app))
+        server = _Uvicorn(self._uvicorn_config(app, door))
+        door.metrics.connections.set_function(lambda: len(server.server_state.connections))
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number, server, door)
@@ -100,12 +103,12 @@ class HttpServer:
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
 
-    def _uvicorn_config(self, app: object) -> uvicorn.Config:
+    def _uvicorn_config(self, app: object, door: Door) -> uvicorn.Config:
         http = self._config.http
         return uvicorn.Config(
             app,  # type: ignore[arg-type]
             loop="asyncio",
-            http=bounded_protocol(http),
+            http=bounded_protocol(http, door.note_refused),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from vlp_spec.tasks import MAX_TOP_K, VqaQuery
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.call_checks import check_texts
 from vlp_server.http.fields import CallFields
@@ -60,4 +61,6 @@ def ask_of(fields: VqaFields, limits: LimitsConfig) -> TextsAsk[VqaQuery]:
     )
 
 
-VQA_CALL = CallShape(VqaFields, VqaJson, ask_of, takes_regions=True)
+VQA_CALL = CallShape(
+    VqaFields, VqaJson, ask_of, takes_regions=True, weigh=lambda ask, pictures: queries_weight(ask.queries, pictures)
+)

@@ -205,7 +205,7 @@ def _code(codes: Any, kind: ErrorKind) -> Any:
             return codes.INVALID_ARG
         case ErrorKind.MODEL_NOT_FOUND | ErrorKind.NO_EXTRACTOR:
             return codes.NOT_FOUND
-        case ErrorKind.OVERLOADED | ErrorKind.UNAVAILABLE | ErrorKind.DEADLINE_EXCEEDED:
+        case ErrorKind.OVERLOADED | ErrorKind.RATE_LIMITED | ErrorKind.UNAVAILABLE | ErrorKind.DEADLINE_EXCEEDED:
             return codes.UNAVAILABLE
         case ErrorKind.CANCELLED:
             return codes.CANCELLED

@@ -95,7 +95,7 @@ async def test_access_lines_hold_no_question(
     (line,) = [record for record in caplog.records if record.name == "vlpserve.access"]
     fields: dict[str, Any] = line.__dict__["fields"]
     assert fields["request_id"] == response.headers["x-request-id"]
-    assert (fields["path"], fields["status"], fields["model"]) == ("/v1/vqa", 200, "scripted@1")
+    assert (fields["route"], fields["status"], fields["model"]) == ("/v1/vqa", 200, "scripted@1")
     assert "she" not in json.dumps(fields)
 
 

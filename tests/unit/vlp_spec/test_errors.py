@@ -37,7 +37,7 @@ def test_the_tree_at_the_top_of_the_module_is_complete() -> None:
             "model_not_found task_not_supported cancelled collection_not_found item_not_found collection_exists "
             "encoder_mismatch no_pictures no_extractor unauthenticated permission_denied model_conflict",
         ),
-        (errors.CapacityError, "overloaded unavailable deadline_exceeded storage_full"),
+        (errors.CapacityError, "overloaded rate_limited unavailable deadline_exceeded storage_full"),
         (errors.StartupError, "config artifact proof"),
     ],
 )

@@ -390,6 +390,7 @@ def test_every_kind_has_a_code_of_tritons() -> None:
     assert {kind for kind, code in codes.items() if code == "NOT_FOUND"} == {"model_not_found", "no_extractor"}
     assert {kind for kind, code in codes.items() if code == "UNAVAILABLE"} == {
         "overloaded",
+        "rate_limited",
         "unavailable",
         "deadline_exceeded",
     }
