@@ -24,7 +24,9 @@ def http() -> Iterator[httpx.Client]:
     service = dummy_service(*(f"dummy{name}" for name in NAMES))
     loop.run(service.start())
     assert loop.run(service.wait_ready(30)).ready
-    with httpx.Client(base_url="http://server", transport=AsgiBridge(create_app(service, ServerConfig()), loop)) as made:
+    with httpx.Client(
+        base_url="http://server", transport=AsgiBridge(create_app(service, ServerConfig()), loop)
+    ) as made:
         yield made
     loop.run(service.close())
     loop.close()

@@ -28,7 +28,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         if request.url.path == "/v1/models":
-            models = [{"id": f"{name}@1", "name": name, "version": 1, "tasks": ["vqa"], **MODEL} for name in ("ab", "b")]
+            models = [
+                {"id": f"{name}@1", "name": name, "version": 1, "tasks": ["vqa"], **MODEL} for name in ("ab", "b")
+            ]
             return httpx.Response(200, json={"data": models})
         info = {"name": "pets", "model": "m@1", "encoder": "e", "dimension": 2, "metric": "cosine"}
         more = {"store_images": True, "items": 1, "created": 0}
