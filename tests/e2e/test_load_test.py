@@ -71,7 +71,7 @@ def test_nothing_to_ask_is_a_failure(dummy_server: ServerProcess) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "ftp://server"])
 def test_a_server_that_is_not_there_is_told(url: str) -> None:
     code, _, said = run_locust(url)
-    assert (code, url in said) == (1 if url.startswith("http") else 2, True)
+    assert (code, url in said) == (3 if url.startswith("http") else 2, True)
 
 
 def test_a_refused_key_is_a_failure(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ class Stub:
 async def main() -> None:
     stub = Stub(int(sys.argv[1]), float(sys.argv[2]))
     server = await asyncio.start_server(stub.serve, "127.0.0.1", 0, limit=2**20)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await server.serve_forever()
 
 

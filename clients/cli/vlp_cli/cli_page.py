@@ -42,8 +42,8 @@ vlpserve ask models/zoo/vlp_zoo/samples/scene-1.jpg "what color is the boat?" "h
 vlpserve caption models/zoo/vlp_zoo/samples/scene-5.jpg --stream
 vlpserve entail models/zoo/vlp_zoo/samples/gallery-1.jpg "there is a red camera at the middle left" --json
 vlpserve match models/zoo/vlp_zoo/samples/scene-2.jpg "two yellow planes" "a green cup"
-vlpserve classify models/zoo/vlp_zoo/samples/scene-1.jpg "a boat" "a clock"
-vlpserve reason models/zoo/vlp_zoo/samples/gallery-2.jpg - "there are two drums" < models/zoo/vlp_zoo/samples/gallery-3.jpg
+vlpserve classify models/zoo/vlp_zoo/samples/scene-5.jpg "a large orange clock" "a purple boat"
+vlpserve reason models/zoo/vlp_zoo/samples/gallery-2.jpg models/zoo/vlp_zoo/samples/gallery-3.jpg "there are two drums"
 vlpserve ground models/zoo/vlp_zoo/samples/gallery-1.jpg "the large yellow drum"
 vlpserve embed "a red boat" --image models/zoo/vlp_zoo/samples/scene-1.jpg
 vlpserve index scenes models/zoo/vlp_zoo/samples
@@ -54,15 +54,16 @@ vlpserve bench --duration 2 --rate 5
 ## What they have in common
 
 - A picture is a file, an http(s) URL, or `-` for standard input, once a command. A URL is fetched by the server, which
-  refuses until its operator allows it, or here with `--fetch`. Commands that a model of regions can answer take an `.npz` of
-  regions, too (`vlpserve regions --npz`).
-- `--url` or `VLPSERVE_URL` says which server; `--api-key-file`, `--api-key` or `VLPSERVE_API_KEY` with which key; `--timeout` how
-  long to wait; `--model` which model.
-- Tables are for people: aligned, and cut to the width of the terminal, but whole in a file or a pipe. `--json` prints one JSON
-  document with the fields of the HTTP API.
+  refuses until its operator allows it, or here with `--fetch`. Commands that a model of regions can answer take an
+  `.npz` of regions, too (`vlpserve regions --npz`).
+- `--url` or `VLPSERVE_URL` says which server; `--api-key-file`, `--api-key` or `VLPSERVE_API_KEY` with which key;
+  `--timeout` how long to wait; `--model` which model.
+- Tables are for people: aligned, and cut to the width of the terminal, but whole in a file or a pipe. `--json` prints
+  one JSON document with the fields of the HTTP API.
 - An error is one line on standard error, with its stable kind: `Error: model_not_found: ...`.
-- `vlpserve completion bash` (`zsh`, `fish`) prints what a shell needs to complete commands, options, and the names of the
-  server's models and collections.
+- `vlpserve completion bash` (`zsh`, `fish`) prints what a shell needs to complete commands, options, and the names of
+  the server's models and collections.
+- `judge`, `compare` and `point` are the older names of `entail`, `reason` and `ground`, and still understood.
 
 | exit code | meaning |
 |---|---|

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 
@@ -37,6 +38,8 @@ def loadtest(url: str, api_key: str | None, options: tuple[str, ...]) -> None:
     """
     from vlp_loadtest.command import locust_command
 
+    if importlib.util.find_spec("locust") is None:  # asked for here: it cannot be imported into this process
+        raise ModuleNotFoundError("locust", name="locust")
     command = [*locust_command(), "--host", url, *_defaults(options), *options]
     # In the environment and not in the command line, which every user of the machine can read.
     environment = {**os.environ, **({} if api_key is None else {"LOCUST_API_KEY": api_key})}

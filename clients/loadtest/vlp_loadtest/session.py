@@ -22,7 +22,7 @@ from vlp_loadtest.task_requests import Request as Asked
 from vlp_loadtest.thresholds import Thresholds
 from vlp_loadtest.users import Caller, ClosedLoopUser, MixedUser, OpenLoopUser, Run, new_chance
 
-FAILED, NOTHING_TO_ASK = 1, 2
+FAILED, NOTHING_TO_ASK, UNREACHABLE = 1, 2, 3
 _LOOK_TIMEOUT_S = 10.0
 _SPAWN_RATE = 100
 
@@ -146,7 +146,7 @@ class Session:
             fault = fault_of(Asked("", path, b"", "", ""), error.code, error.read(10_000))
             _leave(FAILED, f"{base}{path}: {fault}")
         except (URLError, OSError, ValueError) as error:
-            _leave(FAILED, f"{base}{path}: {getattr(error, 'reason', error)}; is the server up?")
+            _leave(UNREACHABLE, f"{base}{path}: {getattr(error, 'reason', error)}; is the server up?")
 
     def _load(self, run: Run) -> dict[str, Any]:
         options = self._options

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-import vlp_client.errors as sdk
+import vlp_client as sdk
 from click.testing import CliRunner
 from vlp_cli import main
 from vlp_cli.client_failures import exit_code_of, failure_of, kind_of, told_faults
@@ -10,8 +10,11 @@ from vlp_cli.exit_codes import MEANINGS
 from vlp_cli.main import cli, load_command
 
 
+CLASSES = {429: sdk.CapacityError, 504: sdk.CapacityError, 401: sdk.AuthenticationError, 422: sdk.RequestError}
+
+
 def refusal(kind: str, status: int, words: str = "no") -> sdk.ServerError:
-    return sdk.error_class(kind)(words, kind=kind, status=status)
+    return CLASSES.get(status, sdk.ServerError)(words, kind=kind, status=status)
 
 
 @pytest.mark.parametrize(

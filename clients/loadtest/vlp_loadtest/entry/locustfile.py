@@ -3,8 +3,8 @@
     locust -f clients/loadtest/locustfile.py --headless --host http://127.0.0.1:8080 --rate 20 --run-time 60s
 
 With `--rate` the loop is open, without it closed. `--tags vqa caption`, or names of users such as `VqaUser`, ask these
-tasks alone. Locust ends with code 1 where a request failed or a bound was missed, and with 2 where there is nothing to
-ask.
+tasks alone. Locust ends with code 1 where a request failed or a bound was missed, with 2 where there is nothing to ask,
+and with 3 where there is no server.
 """
 
 from __future__ import annotations
