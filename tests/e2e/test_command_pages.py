@@ -45,6 +45,6 @@ def test_examples_run(page: str, server: ServerProcess, tmp_path: Path) -> None:
     for words in commands:
         done = run(words, server.url, tmp_path)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
-        assert done.stdout
+        assert done.stdout or "answered, 0 failed" in done.stderr
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {word for words in commands for word in words if word.startswith("report.")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -74,7 +75,9 @@ def cli_page() -> str:
     """The page; importing every command, it needs all extras."""
     codes = "".join(f"| {code} | {meaning} |\n" for code, meaning in MEANINGS.items())
     others = [name for name, entry in COMMANDS.items() if not entry.hidden and name not in _ASKING]
-    root = click.Context(cli, info_name="vlpserve", terminal_width=_WIDTH, max_content_width=_WIDTH)
+    # The group's own settings, as when it is called: commands keep the names of the help option that they saw first.
+    settings: dict[str, Any] = {**cli.context_settings, "terminal_width": _WIDTH, "max_content_width": _WIDTH}
+    root = click.Context(cli, info_name="vlpserve", **settings)
     parts = [_HEAD + codes]
     for title, names in (("Commands that ask a server", _ASKING), ("The other commands", sorted(others))):
         parts.append(f"\n## {title}\n")
