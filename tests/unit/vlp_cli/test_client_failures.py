@@ -9,7 +9,6 @@ from vlp_cli.client_failures import exit_code_of, failure_of, kind_of, told_faul
 from vlp_cli.exit_codes import MEANINGS
 from vlp_cli.main import cli, load_command
 
-
 CLASSES = {429: sdk.CapacityError, 504: sdk.CapacityError, 401: sdk.AuthenticationError, 422: sdk.RequestError}
 
 
