@@ -12,6 +12,8 @@ from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings, EngineSettings, ModelSettings
 from vlp_server.http.app import create_app
 
+from vlp_cli.cli_page import cli_page
+
 
 def openapi_text() -> str:
     """docs/openapi.json; the version is left out, so that a release does not change the interface."""
@@ -24,7 +26,8 @@ def openapi_text() -> str:
 @click.command()
 @click.option("--docs", type=click.Path(path_type=Path, file_okay=False), default=Path("docs"), show_default=True)
 def generate(docs: Path) -> None:
-    """Write configuration.md and openapi.json into the folder of the documentation."""
+    """Write cli.md, configuration.md and openapi.json into the folder of the documentation."""
     (docs / "configuration.md").write_text(config_page(), encoding="utf-8")
     (docs / "openapi.json").write_text(openapi_text(), encoding="utf-8")
-    click.echo(f"wrote configuration.md and openapi.json to {docs}")
+    (docs / "cli.md").write_text(cli_page(), encoding="utf-8")
+    click.echo(f"wrote cli.md, configuration.md and openapi.json to {docs}")
