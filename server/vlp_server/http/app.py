@@ -18,6 +18,7 @@ from vlp_server.config.server import ServerConfig
 from vlp_server.http.access import AUTHORIZATION_HEADER, KEY_HEADER, Access
 from vlp_server.http.admin_models import admin_models_router
 from vlp_server.http.caption import caption_router
+from vlp_server.http.chat import chat_router
 from vlp_server.http.classify import classify_router
 from vlp_server.http.collection_fields import IDEMPOTENCY_HEADER
 from vlp_server.http.collections import collections_router
@@ -54,6 +55,7 @@ _ROUTERS = (
     grounding_router,
     regions_router,
     embeddings_router,
+    chat_router,
     collections_router,
     models_router,
     admin_models_router,

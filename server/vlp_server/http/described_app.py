@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from vlp_server.http.access import KEY_HEADER
-from vlp_server.http.context import OPENAI_PATHS
+from vlp_server.http.context import speaks_openai
 from vlp_server.http.openapi import REFERENCE, openai_problem_responses, problem_responses
 from vlp_server.http.route_roles import RouteRoles
 from vlp_server.http.schemas import OpenAIErrorDocument, ProblemDocument
@@ -51,6 +51,6 @@ class DescribedApp(FastAPI):
         if role is None:
             return
         operation["security"] = [{scheme: [str(role)]} for scheme in _SCHEMES]
-        refusals = openai_problem_responses(401, 403) if path in OPENAI_PATHS else problem_responses(401, 403)
+        refusals = openai_problem_responses(401, 403) if speaks_openai(path) else problem_responses(401, 403)
         for status, response in refusals.items():
             operation["responses"].setdefault(str(status), response)

@@ -98,7 +98,7 @@ async def test_an_unknown_fault_gives_a_fixed_text_and_the_stack_goes_to_the_log
         ("GET", "/v1/nothing", 404, "not_found"),
         ("GET", "/v1/vqa/", 404, "not_found"),
         ("GET", "/v1/vqa", 405, "method_not_allowed"),
-        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+        ("DELETE", "/v1/collections", 405, "method_not_allowed"),
         ("GET", "/v1/entailment", 405, "method_not_allowed"),
         ("PUT", "/v1/reasoning", 405, "method_not_allowed"),
         ("GET", "/v1/grounding", 405, "method_not_allowed"),
