@@ -82,6 +82,8 @@ async def chat_ask(fields: ChatJson) -> ChatAsk:
     _check_range("temperature", temperature, 0.0, _MAX_TEMPERATURE)
     if not 0 < top_p <= 1:
         raise InvalidArgumentError(f"top_p: got {top_p}, expected above 0, 1 at most", field="top_p")
+    if fields.seed is not None:
+        _check_range("seed", fields.seed, 0, 2**63 - 1)
     stream = bool(fields.stream)
     if fields.stream_options is not None and not stream:
         raise InvalidArgumentError("stream_options: only with `stream`", field="stream_options")

@@ -46,8 +46,12 @@ class ChatWork:
             ModelNotFoundError, UnavailableError: there is none, or not now.
             TaskNotSupportedError: it does another task.
         """
-        task = _task_of(door.service, ask)
-        return cls(door, call, ask, task, door.service.meter(ask.model, task))
+        service = door.service
+        task = _task_of(service, ask)
+        meter = service.meter(ask.model, task)
+        if task not in meter.tasks:
+            raise _not_able(service, meter, task)
+        return cls(door, call, ask, task, meter)
 
     async def complete(self) -> Completion:
         """The whole answer; errors as of its task, with places of the body for fields."""
@@ -122,25 +126,19 @@ class ChatWork:
 
 def _task_of(service: Service, ask: ChatAsk) -> Task:
     """The task that a chat is for the model that it names, or for those that there are."""
-    asks = bool(ask.turn.text)
-    if ask.model is None:
-        defaults = {task for card in service.models() for task in card.default_for}
-        if asks:
-            return Task.CAPTION if Task.CAPTION in defaults and Task.VQA not in defaults else Task.VQA
+    if not ask.turn.text:
         return Task.CAPTION
-    meter = service.meter(ask.model)
-    if asks and Task.VQA in meter.tasks:
-        return Task.VQA
-    if Task.CAPTION in meter.tasks:
-        return Task.CAPTION
-    if Task.VQA in meter.tasks:
-        others = _instead(service, Task.CAPTION)
-        raise TaskNotSupportedError(f"model {meter.model!r} answers questions, and there is none; ask one{others}")
+    if ask.model is not None:
+        able: set[Task] = set(service.meter(ask.model).tasks)
+    else:
+        able = {task for card in service.models() for task in card.tasks if task in card.default_for}
+    return Task.CAPTION if Task.CAPTION in able and Task.VQA not in able else Task.VQA
+
+
+def _not_able(service: Service, meter: TextMeter, task: Task) -> TaskNotSupportedError:
+    """The fault of a model that does another task, with those that do this one."""
     does = ", ".join(meter.tasks)
-    wanted = Task.VQA if asks else Task.CAPTION
-    raise TaskNotSupportedError(f"model {meter.model!r} does not chat, it does {does}{_instead(service, wanted)}")
-
-
-def _instead(service: Service, task: Task) -> str:
+    silent = "; the message asks nothing" if Task.VQA in meter.tasks else ""
     able = [card.name for card in service.models() if task in card.tasks]
-    return f"; models for {task}: {', '.join(able)}" if able else ""
+    others = f"; models for {task}: {', '.join(able)}" if able else ""
+    return TaskNotSupportedError(f"model {meter.model!r} does {does} and no {task}{silent}{others}")
