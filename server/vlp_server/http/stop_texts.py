@@ -1,4 +1,4 @@
-"""Ends a text before the first of some others, also while it is still growing."""
+"""Ends a text before the first of some others that it holds, also while it is still growing."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class StopTexts:
         own, piece = piece[: self._skip], piece[self._skip :]
         self._skip -= len(own)
         text = self._held + piece
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        # The one that is complete first, as if the text grew letter by letter; of two the longer.
+        found = [(begin + len(stop), begin) for stop in self._stops if (begin := text.find(stop)) >= 0]
         if found:
             self.stopped, self._held = True, ""
-            return own + text[: min(found)]
+            return own + text[: min(found)[1]]
         keep = self._undecided(text)
         shown, self._held = text[: len(text) - keep], text[len(text) - keep :]
         return own + shown

@@ -4,15 +4,15 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from every_error import all_errors, make_error, raising
 from vlp_server.config import HttpConfig, ServerConfig
 from vlp_server.http.problems import STATUS, DoorKind
 from vlp_spec import errors
-from vlp_spec.errors import CapacityError, ConfigError, ErrorKind, InternalError, StartupError, VlpError
+from vlp_spec.errors import CapacityError, ErrorKind, InternalError, StartupError, VlpError
 
 PICTURE = ("image", ("a", b"picture"))
 CALL: dict[str, Any] = {"files": [PICTURE], "data": {"question": "what?"}}
@@ -24,28 +24,6 @@ CALLS: dict[str, dict[str, Any]] = {
     "grounding": {"files": [PICTURE], "data": {"phrase": "a"}},
     "regions": {"files": [PICTURE], "data": {}},
 }
-
-
-def all_errors(root: type[VlpError] = VlpError) -> Iterator[type[VlpError]]:
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from all_errors(child)
-
-
-def make_error(kind: type[VlpError]) -> VlpError:
-    if issubclass(kind, InternalError):
-        return kind(detail="a secret")
-    if issubclass(kind, ConfigError):
-        return kind(["a secret"])
-    return kind("shown" if not issubclass(kind, StartupError) else "a secret", detail="a secret")
-
-
-def raising(error: Exception) -> Callable[[], Any]:
-    async def behave() -> None:
-        raise error
-
-    return behave
 
 
 def test_the_table_has_every_kind() -> None:
