@@ -38,7 +38,10 @@ class DescribedApp(FastAPI):
         components = description.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
         for document in (ProblemDocument, OpenAIErrorDocument):
-            schemas.setdefault(document.__name__, document.model_json_schema(ref_template=REFERENCE))
+            schema = document.model_json_schema(ref_template=REFERENCE)
+            # Where its references look for them.
+            for name, definition in {**schema.pop("$defs", {}), document.__name__: schema}.items():
+                schemas.setdefault(name, definition)
         components["securitySchemes"] = _SCHEMES
         for path, operations in description["paths"].items():
             for method, operation in operations.items():

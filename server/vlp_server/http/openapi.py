@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -14,14 +15,28 @@ from vlp_server.http.picture_request import CallShape
 from vlp_server.http.problems import PROBLEM_MEDIA_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
+_DEFINITIONS = "#/$defs/"
 _RAW_ONLY = " Only with an image/* body; elsewhere the fields are in the body."
 
 
 def _inline_schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
+    # A reference counts from the root of the whole description, where these are not.
+    schema = _resolved(schema, schema.pop("$defs", {}))
     for field in schema["properties"].values():
         field.pop("title", None)
     return schema
+
+
+def _resolved(value: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema with its definitions in the place of the references to them; none holds itself."""
+    if isinstance(value, list):
+        return [_resolved(item, definitions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = definitions.get(str(value.get("$ref", "")).removeprefix(_DEFINITIONS), {})
+    rest = {key: item for key, item in value.items() if not (key == "$ref" and found)}
+    return {key: _resolved(item, definitions) for key, item in {**found, **rest}.items()}
 
 
 _BINARY = {"type": "string", "format": "binary"}
