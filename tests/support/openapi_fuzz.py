@@ -7,7 +7,8 @@ there. So some of each request is made good, by chance, that the rest of it is r
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pictures_made
@@ -22,8 +23,35 @@ from server_process import ServerProcess
 
 PICTURE = pictures_made.jpeg()
 DATA_URI = f"data:image/jpeg;base64,{base64.b64encode(PICTURE).decode()}"
+WHAT = {"type": "text", "text": "what?"}
 DEADLINE = "X-Request-Timeout-Ms"
 KNOWN = {"name": "pets", "item_id": "one", "model": "dummy", "model_name": "dummy"}
+# What every request of an operation needs, though a description shows it as one of two.
+NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "/v1/vqa": {"question": "what?", "image": DATA_URI},
+    "/v1/classify": {"labels": ["a", "b"], "image": DATA_URI},
+    "/v1/match": {"texts": ["a", "b"], "image": DATA_URI},
+    "/v1/entailment": {"hypothesis": "a", "image": DATA_URI},
+    "/v1/reasoning": {"statement": "a", "images": [DATA_URI, DATA_URI]},
+    "/v1/grounding": {"phrase": "a", "image": DATA_URI},
+    "/v1/embeddings": {"input": ["a", {"image": DATA_URI}]},
+    "/v1/collections/{name}/search": {"text": "a"},
+    "/v1/collections/{name}/items": {"items": [{"id": "two", "image": DATA_URI}]},
+    "/v1/chat/completions": {
+        "messages": [
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": DATA_URI}}, WHAT]},
+        ]
+    },
+}
+TWINS = (
+    ("question", "questions"),
+    ("hypothesis", "hypotheses"),
+    ("statement", "statements"),
+    ("phrase", "phrases"),
+    ("label", "labels"),
+    ("text", "texts"),
+    ("text", "vector", "image", "regions", "images"),
+)
 _KEY_HEADERS = ("Authorization", "X-Api-Key")
 # A description cannot say all that is refused; and of faults of the server there is a stricter check below.
 _LEFT_OUT = ("positive_data_acceptance", "negative_data_rejection", "not_a_server_error")
@@ -128,6 +156,29 @@ def improve(case: Case, coin: Coin) -> None:
         if "model" in case.body and coin():
             del case.body["model"]
         case.body = _with_pictures(case.body, coin)
+    if coin():
+        _give_what_is_needed(case, NEEDED.get(case.operation.path, {}))
+
+
+def _give_what_is_needed(case: Case, needed: Mapping[str, Any]) -> None:
+    """Put in what the operation cannot do without, in place of its other forms."""
+    if case.media_type == "application/json" and isinstance(case.body, dict):
+        fields, given = case.body, dict(needed)
+    else:  # where all is text, and pictures are bytes
+        fields = case.body if isinstance(case.body, dict) else case.query
+        given = {name: json.dumps(value) if isinstance(value, list) else value for name, value in needed.items()}
+        if "image" in given:
+            given["image"] = PICTURE
+        if "images" in given:
+            del given["images"]
+            given["image"] = [PICTURE, PICTURE]
+        if fields is case.query:
+            given.pop("image", None)
+    for twins in TWINS:
+        if set(twins) & set(given):
+            for twin in twins:
+                fields.pop(twin, None)
+    fields.update(given)
 
 
 def _with_pictures(value: Any, coin: Coin) -> Any:

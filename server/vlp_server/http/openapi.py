@@ -87,8 +87,9 @@ def _header_parameters() -> list[dict[str, Any]]:
         {
             "name": REQUEST_ID_HEADER,
             "in": "header",
-            "description": "Name of this request in logs and errors; a new one where left out.",
-            "schema": {"type": "string", "maxLength": 128},
+            "description": "Name of this request in logs and errors, up to 128 letters, digits and ._:-; a new one "
+            "where it is left out or another.",
+            "schema": {"type": "string"},
         },
     ]
 
