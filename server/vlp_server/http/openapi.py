@@ -40,6 +40,12 @@ def _resolved(value: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 _BINARY = {"type": "string", "format": "binary"}
+_EVENT = {
+    "type": "object",
+    "description": "One event: its name, where it has one, and what it says.",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 _FILE_TEXTS = {
     (IMAGE, 1): "The picture, as a file.",
     (IMAGE, 2): "The two pictures, as files, left first.",
@@ -147,8 +153,8 @@ def items_operation(body: type[BaseModel]) -> dict[str, Any]:
 
 
 def event_content(example: str) -> dict[str, Any]:
-    """A response that is sent piece by piece; `example` shows one."""
-    return {"schema": {"type": "string"}, "example": example}
+    """A response that is sent piece by piece, with what each event holds; `example` shows one."""
+    return {"schema": _EVENT, "example": example}
 
 
 def openai_problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
