@@ -128,7 +128,11 @@ def _problem(request: Request, error: Exception) -> Problem:
     if isinstance(error, ProblemError):
         return error.problem
     if isinstance(error, HTTPException):
-        return problem_of_status(error.status_code, request.url.path, error.headers)
+        headers = error.headers
+        if error.status_code == 405 and (methods := request.app.methods_of(request.scope["path"])):
+            # The framework names those of the first route that the path leads to.
+            headers = {**(headers or {}), "Allow": ", ".join(methods)}
+        return problem_of_status(error.status_code, request.url.path, headers)
     if isinstance(error, RequestValidationError):
         return Problem(ErrorKind.INVALID_ARGUMENT, "the request's parameters are not as described; see /docs")
     return problem_of(InternalError(detail=str(error)))

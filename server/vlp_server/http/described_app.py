@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import compile_path
 
 from vlp_server.http.access import KEY_HEADER
 from vlp_server.http.context import speaks_openai
@@ -47,6 +48,11 @@ class DescribedApp(FastAPI):
             for method, operation in operations.items():
                 self._describe_need(method.upper(), path, operation)
         return description
+
+    def methods_of(self, path: str) -> list[str]:
+        """The methods of all described routes that a path leads to."""
+        found = [item for route, item in self.openapi()["paths"].items() if compile_path(route)[0].match(path)]
+        return sorted({method.upper() for operations in found for method in operations})
 
     def _describe_need(self, method: str, path: str, operation: dict[str, Any]) -> None:
         """The role that an operation needs, named in its security as OpenAPI 3.1 has it, and how it refuses others."""

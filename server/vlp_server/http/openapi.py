@@ -22,7 +22,7 @@ _RAW_ONLY = " Only with an image/* body; elsewhere the fields are in the body."
 def _inline_schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
     # A reference counts from the root of the whole description, where these are not.
-    schema = _resolved(schema, schema.pop("$defs", {}))
+    schema = dict(_resolved(schema, schema.pop("$defs", {})))
     for field in schema["properties"].values():
         field.pop("title", None)
     return schema

@@ -92,6 +92,21 @@ async def test_what_the_framework_refuses_has_the_same_form(
     assert ("allow" in response.headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/vqa", "POST"),
+        ("/v1/collections/a", "DELETE, GET, PUT"),
+        ("/v1/collections/a/items/b", "DELETE, GET"),
+        ("/v1/collections/a/items/lookup", "DELETE, GET, POST"),
+        ("/docs", "GET"),
+    ],
+)
+async def test_all_methods_of_a_path_are_named(path: str, allowed: str, door: httpx.AsyncClient) -> None:
+    response = await door.request("PATCH", path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "abc", "", "300001", "9" * 30])
 async def test_a_deadline_out_of_bounds_is_refused(text: str, door: httpx.AsyncClient) -> None:
     response = await door.post("/v1/vqa", headers={"X-Request-Timeout-Ms": text}, **CALL)
