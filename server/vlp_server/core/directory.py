@@ -196,9 +196,14 @@ class ModelDirectory:
             "not served here; serve it too, or send `regions`"
         )
 
-    def cards(self) -> list[ModelCard]:
-        """What a caller may know of the models, the default one first."""
+    def cards(self, wanted: str | None = None) -> list[ModelCard]:
+        """What a caller may know of the models, the default one first; or of the one that a request names.
+
+        Raises:
+            ModelNotFoundError: it names none of the served ones.
+        """
         default = self.default
+        shown = self if wanted is None else [self.find(wanted)]
         defaults = {task: self.default_for(task) for task in Task}
         return [
             model.card(
@@ -207,7 +212,7 @@ class ModelDirectory:
                     task for task, chosen in defaults.items() if chosen is model and model.loaded and model.may_do(task)
                 ),
             )
-            for model in sorted(self, key=lambda model: model is not default)
+            for model in sorted(shown, key=lambda model: model is not default)
         ]
 
 

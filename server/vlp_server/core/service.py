@@ -65,6 +65,7 @@ from vlp_server.core.region_flow import RegionFlow
 from vlp_server.core.request_life import Request, RequestLife, Terms, check_task
 from vlp_server.core.served_model import READY, ServedModel
 from vlp_server.core.settings import CoreSettings, ModelSettings
+from vlp_server.core.text_meter import TextMeter
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
 from vlp_server.core.watchdog import Watchdog
@@ -399,9 +400,13 @@ class Service:
         dimension = cast(EmbeddingPipeline, usable.loaded.pipeline).dimension
         return Encoder(usable.loaded.label, usable.loaded.encoder_digest, dimension)
 
-    def models(self) -> list[ModelCard]:
-        """The served models, the default one first."""
-        return self._directory.cards()
+    def meter(self, model: str | None = None, task: Task | None = None) -> TextMeter:
+        """How the model that a request means counts tokens; errors as there, whatever it does."""
+        return TextMeter.of(self._directory.find(model, task).usable().loaded)
+
+    def models(self, wanted: str | None = None) -> list[ModelCard]:
+        """The served models, the default one first; or the one that a request means (ModelNotFoundError: none)."""
+        return self._directory.cards(wanted)
 
     def alive(self) -> bool:
         """False when only a restart helps: an engine or a decoder is stuck, or the service's own tasks have died.

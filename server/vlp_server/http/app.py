@@ -18,6 +18,7 @@ from vlp_server.config.server import ServerConfig
 from vlp_server.http.access import Access
 from vlp_server.http.admin_models import admin_models_router
 from vlp_server.http.caption import caption_router
+from vlp_server.http.chat import chat_router
 from vlp_server.http.classify import classify_router
 from vlp_server.http.collections import collections_router
 from vlp_server.http.context import context_of
@@ -55,6 +56,7 @@ _ROUTERS = (
     grounding_router,
     regions_router,
     embeddings_router,
+    chat_router,
     collections_router,
     models_router,
     admin_models_router,
@@ -127,7 +129,11 @@ def _problem(request: Request, error: Exception) -> Problem:
     if isinstance(error, ProblemError):
         return error.problem
     if isinstance(error, HTTPException):
-        return problem_of_status(error.status_code, request.url.path, error.headers)
+        headers = error.headers
+        if error.status_code == 405 and (methods := request.app.methods_of(request.scope["path"])):
+            # The framework names those of the first route that the path leads to.
+            headers = {**(headers or {}), "Allow": ", ".join(methods)}
+        return problem_of_status(error.status_code, request.url.path, headers)
     if isinstance(error, RequestValidationError):
         return Problem(ErrorKind.INVALID_ARGUMENT, "the request's parameters are not as described; see /docs")
     return problem_of(InternalError(detail=str(error)))

@@ -25,38 +25,62 @@ class CaptionFields(CallFields):
         str | None, Field(description="How the text begins; the model's own beginning where left out or empty.")
     ] = None
     max_tokens: Annotated[
-        int | None, Field(description=f"Longest text, the prompt not counted, 1 to {MAX_TOKENS}; {_LEFT_OUT}.")
+        int | None,
+        Field(
+            description=f"Longest text, the prompt not counted, 1 to {MAX_TOKENS}; {_LEFT_OUT}.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_TOKENS},
+        ),
     ] = None
     min_tokens: Annotated[
-        int | None, Field(description=f"Shortest text, likewise, 0 to `max_tokens`; {_LEFT_OUT}.")
+        int | None,
+        Field(
+            description=f"Shortest text, likewise, 0 to `max_tokens`; {_LEFT_OUT}.",
+            json_schema_extra={"minimum": 0, "maximum": MAX_TOKENS},
+        ),
     ] = None
     num_beams: Annotated[
         int | None,
         Field(
             description=f"Texts that are kept side by side, 1 to {MAX_BEAMS}; 1 takes the likeliest token at each "
-            f"step; {_LEFT_OUT}."
+            f"step; {_LEFT_OUT}.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_BEAMS},
         ),
     ] = None
     num_captions: Annotated[
         int,
         Field(
             description=f"How many captions to return, 1 to {MAX_CAPTIONS}; at least as many beams are needed, and "
-            "taken where `num_beams` is left out, unless tokens are drawn."
+            "taken where `num_beams` is left out, unless tokens are drawn.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_CAPTIONS},
         ),
     ] = 1
     length_penalty: Annotated[
         float | None,
-        Field(description=f"Above 0 long texts win among beams, below 0 short ones, -5 to 5; {_LEFT_OUT}."),
+        Field(
+            description=f"Above 0 long texts win among beams, below 0 short ones, -5 to 5; {_LEFT_OUT}.",
+            json_schema_extra={"minimum": -5, "maximum": 5},
+        ),
     ] = None
     temperature: Annotated[
-        float, Field(description="0 to 5; above 0 tokens are drawn by chance, the more freely the higher.")
+        float,
+        Field(
+            description="0 to 5; above 0 tokens are drawn by chance, the more freely the higher.",
+            json_schema_extra={"minimum": 0, "maximum": 5},
+        ),
     ] = 0.0
     top_p: Annotated[
         float,
-        Field(description="Draw among the likeliest tokens that have so much of the probability, above 0 to 1."),
+        Field(
+            description="Draw among the likeliest tokens that have so much of the probability, above 0 to 1.",
+            json_schema_extra={"exclusiveMinimum": 0, "maximum": 1},
+        ),
     ] = 1.0
     seed: Annotated[
-        int | None, Field(description="Of the drawing, 0 to 2**63 - 1: the same seed draws the same text.")
+        int | None,
+        Field(
+            description="Of the drawing, 0 to 2**63 - 1: the same seed draws the same text.",
+            json_schema_extra={"minimum": 0, "maximum": 2**63 - 1},
+        ),
     ] = None
     stream: Annotated[
         bool,

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -24,10 +25,16 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-Id"
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
-OPENAI_PATHS = frozenset({"/v1/embeddings"})
+OPENAI_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings", "/v1/models"})
+_OPENAI_PREFIX = "/v1/models/"
 _SCOPE_KEY = "vlpserve.request"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WHOLE = re.compile(r"[0-9]{1,12}")
+
+
+def speaks_openai(path: str) -> bool:
+    """Whether a path, of a request or of a route, answers with errors in OpenAI's form."""
+    return path in OPENAI_PATHS or path.startswith(_OPENAI_PREFIX)
 
 
 @dataclass(slots=True)
@@ -68,13 +75,17 @@ class RequestContext:
     def begin(cls, scope: Scope) -> RequestContext:
         """Make the context of a request and keep it in its scope."""
         context = cls(sane_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER, "")))
-        context.openai_errors = scope["path"] in OPENAI_PATHS
+        context.openai_errors = speaks_openai(scope["path"])
         scope[_SCOPE_KEY] = context
         return context
 
     def respond(self, problem: Problem) -> Response:
         """The answer that a problem is, in the form that this path speaks."""
-        return problem.openai_response() if self.openai_errors else problem.response(self.request_id)
+        return problem.openai_response(self.request_id) if self.openai_errors else problem.response(self.request_id)
+
+    def document(self, problem: Problem) -> dict[str, Any]:
+        """The document of a problem, in the form that this path speaks."""
+        return problem.openai_document(self.request_id) if self.openai_errors else problem.document(self.request_id)
 
     def refuse(self, problem: Problem, error: Exception, headers: Headers) -> Response:
         """The answer that a fault is, noted for the log.

@@ -29,9 +29,13 @@ class GroundingFields(CallFields):
     phrases: Annotated[
         list[str] | None, Field(description="Several phrases about the same picture, in place of `phrase`.")
     ] = None
-    top_k: Annotated[int, Field(description=f"How many boxes to return for a phrase, 1 to {MAX_TOP_K}.")] = (
-        DEFAULT_TOP_K
-    )
+    top_k: Annotated[
+        int,
+        Field(
+            description=f"How many boxes to return for a phrase, 1 to {MAX_TOP_K}.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_TOP_K},
+        ),
+    ] = DEFAULT_TOP_K
 
 
 class GroundingJson(GroundingFields, PictureOrRegionsFields):

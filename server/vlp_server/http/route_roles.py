@@ -18,6 +18,7 @@ _OPEN = ("GET /", "GET /docs", "GET /openapi.json", "GET /livez", "GET /readyz")
 _METRICS = ("GET /metrics",)
 _READ = (
     "GET /v1/models",
+    "GET /v1/models/{model}",
     "POST /v1/vqa",
     "POST /v1/caption",
     "POST /v1/classify",
@@ -27,6 +28,7 @@ _READ = (
     "POST /v1/grounding",
     "POST /v1/regions",
     "POST /v1/embeddings",
+    "POST /v1/chat/completions",
     "GET /v1/collections",
     "GET /v1/collections/{name}",
     "GET /v1/collections/{name}/items/{item_id}",

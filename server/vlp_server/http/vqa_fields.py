@@ -28,9 +28,13 @@ class VqaFields(CallFields):
     questions: Annotated[
         list[str] | None, Field(description="Several questions about the same picture, in place of `question`.")
     ] = None
-    top_k: Annotated[int, Field(description=f"How many answers to return for a question, 1 to {MAX_TOP_K}.")] = (
-        DEFAULT_TOP_K
-    )
+    top_k: Annotated[
+        int,
+        Field(
+            description=f"How many answers to return for a question, 1 to {MAX_TOP_K}.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_TOP_K},
+        ),
+    ] = DEFAULT_TOP_K
     answers: Annotated[
         list[str] | None,
         Field(
