@@ -22,10 +22,13 @@ def client(dummy_server: ServerProcess) -> Iterator[httpx.Client]:
 
 def test_the_ready_file_names_a_server_that_answers(dummy_server: ServerProcess, client: httpx.Client) -> None:
     ready_file = dummy_server.log_file.with_name("ready.json")
-    assert json.loads(ready_file.read_text()) == {
+    facts = json.loads(ready_file.read_text())
+    assert facts.pop("grpc_port") > 0
+    assert facts == {
         "http_host": "127.0.0.1",
         "http_port": dummy_server.port,
         "pid": dummy_server.process.pid,
+        "grpc_host": "127.0.0.1",
     }
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "models": {"dummy@1": "ready"}})

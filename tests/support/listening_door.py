@@ -65,7 +65,7 @@ class ListeningDoor:
 
         async def ended() -> None:
             await self._serving
-            while self.door._inside:
+            while self.door.room.inside:
                 await asyncio.sleep(0.001)
 
         self.loop.run(ended())

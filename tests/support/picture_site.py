@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from vlp_server.config import UrlFetchConfig
-from vlp_server.http.fetch import UrlFetcher
+from vlp_server.intake.fetch import UrlFetcher
 
 # Of pictures.example and bücher.example, signed by itself, until 2126.
 CERTIFICATE = Path(__file__).with_name("pictures_example.pem")

@@ -10,7 +10,7 @@ from vlp_server.config import ModelTarget, ServerConfig, core_settings, resolve_
 from vlp_server.core.service import Service
 from vlp_server.engines.dummy_deployment import build_dummy_deployment
 from vlp_server.http.logs import set_up_logs
-from vlp_server.http.server import HttpServer
+from vlp_server.http.server import HttpServer, MakeBeside
 from vlp_server.index.opening import open_store
 from vlp_server.index.store import VectorStore
 from vlp_spec.found_deployment import find_deployment
@@ -28,6 +28,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--repository", type=_FILE, help="Folder with deployments.")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", help="Port to listen on; 0 takes a free one.")
+@click.option("--grpc-port", help="Port of gRPC; 0 takes a free one. None: the one after --port.")
 @click.option("--engine", help="What computes: onnx, triton or dummy.")
 @click.option("--triton-url", help="gRPC addresses of Triton servers, host:port, with commas.")
 @click.option("--threads", help="Threads of each model; 0: every CPU.")
@@ -38,7 +39,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--access-log/--no-access-log", "access", default=None, help="Log a line for every request.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting; see config check.")
 def serve(models: tuple[str, ...], file: Path | None, assignments: tuple[str, ...], **options: object) -> None:
-    """Serve MODELs over HTTP; none: all that --repository holds, or without one the models that the package ships.
+    """Serve MODELs over HTTP and gRPC; none: all that --repository holds, or without one those that the package ships.
 
     A MODEL is the name of a deployment in --repository, of a shipped model, "dummy" (or "dummy-encoder",
     "dummy-matcher", "dummy-entailment" and so on: made-up answers, to try things out), a checkpoint directory, or a hub
@@ -49,6 +50,7 @@ def serve(models: tuple[str, ...], file: Path | None, assignments: tuple[str, ..
         "models.repository": options["repository"],
         "http.host": options["host"],
         "http.port": options["port"],
+        "grpc.port": options["grpc_port"],
         "engine.engine": options["engine"],
         "engine.threads": options["threads"],
         "engine.triton_urls": options["triton_url"],
@@ -62,7 +64,15 @@ def serve(models: tuple[str, ...], file: Path | None, assignments: tuple[str, ..
     set_up_logs(config.log)
     found = find_models(config)
     service = Service(core_settings(config, found.targets, found.default), store=_store(config, found.targets))
-    HttpServer(service, config, lambda address: click.echo(f"vlpserve is ready at {address}")).run()
+    make_grpc = _make_grpc(service, config) if config.grpc.enabled else None
+    HttpServer(service, config, lambda address: click.echo(f"vlpserve is ready at {address}"), make_grpc).run()
+
+
+def _make_grpc(service: Service, config: ServerConfig) -> MakeBeside:
+    """What makes the gRPC door; a server without one does not import it."""
+    from vlp_server.grpc.server import GrpcServer
+
+    return lambda shared: GrpcServer(service, config, shared)
 
 
 def _store(config: ServerConfig, targets: Sequence[ModelTarget]) -> VectorStore | None:

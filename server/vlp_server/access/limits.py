@@ -75,6 +75,11 @@ class Admitted:
         self._limits._pay(self._account, cost, held=self.cost)
         self.cost += cost
 
+    def done(self, cost: float) -> None:
+        """A part of the request was answered: what was paid for it is under way no more."""
+        self.cost -= cost
+        self._limits._end(self._account, cost)
+
 
 class AccessLimits:
     """Counts what each caller asks. Used from one thread.
@@ -150,6 +155,10 @@ class AccessLimits:
             bucket.take(cost, now)
         account.under_way += cost
         self._figures.paid(account.name, cost)
+        self._figures.under_way(account.name, account.under_way)
+
+    def _end(self, account: _Account, cost: float) -> None:
+        account.under_way -= cost
         self._figures.under_way(account.name, account.under_way)
 
     def _account(self, key: AccessKey | None) -> _Account:

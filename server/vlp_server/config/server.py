@@ -10,7 +10,15 @@ from typing import Any
 
 from vlp_server.config.access import AccessConfig
 from vlp_server.config.checks import not_over, raise_faults
-from vlp_server.config.settings import CoreConfig, HttpConfig, LimitsConfig, LogConfig, ModelsConfig, UrlFetchConfig
+from vlp_server.config.settings import (
+    CoreConfig,
+    GrpcConfig,
+    HttpConfig,
+    LimitsConfig,
+    LogConfig,
+    ModelsConfig,
+    UrlFetchConfig,
+)
 from vlp_server.core.settings import (
     AdmissionSettings,
     BatchSettings,
@@ -25,6 +33,7 @@ from vlp_server.engines.registry import ENGINES
 from vlp_server.index.settings import StoreSettings
 
 DUMMY_ENGINE = "dummy"
+_LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +41,13 @@ class ServerConfig:
     """A server.
 
     Attributes:
-        ready_file: written when the server is ready: JSON with http_host, http_port and pid; removed at the end.
+        ready_file: written when the server is ready: JSON with http_host, http_port, pid and, where there is gRPC,
+            grpc_host and grpc_port; removed at the end.
     """
 
     ready_file: Path | None = None
     http: HttpConfig = field(default_factory=HttpConfig)
+    grpc: GrpcConfig = field(default_factory=GrpcConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     url_fetch: UrlFetchConfig = field(default_factory=UrlFetchConfig)
@@ -72,8 +83,18 @@ class ServerConfig:
                 "models.repository: the dummy engine reads none; leave it out, or choose another engine.engine"
                 if dummy_with_repository
                 else None,
+                "grpc.port: there is no port after http.port; name one"
+                if self.grpc.enabled and self.grpc_port > _LAST_PORT
+                else None,
             ]
         )
+
+    @property
+    def grpc_port(self) -> int:
+        """The port of the gRPC door, 0 for a free one: beside that of HTTP, so that two servers do not collide."""
+        if self.grpc.port is not None:
+            return self.grpc.port
+        return self.http.port + 1 if self.http.port else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,51 @@ class HttpConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcConfig:
+    """The gRPC door. What http.* says of requests at once, their bytes and their times counts for both doors.
+
+    Attributes:
+        enabled: whether there is one.
+        host: address to listen on; 0.0.0.0 opens the server to the network.
+        port: port to listen on; none: the one after http.port, or a free one where that is 0.
+        max_message_bytes: largest message; a client may have a lower limit of its own for answers (4 MiB mostly).
+        tls_certificate: PEM file of the server's certificate and those that lead to its authority; none: no TLS.
+        tls_key: PEM file of its private key.
+        tls_client_ca: PEM file of the authorities whose clients may call; none: no certificate is asked of clients.
+        reflection: whether clients can ask which methods there are, without a key.
+        keep_alive_s: after so much silence on a connection the server asks whether its client is still there.
+        keep_alive_timeout_s: how long it waits for the answer.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int | None = None
+    max_message_bytes: int = 28 * 1024 * 1024
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    reflection: bool = True
+    keep_alive_s: float = 60.0
+    keep_alive_timeout_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        both = (self.tls_certificate is None) == (self.tls_key is None)
+        raise_faults(
+            [
+                None if self.host else "host: empty; 127.0.0.1 for this machine alone, 0.0.0.0 for the network",
+                None if self.port is None else between("port", self.port, 0, 65535),
+                between("max_message_bytes", self.max_message_bytes, 1024, _GIB),
+                None if both else "tls_certificate, tls_key: TLS needs both",
+                "tls_client_ca: needs tls_certificate and tls_key"
+                if self.tls_client_ca is not None and self.tls_certificate is None
+                else None,
+                between("keep_alive_s", self.keep_alive_s, 1, _DAY_S),
+                between("keep_alive_timeout_s", self.keep_alive_timeout_s, 0.1, _DAY_S),
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsConfig:
     """What one call may ask.
 

@@ -29,7 +29,6 @@ from vlp_server.http.door import Door
 from vlp_server.http.embeddings import embeddings_router
 from vlp_server.http.entailment import entailment_router
 from vlp_server.http.envelope import Envelope
-from vlp_server.http.fetch import UrlFetcher
 from vlp_server.http.grounding import grounding_router
 from vlp_server.http.health import health_router
 from vlp_server.http.last_resort import LastResort
@@ -39,6 +38,7 @@ from vlp_server.http.reasoning import reasoning_router
 from vlp_server.http.regions import regions_router
 from vlp_server.http.route_roles import RouteRoles
 from vlp_server.http.vqa import vqa_router
+from vlp_server.intake.fetch import UrlFetcher
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -83,7 +83,7 @@ def create_app(
 
     Returns:
         the application; `app.state.door` is its `Door`, whose `limits` other doors share, and `app.state.key_ring` the
-        keys in force, where keys are asked for.
+        keys in force, None where keys are not asked for.
     """
     door = Door(service, config, fetcher, limits)
     roles = RouteRoles(open_metrics=config.access.open_metrics)
@@ -108,9 +108,10 @@ def create_app(
     app.add_exception_handler(ProblemError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_error)
-    if config.access.asks_for_keys:
-        ring = ring or KeyRing(config.access.keys, config.access.keys_file)
-        app.state.key_ring = ring
+    if ring is None and config.access.asks_for_keys:
+        ring = KeyRing(config.access.keys, config.access.keys_file)
+    app.state.key_ring = ring
+    if ring is not None:
         app.add_middleware(Access, ring=ring, roles=roles)
     app.add_middleware(LastResort)
     if config.http.cors_origins:

@@ -12,8 +12,8 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 from vlp_spec.errors import CancelledError, DeadlineError, InvalidArgumentError, TooLargeError, UnsupportedMediaError
 
-from vlp_server.http.memory import TakeBytes
 from vlp_server.http.problems import DoorKind, Problem, ProblemError
+from vlp_server.intake.memory import TakeBytes
 
 _LENGTH = re.compile(r"[0-9]{1,18}")
 

@@ -21,11 +21,8 @@ from vlp_server.http.body import BodyStream
 from vlp_server.http.context import RequestContext, context_of, deadline_of
 from vlp_server.http.disconnect import until_disconnect
 from vlp_server.http.door import Door
-from vlp_server.http.memory import TakeBytes, at_most
-from vlp_server.http.pictures import Fetch, PictureUrl, fetch_source
-
-# Pictures of one call that are fetched at a time.
-PARALLEL_FETCHES = 8
+from vlp_server.intake.memory import TakeBytes, at_most
+from vlp_server.intake.picture_source import PARALLEL_FETCHES, Fetch, PictureUrl, fetch_source
 
 
 class _Reply(Protocol):

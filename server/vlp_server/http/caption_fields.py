@@ -11,9 +11,10 @@ from vlp_spec.tasks import MAX_BEAMS, MAX_CAPTIONS, MAX_TOKENS, CaptionQuery, De
 from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.call_checks import check_text
-from vlp_server.http.fields import CallFields, check_model
+from vlp_server.http.fields import CallFields
 from vlp_server.http.picture_fields import PictureField
 from vlp_server.http.picture_request import CallShape
+from vlp_server.intake.texts import check_model
 
 _LEFT_OUT = "the model's own number where left out"
 

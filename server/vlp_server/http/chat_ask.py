@@ -8,9 +8,10 @@ from typing import Any
 from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.tasks import MAX_CAPTIONS, MAX_TOKENS, CaptionQuery, Decoding, VqaQuery
 
+from vlp_server.core.call_checks import check_text
 from vlp_server.http.chat_fields import MAX_STOPS, ChatJson
 from vlp_server.http.chat_messages import ChatTurn, read_turn
-from vlp_server.http.fields import check_model, check_text
+from vlp_server.intake.texts import check_model
 
 ANY_MODEL = "auto"
 _MAX_STOP_CHARS = 1000

@@ -9,8 +9,9 @@ from typing import Any
 
 from vlp_spec.errors import InvalidArgumentError
 
-from vlp_server.http.fields import placed
-from vlp_server.http.pictures import PictureUrl, read_source
+from vlp_server.http.pictures import read_source
+from vlp_server.intake.picture_source import PictureUrl
+from vlp_server.intake.texts import placed
 
 _USER = "user"
 _ROLES = (_USER, "assistant", "system", "developer", "tool", "function")

@@ -13,9 +13,10 @@ from vlp_spec.tasks import PLACEHOLDER, ClassifyQuery
 from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.call_checks import check_texts
-from vlp_server.http.fields import CallFields, check_model, one_or_several
+from vlp_server.http.fields import CallFields, one_or_several
 from vlp_server.http.picture_fields import PictureField
 from vlp_server.http.picture_request import CallShape
+from vlp_server.intake.texts import check_model
 
 
 class ClassifyFields(CallFields):

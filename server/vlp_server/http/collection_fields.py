@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from starlette.datastructures import Headers
 from vlp_spec.errors import InvalidArgumentError, VlpError
 
-from vlp_server.access.prices import Weight, pictures_weight, search_weight
+from vlp_server.access.prices import Weight, search_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.call_checks import check_count, check_text
-from vlp_server.core.collection_records import CollectionItem, CollectionSearch, CollectionWish, Rerank
-from vlp_server.http.fields import CallFields, StrictFields, check_model
+from vlp_server.core.collection_records import CollectionSearch, CollectionWish, Rerank
+from vlp_server.http.fields import CallFields, StrictFields
 from vlp_server.http.json_body import parse_object
 from vlp_server.http.picture_request import CallShape
-from vlp_server.http.pictures import PictureUrl, check_not_empty, read_source
+from vlp_server.http.pictures import read_source
 from vlp_server.http.vector_fields import VectorValue, read_vector
 from vlp_server.index.filters import parse_filter
 from vlp_server.index.settings import IndexSettings
-from vlp_server.index.store import SearchEffort, Vector
+from vlp_server.index.store import SearchEffort
+from vlp_server.intake.new_items import NewId, SentItem
+from vlp_server.intake.picture_source import check_not_empty
+from vlp_server.intake.texts import check_model
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
-_SANE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 
 
 class IndexFields(StrictFields):
@@ -88,40 +85,6 @@ class LookupJson(StrictFields):
     """The JSON body of POST /v1/collections/{name}/items/lookup."""
 
     ids: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class SentItem:
-    """An item as it was sent; its picture may still have to be fetched, and a fault of its own is its result."""
-
-    id: str
-    picture: bytes | PictureUrl | None = None
-    vector: Vector | None = None
-    metadata: Mapping[str, Any] | None = None
-    fault: VlpError | None = None
-
-    def item(self, picture: bytes | None) -> CollectionItem:
-        """For the core."""
-        return CollectionItem(id=self.id, picture=picture, vector=self.vector, metadata=self.metadata or {})
-
-
-NewId = Callable[[int], str]
-
-
-def new_ids(name: str, headers: Headers) -> NewId:
-    """How items without an id get one: a new one, or with an idempotency key the same one for every try.
-
-    Raises:
-        InvalidArgumentError: the key is not printable ASCII, or longer than 256 characters.
-    """
-    key = headers.get(IDEMPOTENCY_HEADER)
-    if key is None:
-        return lambda index: uuid.uuid4().hex
-    if not _SANE_KEY.fullmatch(key):
-        raise InvalidArgumentError(
-            f"{IDEMPOTENCY_HEADER}: expected 1 to 256 printable characters of ASCII", field=IDEMPOTENCY_HEADER
-        )
-    return lambda index: hashlib.sha256(f"{name}/{key}/{index}".encode()).hexdigest()[:32]
 
 
 async def items_of_json(fields: ItemsJson, limit: int, new_id: NewId) -> list[SentItem]:
@@ -252,12 +215,6 @@ def search_of(fields: SearchFields, limits: LimitsConfig) -> CollectionSearch:
         effort=SearchEffort(ef_search=fields.ef_search, nprobe=fields.nprobe, exact=fields.exact),
         rerank=None if rerank is None else Rerank(model=rerank.model, k=rerank.k),
     )
-
-
-def items_weight(items: Sequence[SentItem]) -> Weight:
-    """What it costs to add them: a picture is looked at once, a ready vector is only kept."""
-    seen = [item for item in items if item.fault is None and item.vector is None]
-    return pictures_weight(len(seen), len(items) - len(seen))
 
 
 def _search_weight(search: CollectionSearch, pictures: int) -> Weight:

@@ -16,20 +16,17 @@ from starlette.responses import JSONResponse, Response
 from vlp_spec.errors import ItemNotFoundError, VlpError
 
 from vlp_server.core.call_checks import check_count
-from vlp_server.core.collection_records import AddReply, CollectionItem, SearchReply
-from vlp_server.core.fan_out import each_outcome
+from vlp_server.core.collection_records import AddReply, SearchReply
 from vlp_server.http.body_forms import IMAGE, BodyForms, Files, Pairs, read_body
-from vlp_server.http.call import PARALLEL_FETCHES, Call, let_in
+from vlp_server.http.call import Call, let_in
 from vlp_server.http.collection_fields import (
+    IDEMPOTENCY_HEADER,
     SEARCH_CALL,
     CollectionJson,
     ItemsJson,
     LookupJson,
-    SentItem,
     items_of_form,
     items_of_json,
-    items_weight,
-    new_ids,
 )
 from vlp_server.http.door import Door
 from vlp_server.http.held_response import HeldResponse
@@ -47,12 +44,12 @@ from vlp_server.http.schemas import (
     KnownItems,
     SearchHits,
 )
-from vlp_server.index.store import CollectionInfo, ItemResult, StoredItem
+from vlp_server.index.store import CollectionInfo, StoredItem
+from vlp_server.intake.new_items import FETCH_SHARE, SentItem, add_sent, items_weight, new_ids
+from vlp_server.intake.picture_source import PictureUrl
 
 # Hits of an answer from which on it is written in a thread.
 _INLINE_HITS = 200
-# A caller's deadline is not all for fetching: what did arrive has to be embedded and kept, too.
-_FETCH_SHARE = 0.6
 _READ = problem_responses(400, 404, 429, 500, 503, 504)
 _PARTS_OF_AN_ITEM = 3  # picture, id, metadata
 _DELETE = problem_responses(400, 404, 429, 500, 503, 504, 507)
@@ -188,7 +185,10 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
 
 
 async def _read_items(door: Door, call: Call, name: str) -> list[SentItem]:
-    limit, new_id = door.config.store.max_items_per_call, new_ids(name, call.request.headers)
+    limit, new_id = (
+        door.config.store.max_items_per_call,
+        new_ids(name, call.request.headers.get(IDEMPOTENCY_HEADER), IDEMPOTENCY_HEADER),
+    )
 
     async def of_files(files: Files, pairs: Pairs) -> list[SentItem]:
         return items_of_form(files[IMAGE], pairs, limit, new_id)
@@ -205,22 +205,10 @@ async def _read_items(door: Door, call: Call, name: str) -> list[SentItem]:
 
 
 async def _add(door: Door, call: Call, name: str, sent: Sequence[SentItem]) -> AddReply:
-    """Fetch what is named by URL, add what there is, and give every item its result."""
+    async def fetch(picture: bytes | PictureUrl) -> bytes:
+        return await call.picture(picture, FETCH_SHARE)
 
-    async def fetch(item: SentItem) -> CollectionItem:
-        if item.fault is not None:
-            raise item.fault
-        return item.item(None if item.picture is None else await call.picture(item.picture, _FETCH_SHARE))
-
-    outcomes = await each_outcome(sent, fetch, PARALLEL_FETCHES)
-    ready = [outcome for outcome in outcomes if isinstance(outcome, CollectionItem)]
-    reply = await door.service.collections.add(name, ready, deadline=call.deadline)
-    added = iter(reply.results)
-    results = [
-        ItemResult(item.id, "failed", outcome) if isinstance(outcome, VlpError) else next(added)
-        for item, outcome in zip(sent, outcomes, strict=True)
-    ]
-    return replace(reply, results=results)
+    return await add_sent(door.service.collections, name, sent, fetch, call.deadline)
 
 
 def _added(reply: AddReply) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import re
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,8 @@ from vlp_server.access.keys import AccessKey
 from vlp_server.access.limits import RateState
 from vlp_server.core.records import Timings
 from vlp_server.http.problems import Problem
+from vlp_server.intake.request_ids import request_id_of
+from vlp_server.intake.stage_times import server_timing, stages_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 OPENAI_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings", "/v1/models"})
 _OPENAI_PREFIX = "/v1/models/"
 _SCOPE_KEY = "vlpserve.request"
-_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WHOLE = re.compile(r"[0-9]{1,12}")
 
 
@@ -74,7 +74,7 @@ class RequestContext:
     @classmethod
     def begin(cls, scope: Scope) -> RequestContext:
         """Make the context of a request and keep it in its scope."""
-        context = cls(sane_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER, "")))
+        context = cls(request_id_of(Headers(scope=scope).get(REQUEST_ID_HEADER, "")))
         context.openai_errors = speaks_openai(scope["path"])
         scope[_SCOPE_KEY] = context
         return context
@@ -115,34 +115,13 @@ class RequestContext:
 
     def server_timing(self) -> str:
         """The Server-Timing header: stages of the core where there are any, and the total, in milliseconds."""
-        entries = [f"{name};dur={duration_ms}" for name, duration_ms in self._stages().items()]
-        if self.timings is not None:
-            entries.append(f'batch;desc="{self.timings.batch_items}"')
-        return ", ".join([*entries, f"total;dur={self._total_ms()}"])
+        return server_timing(self.timings, self._total_ms())
 
     def _total_ms(self) -> float:
         return round((time.monotonic() - self.started) * 1000, 1)
 
     def _stages(self) -> dict[str, float]:
-        if self.timings is None:
-            return {}
-        stages = {
-            "queue": self.timings.queue_ms,
-            "preprocess": self.timings.preprocess_ms,
-            "infer": self.timings.infer_ms,
-            "postprocess": self.timings.postprocess_ms,
-            "cache": self.timings.cache_ms,
-        }
-        if self.timings.regions_ms:
-            stages |= {"regions": self.timings.regions_ms}
-        if self.timings.store_ms:
-            stages |= {"store": self.timings.store_ms, "rerank": self.timings.rerank_ms}
-        return {name: round(duration_ms, 1) for name, duration_ms in stages.items()}
-
-
-def sane_request_id(given: str) -> str:
-    """The id that a caller gave where it is short and plain, so that it can stand in a log; else a new one."""
-    return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        return {} if self.timings is None else stages_of(self.timings)
 
 
 def context_of(scope: Scope) -> RequestContext:

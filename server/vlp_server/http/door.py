@@ -6,19 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vlp_spec.errors import OverloadedError, UnavailableError
-
 from vlp_server.access.limit_figures import LimitFigures
 from vlp_server.access.limits import AccessLimits
 from vlp_server.config.server import ServerConfig
-from vlp_server.http.access_log import AccessLog, Exchange
 from vlp_server.http.body import BodyLimits
 from vlp_server.http.context import RequestContext
 from vlp_server.http.door_metrics import DoorMetrics
-from vlp_server.http.fetch import UrlFetcher
-from vlp_server.http.memory import MemoryBudget, TakeBytes
-from vlp_server.http.pictures import Fetch
 from vlp_server.http.problems import Problem
+from vlp_server.intake.access_log import AccessLog, Exchange
+from vlp_server.intake.fetch import UrlFetcher
+from vlp_server.intake.memory import TakeBytes
+from vlp_server.intake.picture_source import Fetch
+from vlp_server.intake.room import Room
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -51,9 +50,12 @@ class Door:
         self.fetch: Fetch | None = None
         if config.url_fetch.enabled:
             self.fetch = (fetcher or UrlFetcher(config.url_fetch)).fetch
-        self.closing = False
-        self._inside = 0
-        self._memory = MemoryBudget(config.http.max_in_flight_bytes, self.metrics.in_flight_bytes.set)
+        self.room = Room(config.http.max_in_flight, config.http.max_in_flight_bytes, self.metrics.in_flight_bytes.set)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server is stopping."""
+        return self.room.closing
 
     def note_refused(self, problem: Problem, exchange: Exchange, request_id: str) -> None:
         """Count and log what the connection itself refused, before there was a request for the application."""
@@ -63,24 +65,13 @@ class Door:
 
     @contextmanager
     def admit(self) -> Iterator[TakeBytes]:
-        """Count a request as inside; held before its body is read, so that waiting bodies are bounded too.
+        """Count a request as inside.
 
         Returns:
             what counts the bytes that the request holds, until it leaves.
 
         Raises:
-            OverloadedError: too many are inside.
-            UnavailableError: the server is stopping.
+            OverloadedError, UnavailableError: see Room.enter.
         """
-        if self.closing:
-            raise UnavailableError("the server is stopping; ask another one")
-        if self._inside >= self.config.http.max_in_flight:
-            raise OverloadedError(f"{self._inside} requests are inside already; try again later")
-        self._inside += 1
-        self.metrics.in_flight.set(self._inside)
-        try:
-            with self._memory.share() as take:
-                yield take
-        finally:
-            self._inside -= 1
-            self.metrics.in_flight.set(self._inside)
+        with self.room.enter() as take, self.metrics.in_flight.track_inprogress():
+            yield take

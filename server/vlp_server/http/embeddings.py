@@ -14,13 +14,13 @@ from vlp_server.access.prices import embedding_weight
 from vlp_server.core.embed_flow import Source
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.records import EmbedReply
-from vlp_server.http.call import PARALLEL_FETCHES, Call, let_in
+from vlp_server.http.call import Call, let_in
 from vlp_server.http.door import Door
 from vlp_server.http.embeddings_request import EmbeddingsAsk, EmbeddingsJson, embeddings_ask
 from vlp_server.http.json_body import read_json
 from vlp_server.http.openapi import json_operation, openai_problem_responses
-from vlp_server.http.pictures import PictureUrl
 from vlp_server.http.schemas import EmbeddingList
+from vlp_server.intake.picture_source import PARALLEL_FETCHES, PictureUrl
 
 # Numbers of an answer from which on it is written in a thread.
 _INLINE_NUMBERS = 16_384

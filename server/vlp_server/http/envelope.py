@@ -8,10 +8,10 @@ import time
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vlp_server.http.access_log import AccessLog, Exchange
 from vlp_server.http.context import REQUEST_ID_HEADER, RequestContext, context_of
 from vlp_server.http.door_metrics import DoorMetrics
 from vlp_server.http.problems import CLIENT_CLOSED_REQUEST
+from vlp_server.intake.access_log import AccessLog, Exchange
 
 RATE_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 

@@ -12,9 +12,6 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vlp_spec.errors import InvalidArgumentError
 
-from vlp_server.core.call_checks import check_text
-
-_MAX_MODEL_CHARS = 300
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 # Neither "nan" nor "inf", which Python would read.
 _NUMBER = re.compile(r"[+-]?([0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20})(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
@@ -106,23 +103,6 @@ def one_or_several(name: str, one: str | None, plural: str, several: list[str] |
 def both_forms(one: str, several: str) -> InvalidArgumentError:
     """The fault of a call that gives a field in both of its forms."""
     return InvalidArgumentError(f"{one}, {several}: both are given; give one of them", field=several)
-
-
-def placed(error: InvalidArgumentError, name: str, place: str) -> InvalidArgumentError:
-    """The fault of a value that is one of several, under its own place, such as texts[1]."""
-    return InvalidArgumentError(error.message.replace(name, place, 1), field=place, detail=error.detail)
-
-
-def check_model(model: str | None) -> None:
-    """Refuse a name that no model can have.
-
-    Raises:
-        InvalidArgumentError, TooLargeError: empty, or too long.
-    """
-    if model is not None and not model.strip():
-        raise InvalidArgumentError("model: empty; leave it out for the default model", field="model")
-    if model is not None:
-        check_text("model", model, _MAX_MODEL_CHARS)
 
 
 def _form_of(kind: type[BaseModel], name: str) -> Any:

@@ -11,7 +11,7 @@ from vlp_spec.errors import ConfigError
 
 from vlp_server.config.settings import LogConfig, LogFormat
 from vlp_server.http.access_lines import AccessLines
-from vlp_server.http.access_log import ACCESS_LOGGER
+from vlp_server.intake.access_log import ACCESS_LOGGER
 
 
 class TextFormatter(logging.Formatter):

@@ -17,9 +17,11 @@ from vlp_server.access.prices import Weight, pictures_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.body_forms import IMAGE, BodyForms, Files, Pairs, read_body
 from vlp_server.http.call import Call
-from vlp_server.http.fields import CallFields, both_forms, fields_from_pairs, placed
-from vlp_server.http.pictures import PictureUrl, check_not_empty, read_source
+from vlp_server.http.fields import CallFields, both_forms, fields_from_pairs
+from vlp_server.http.pictures import read_source
 from vlp_server.http.sent_regions import sent_regions
+from vlp_server.intake.picture_source import PictureUrl, check_not_empty
+from vlp_server.intake.texts import placed
 
 A = TypeVar("A")
 

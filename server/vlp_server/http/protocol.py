@@ -19,9 +19,10 @@ from uvicorn.server import ServerState
 from vlp_spec.errors import ErrorKind
 
 from vlp_server.config.settings import HttpConfig
-from vlp_server.http.access_log import Exchange
-from vlp_server.http.context import REQUEST_ID_HEADER, context_of, sane_request_id
+from vlp_server.http.context import REQUEST_ID_HEADER, context_of
 from vlp_server.http.problems import PROBLEM_MEDIA_TYPE, DoorKind, Problem
+from vlp_server.intake.access_log import Exchange
+from vlp_server.intake.request_ids import request_id_of
 
 # How long a client may go on sending a body whose request is answered already.
 LINGER_S = 5.0
@@ -257,7 +258,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The one that the request at fault brings, as far as its headers are known, or a new one."""
         headers = self.headers if self._message_open and self.headers else []
         wanted = REQUEST_ID_HEADER.lower().encode()
-        return sane_request_id(next((value.decode("latin-1") for name, value in headers if name == wanted), ""))
+        return request_id_of(next((value.decode("latin-1") for name, value in headers if name == wanted), ""))
 
     def _close(self) -> None:
         self._disarm()

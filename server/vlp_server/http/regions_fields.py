@@ -8,9 +8,10 @@ from typing import Annotated
 from pydantic import Field
 
 from vlp_server.config.settings import LimitsConfig
-from vlp_server.http.fields import CallFields, check_model
+from vlp_server.http.fields import CallFields
 from vlp_server.http.picture_fields import PictureField
 from vlp_server.http.picture_request import CallShape
+from vlp_server.intake.texts import check_model
 
 
 class RegionsFields(CallFields):

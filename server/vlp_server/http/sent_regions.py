@@ -18,8 +18,8 @@ from vlp_pipeline.regions import FIELD, RegionLimits, Regions, invalid_regions
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 
 from vlp_server.config.settings import LimitsConfig
-from vlp_server.http.fields import placed
-from vlp_server.http.memory import TakeBytes
+from vlp_server.intake.memory import TakeBytes
+from vlp_server.intake.texts import placed
 
 _SPACES = str.maketrans("", "", " \t\r\n")
 

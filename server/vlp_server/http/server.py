@@ -24,6 +24,8 @@ from vlp_server.http.app import create_app
 from vlp_server.http.door import Door
 from vlp_server.http.open_files import make_room_for
 from vlp_server.http.protocol import bounded_protocol
+from vlp_server.intake.beside import DoorBeside
+from vlp_server.intake.shared import Shared
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -36,6 +38,7 @@ _BACKLOG = 1024
 _RECOVERY_LOOK_S = 1.0
 
 Announce = Callable[[str], None]
+MakeBeside = Callable[[Shared], DoorBeside]
 
 
 class _Uvicorn(uvicorn.Server):
@@ -54,12 +57,18 @@ class HttpServer:
         service: not started yet; closed at the end.
         config: the whole configuration.
         announce: gets the server's address once it is ready.
+        make_beside: makes the door that is served beside it, from what the two share.
     """
 
-    def __init__(self, service: Service, config: ServerConfig, announce: Announce) -> None:
+    def __init__(
+        self, service: Service, config: ServerConfig, announce: Announce, make_beside: MakeBeside | None = None
+    ) -> None:
         self._service = service
         self._config = config
         self._announce = announce
+        self._make_beside = make_beside
+        self._beside: DoorBeside | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     def run(self) -> None:
         """Serve until a signal; return after the drain.
@@ -86,6 +95,19 @@ class HttpServer:
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number, server, door)
         await self._service.start()
+        try:
+            if self._make_beside is not None:
+                beside = self._make_beside(Shared(door.room, door.limits, app.state.key_ring, door.access_log))
+                await beside.start()
+                self._beside = beside
+            await self._answer(server, listener)
+        finally:
+            await self._end()
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def _answer(self, server: _Uvicorn, listener: socket.socket) -> None:
+        """Answer until a signal came, and what was inside then has ended."""
         # Listening starts while the models load: /livez and /readyz answer, and /v1 says that it is not ready.
         serving = asyncio.ensure_future(server.serve([listener]))
         ready = asyncio.ensure_future(self._tell_when_ready(listener.getsockname()[:2], server))
@@ -94,14 +116,13 @@ class HttpServer:
             if ready.done() and ready.exception() is not None:
                 server.should_exit = True
             await serving
+            if self._stopping is not None:
+                await self._stopping
             if ready.done():
                 ready.result()
         finally:
             ready.cancel()
             await asyncio.gather(ready, return_exceptions=True)
-            await self._end()
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
 
     def _uvicorn_config(self, app: object, door: Door) -> uvicorn.Config:
         http = self._config.http
@@ -144,7 +165,7 @@ class HttpServer:
         if server.should_exit:
             return
         if self._config.ready_file is not None:
-            write_ready_file(self._config.ready_file, *address)
+            write_ready_file(self._config.ready_file, *address, self._beside)
         self._announce(url_of(*address))
 
     def _stop(self, number: int, server: _Uvicorn, door: Door) -> None:
@@ -152,15 +173,23 @@ class HttpServer:
         if server.should_exit:
             logger.warning("signal %d again: not waiting for running requests", number)
             server.force_exit = True
+            self._stop_beside(0.0)
             return
         logger.info("signal %d: draining", number)
-        door.closing = True
+        door.room.closing = True
         server.should_exit = True
+        self._stop_beside(self._config.http.drain_timeout_s)
+
+    def _stop_beside(self, grace_s: float) -> None:
+        if self._beside is not None:
+            self._stopping = asyncio.ensure_future(self._beside.stop(grace_s))
 
     async def _end(self) -> None:
         """By now all connections are closed; what is left in the core was abandoned."""
         if self._config.ready_file is not None:
             self._config.ready_file.unlink(missing_ok=True)
+        if self._beside is not None:
+            await self._beside.stop(0.0)
         started = time.monotonic()
         if not await self._service.drain(_FORCED_EXIT_S):
             logger.warning("some requests did not finish in time")
@@ -202,13 +231,16 @@ def url_of(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def write_ready_file(path: Path, host: str, port: int) -> None:
-    """Write the address and process id, whole or not at all.
+def write_ready_file(path: Path, host: str, port: int, beside: DoorBeside | None = None) -> None:
+    """Write the addresses and process id, whole or not at all.
 
     Raises:
         ConfigError: it cannot be written.
     """
-    text = json.dumps({"http_host": host, "http_port": port, "pid": os.getpid()})
+    facts: dict[str, str | int] = {"http_host": host, "http_port": port, "pid": os.getpid()}
+    if beside is not None:
+        facts |= {"grpc_host": beside.host, "grpc_port": beside.port}
+    text = json.dumps(facts)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text + "\n", encoding="utf-8")

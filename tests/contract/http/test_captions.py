@@ -332,7 +332,7 @@ async def test_a_client_that_goes_away_ends_the_writing(steps: list[Any], status
         await request
     assert client.statuses == [status]
     assert b"never" not in b"".join(client.chunks)
-    assert (scripted.left, door._inside) == (1, 0)
+    assert (scripted.left, door.room.inside) == (1, 0)
 
 
 async def test_a_stop_of_the_server_in_the_middle_is_told(scripted: Any) -> None:
@@ -349,7 +349,7 @@ async def test_a_stop_of_the_server_in_the_middle_is_told(scripted: Any) -> None
     words, (name, problem) = events_of(b"".join(client.chunks).decode())
     assert (words[1], name, problem["kind"], problem["status"]) == ({"text": "a red"}, "error", "unavailable", 503)
     assert client.whole
-    assert (scripted.left, door._inside) == (1, 0)
+    assert (scripted.left, door.room.inside) == (1, 0)
 
 
 async def test_a_stop_before_the_first_word_is_an_answer_of_its_own(scripted: Any) -> None:
@@ -362,7 +362,7 @@ async def test_a_stop_before_the_first_word_is_an_answer_of_its_own(scripted: An
         request.cancel()
         await asyncio.gather(request, return_exceptions=True)
     assert client.statuses == [503]
-    assert (scripted.left, door._inside) == (1, 0)
+    assert (scripted.left, door.room.inside) == (1, 0)
 
 
 async def test_a_stream_counts_as_inside_until_its_end(door_with: Any, scripted: Any) -> None:

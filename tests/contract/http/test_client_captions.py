@@ -119,7 +119,7 @@ def test_closing_early_ends_the_writing(scripted: Any) -> None:
 
         async def left() -> None:
             async with asyncio.timeout(10):
-                while scripted.left != 1 or listening.door._inside:
+                while scripted.left != 1 or listening.door.room.inside:
                     await asyncio.sleep(0.001)
 
         listening.loop.run(left())

@@ -30,7 +30,7 @@ async def test_a_client_that_goes_away_cancels_its_work(scripted: Any) -> None:
         await client.post("/v1/vqa", b"picture", **PICTURE)
     assert cancelled.is_set()
     assert client.statuses[0] == 499
-    assert app.state.door._inside == 0
+    assert app.state.door.room.inside == 0
 
 
 async def test_going_away_while_sending_ends_the_request(scripted: Any) -> None:

@@ -19,7 +19,7 @@ from vlp_server.config import HttpConfig, ServerConfig, UrlFetchConfig
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings, EngineSettings, ModelSettings
 from vlp_server.http.app import create_app
-from vlp_server.http.call import PARALLEL_FETCHES
+from vlp_server.intake.picture_source import PARALLEL_FETCHES
 
 PICTURE = pictures.jpeg()
 DATA_URI = f"data:image/jpeg;base64,{base64.b64encode(PICTURE).decode()}"
@@ -117,7 +117,7 @@ async def test_a_client_that_goes_away_ends_its_fetch(path: str, body: Any, serv
         async with asyncio.timeout(8):
             await client.post(path, json.dumps(body(url(port))).encode())
     assert client.statuses[0] == 499
-    assert app.state.door._inside == 0
+    assert app.state.door.room.inside == 0
 
 
 class Fetcher:

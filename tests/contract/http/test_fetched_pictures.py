@@ -12,8 +12,8 @@ from leaving_client import LeavingClient
 from picture_site import fetcher, ok, site
 from vlp_server.config import ServerConfig, UrlFetchConfig
 from vlp_server.http.app import create_app
-from vlp_server.http.fetch import UrlFetcher
-from vlp_server.http.resolve import HostResolver
+from vlp_server.intake.fetch import UrlFetcher
+from vlp_server.intake.resolve import HostResolver
 
 CONFIG = ServerConfig(url_fetch=UrlFetchConfig(enabled=True))
 
@@ -73,7 +73,7 @@ async def test_a_client_that_goes_away_ends_its_fetch(scripted: Any) -> None:
             await client.post("/v1/vqa", json.dumps(call(port)).encode())
     assert client.statuses[0] == 499
     assert scripted.calls == []
-    assert app.state.door._inside == 0
+    assert app.state.door.room.inside == 0
 
 
 async def test_names_that_are_slow_to_resolve_do_not_stop_other_callers(door_with: Any, scripted: Any) -> None:

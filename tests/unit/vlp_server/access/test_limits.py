@@ -148,3 +148,13 @@ def test_callers_of_whom_nothing_is_remembered_are_forgotten(monkeypatch: pytest
         assert len(rig.limits._accounts) <= 21
         assert rig.figure("vlpserve_key_cost_total", key="k0") is None
         assert rig.figure("vlpserve_key_cost_total", key="busy") == 1.0
+
+
+def test_a_part_that_is_done_is_under_way_no_more() -> None:
+    limits = AccessLimits(Quota(concurrency=100))
+    with limits.admit(None, 10) as long, limits.admit(None, 10) as other:
+        long.charge(80)
+        with pytest.raises(RateLimitedError):
+            other.charge(20)
+        long.done(80)
+        other.charge(20)

@@ -15,8 +15,8 @@ import httpx
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 
 from vlp_server.config.settings import UrlFetchConfig
-from vlp_server.http.memory import TakeBytes
-from vlp_server.http.resolve import HostResolver
+from vlp_server.intake.memory import TakeBytes
+from vlp_server.intake.resolve import HostResolver
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 AddressCheck = Callable[[str], bool]

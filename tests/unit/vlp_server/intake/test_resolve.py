@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from vlp_server.http.resolve import HostResolver
+from vlp_server.intake.resolve import HostResolver
 
 
 async def test_addresses_of_this_machine_without_a_name_server() -> None:

@@ -5,7 +5,7 @@ import ssl
 import pytest
 from picture_site import CERTIFICATE, count_nothing, fetcher, ok, redirect, site
 from vlp_server.config import UrlFetchConfig
-from vlp_server.http.fetch import UrlFetcher, is_public_address
+from vlp_server.intake.fetch import UrlFetcher, is_public_address
 from vlp_spec.errors import InvalidArgumentError, TooLargeError, VlpError
 
 

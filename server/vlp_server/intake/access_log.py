@@ -11,12 +11,12 @@ import hmac
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from vlp_spec.tasks import Task
 
 from vlp_server.config.settings import ClientAddress, LogConfig
-from vlp_server.http.context import RequestContext
+from vlp_server.core.records import Timings
 
 ACCESS_LOGGER = "vlpserve.access"
 _TASK_ROUTES = {f"/v1/{task}": str(task) for task in Task}
@@ -26,14 +26,53 @@ _HASH_CHARS = 16
 access_logger = logging.getLogger(ACCESS_LOGGER)
 
 
+class Asked(Protocol):
+    """What a door remembers of a request."""
+
+    @property
+    def request_id(self) -> str:
+        """The caller's, or a new one."""
+        ...
+
+    @property
+    def key(self) -> str | None:
+        """Name of the caller's API key."""
+        ...
+
+    @property
+    def kind(self) -> str | None:
+        """Of the fault."""
+        ...
+
+    @property
+    def model(self) -> str | None:
+        """That answered."""
+        ...
+
+    @property
+    def task(self) -> str | None:
+        """That was done, where the route does not say so."""
+        ...
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the caller asked in its own words."""
+        ...
+
+    @property
+    def timings(self) -> Timings | None:
+        """Of the core, None until it answered."""
+        ...
+
+
 @dataclass(slots=True)
 class Exchange:
     """What went over the connection for one request; filled in as it goes.
 
     Attributes:
-        method: as it was sent.
+        method: of HTTP, as it was sent; or "gRPC".
         client: address.
-        status: of the answer.
+        status: of the answer, a number of HTTP or a name of gRPC.
         route: path of the route, with the names of its parameters; "other" where there is none.
         bytes_in: of the body, as far as it was read.
         bytes_out: of the answer's body.
@@ -41,7 +80,7 @@ class Exchange:
 
     method: str
     client: str
-    status: int
+    status: int | str
     route: str = "other"
     bytes_in: int = 0
     bytes_out: int = 0
@@ -59,7 +98,7 @@ class AccessLog:
         # Of this process alone, so that nobody can find an address by hashing all of them.
         self._salt = secrets.token_bytes(32)
 
-    def write(self, context: RequestContext, exchange: Exchange, seconds: float) -> None:
+    def write(self, context: Asked, exchange: Exchange, seconds: float) -> None:
         """One line for a request that has ended; `seconds` from its headers to the end of its answer."""
         timings = context.timings
         line: dict[str, Any] = {

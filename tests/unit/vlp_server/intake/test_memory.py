@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from vlp_server.http.memory import MemoryBudget
+from vlp_server.intake.memory import MemoryBudget
 from vlp_spec.errors import OverloadedError
 
 

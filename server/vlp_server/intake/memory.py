@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from vlp_spec.errors import OverloadedError, TooLargeError
 
-# Counts so many more bytes as held by one request; raises OverloadedError where there is no room.
+# Counts so many more bytes as held by one request, or fewer; raises OverloadedError where there is no room.
 TakeBytes = Callable[[int], None]
 
 
@@ -53,7 +53,7 @@ class MemoryBudget:
 
         def take(size_bytes: int) -> None:
             nonlocal mine
-            if self._held > mine and self._held + size_bytes > self._max_bytes:
+            if size_bytes > 0 and self._held > mine and self._held + size_bytes > self._max_bytes:
                 raise OverloadedError(
                     "the server holds as many bytes of requests as it takes; try again later",
                     detail=f"{self._held} bytes held, {size_bytes} more asked for, limit {self._max_bytes}",
