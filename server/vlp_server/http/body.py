@@ -51,6 +51,11 @@ class BodyStream:
         self._take = take
         self._deadline = deadline
 
+    @property
+    def max_bytes(self) -> int:
+        """Of the whole body; unpacked, where it is packed."""
+        return self._limits.max_bytes
+
     def check_length(self) -> None:
         """Refuse a body that announces more than is allowed, before any of it is read.
 

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 REQUEST_ID_HEADER = "X-Request-Id"
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 OPENAI_PATHS = frozenset({"/v1/embeddings"})
+OIP_ROOT = "/v2"
 _SCOPE_KEY = "vlpserve.request"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _WHOLE = re.compile(r"[0-9]{1,12}")
@@ -40,6 +41,7 @@ class RequestContext:
         key: name of the caller's API key, for the access log.
         route: path of the route that a request was refused at before it was routed, for the metrics.
         openai_errors: whether this path answers with errors in OpenAI's form.
+        oip_errors: whether it does in that of the Open Inference Protocol.
     """
 
     request_id: str
@@ -50,6 +52,7 @@ class RequestContext:
     key: str | None = None
     route: str | None = None
     openai_errors: bool = False
+    oip_errors: bool = False
 
     @classmethod
     def begin(cls, scope: Scope) -> RequestContext:
@@ -57,11 +60,14 @@ class RequestContext:
         given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         context = cls(given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex)
         context.openai_errors = scope["path"] in OPENAI_PATHS
+        context.oip_errors = is_oip(scope["path"])
         scope[_SCOPE_KEY] = context
         return context
 
     def respond(self, problem: Problem) -> Response:
         """The answer that a problem is, in the form that this path speaks."""
+        if self.oip_errors:
+            return problem.oip_response()
         return problem.openai_response() if self.openai_errors else problem.response(self.request_id)
 
     def refuse(self, problem: Problem, error: Exception, headers: Headers) -> Response:
@@ -115,6 +121,11 @@ class RequestContext:
         if self.timings.store_ms:
             stages |= {"store": self.timings.store_ms, "rerank": self.timings.rerank_ms}
         return {name: round(duration_ms, 1) for name, duration_ms in stages.items()}
+
+
+def is_oip(path: str) -> bool:
+    """Whether a path is one of the Open Inference Protocol's."""
+    return path == OIP_ROOT or path.startswith(f"{OIP_ROOT}/")
 
 
 def context_of(scope: Scope) -> RequestContext:

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from vlp_server.http.access import KEY_HEADER
-from vlp_server.http.context import OPENAI_PATHS
+from vlp_server.http.context import OPENAI_PATHS, is_oip
+from vlp_server.http.oip_schemas import OipErrorDocument, OipWantedOutput, oip_problem_responses
 from vlp_server.http.openapi import REFERENCE, openai_problem_responses, problem_responses
 from vlp_server.http.route_roles import RouteRoles
 from vlp_server.http.schemas import OpenAIErrorDocument, ProblemDocument
@@ -37,7 +38,7 @@ class DescribedApp(FastAPI):
         description = super().openapi()
         components = description.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
-        for document in (ProblemDocument, OpenAIErrorDocument):
+        for document in (ProblemDocument, OpenAIErrorDocument, OipErrorDocument, OipWantedOutput):
             schemas.setdefault(document.__name__, document.model_json_schema(ref_template=REFERENCE))
         components["securitySchemes"] = _SCHEMES
         for path, operations in description["paths"].items():
@@ -52,5 +53,7 @@ class DescribedApp(FastAPI):
             return
         operation["security"] = [{scheme: [str(role)]} for scheme in _SCHEMES]
         refusals = openai_problem_responses(401, 403) if path in OPENAI_PATHS else problem_responses(401, 403)
+        if is_oip(path):
+            refusals = oip_problem_responses(401, 403)
         for status, response in refusals.items():
             operation["responses"].setdefault(str(status), response)

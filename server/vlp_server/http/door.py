@@ -14,6 +14,8 @@ from vlp_server.http.door_metrics import DoorMetrics
 from vlp_server.http.fetch import UrlFetcher
 from vlp_server.http.memory import MemoryBudget, TakeBytes
 from vlp_server.http.pictures import Fetch
+from vlp_server.oip.inference import OpenInference
+from vlp_server.product_version import product_version
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -36,6 +38,9 @@ class Door:
         self.fetch: Fetch | None = None
         if config.url_fetch.enabled:
             self.fetch = (fetcher or UrlFetcher(config.url_fetch)).fetch
+        self.oip = OpenInference(
+            service, config.limits, version=product_version(), max_timeout_s=config.http.max_request_timeout_s
+        )
         self.closing = False
         self._inside = 0
         self._memory = MemoryBudget(config.http.max_in_flight_bytes, self.metrics.in_flight_bytes.set)
