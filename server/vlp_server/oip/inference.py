@@ -53,7 +53,7 @@ class OpenInference:
         self._service = service
         self._limits = limits
         self._version = version
-        self._max_timeout_s = max_timeout_s
+        self.max_timeout_s = max_timeout_s
         self._statistics = Statistics()
 
     def server_metadata(self) -> dict[str, Any]:
@@ -156,5 +156,5 @@ class OpenInference:
         """The earlier of the two deadlines."""
         if terms.timeout_s is None:
             return deadline
-        until = time.monotonic() + min(terms.timeout_s, self._max_timeout_s)
+        until = time.monotonic() + min(terms.timeout_s, self.max_timeout_s)
         return until if deadline is None else min(until, deadline)
