@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+from vlp_spec.errors import InvalidArgumentError
 
 from vlp_server.oip.grpc_descriptor import DESCRIPTOR
 
@@ -37,3 +40,27 @@ def methods() -> dict[str, Any]:
     """Name -> descriptor of every method of the service."""
     service = message_pool().FindServiceByName(SERVICE)
     return {method.name: method for method in service.methods}
+
+
+def parser(name: str) -> Callable[[bytes], Any]:
+    """What reads a message; None where the bytes are none: an error here would be UNKNOWN to its caller."""
+    kind = message_class(name)
+
+    def parse(data: bytes) -> Any:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return None
+
+    return parse
+
+
+def whole(message: Any) -> Any:
+    """A message that was read.
+
+    Raises:
+        InvalidArgumentError: there is none, see `parser`.
+    """
+    if message is None:
+        raise InvalidArgumentError("the bytes of the request are no message of this method")
+    return message

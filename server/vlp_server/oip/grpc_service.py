@@ -12,7 +12,7 @@ from google.protobuf.json_format import ParseDict
 from vlp_spec.errors import ModelNotFoundError, UnavailableError, VlpError
 
 from vlp_server.oip.grpc_faults import abort, told
-from vlp_server.oip.grpc_messages import SERVICE, message_class, methods
+from vlp_server.oip.grpc_messages import SERVICE, message_class, methods, parser, whole
 from vlp_server.oip.grpc_records import read_message, write_message
 from vlp_server.oip.grpc_stream import OrderedAnswers
 from vlp_server.oip.inference import OpenInference
@@ -37,7 +37,7 @@ def add_inference_service(server: grpc.aio.Server, inference: OpenInference) -> 
         make = grpc.stream_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
         handlers[name] = make(
             service.stream_infer if method.server_streaming else _guarded(service.answers[name]),
-            request_deserializer=message_class(method.input_type.name).FromString,
+            request_deserializer=parser(method.input_type.name),
             response_serializer=message_class(method.output_type.name).SerializeToString,
         )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
@@ -119,7 +119,7 @@ def _guarded(answer: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any
 
     async def guarded(request: Any, context: Any) -> Any:
         try:
-            return await answer(request, context)
+            return await answer(whole(request), context)
         except VlpError as error:
             if error.detail:
                 logger.info("%s (%s)", error.message, error.detail)

@@ -12,7 +12,7 @@ from vlp_spec.errors import VlpError
 
 from vlp_server.engines.task_wire import fault_text
 from vlp_server.oip.grpc_faults import told
-from vlp_server.oip.grpc_messages import message_class
+from vlp_server.oip.grpc_messages import message_class, whole
 from vlp_server.oip.grpc_records import FINAL, read_message, write_message
 from vlp_server.oip.inference import OpenInference
 
@@ -66,7 +66,7 @@ class OrderedAnswers:
 
     async def _answer(self, request: Any, lane: _Lane) -> None:
         try:
-            asked = await read_message(request)
+            asked = await read_message(whole(request))
             async with aclosing(self._inference.stream(asked, self._deadline)) as replies:
                 async for reply in replies:
                     response = await write_message(reply, streamed=True)
@@ -83,6 +83,8 @@ def _fault(request: Any, error: VlpError) -> Any:
     fault = told(error)
     message = message_class("ModelStreamInferResponse")(error_message=fault_text(fault))
     response = message.infer_response
-    response.model_name, response.model_version, response.id = request.model_name, request.model_version, request.id
     response.parameters[FINAL].bool_param = True
+    if request is None:
+        return message
+    response.model_name, response.model_version, response.id = request.model_name, request.model_version, request.id
     return message

@@ -101,9 +101,7 @@ async def test_padding_of_a_batch_is_cut_off_again() -> None:
     with np.load(root / "deployments" / GROUNDING / "1" / "canary.npz") as arrays:
         given = {name.removeprefix("input."): arrays[name][:1] for name in arrays.files if name.startswith("input.")}
     regions = given["region_mask"].shape[1]
-    less = {
-        name: array[:, : regions - 1] if name.startswith("region") else array for name, array in given.items()
-    }
+    less = {name: array[:, : regions - 1] if name.startswith("region") else array for name, array in given.items()}
     async with Rig(ModelSettings(reference=GROUNDING, repository=root)) as rig:
         hosted = rig.service.hosted
         fusion = hosted.find(f"{GROUNDING}-fp32")
