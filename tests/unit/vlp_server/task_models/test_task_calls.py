@@ -10,8 +10,8 @@ from service_rig import DUMMY, Rig, picture
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.settings import EngineSettings, ModelSettings
 from vlp_server.engines.task_wire import parse_result
-from vlp_server.triton.task_calls import do_task, stream_task
-from vlp_server.triton.task_request import TaskReply, TaskRequest
+from vlp_server.task_models.task_calls import do_task, stream_task
+from vlp_server.task_models.task_records import TaskReply, TaskRequest
 from vlp_spec.errors import InvalidArgumentError, InvalidImageError, TaskNotSupportedError, VlpError
 from vlp_spec.tasks import CaptionQuery, Decoding, EntailmentQuery, GroundingQuery, ReasoningQuery, Task, VqaQuery
 

@@ -26,9 +26,9 @@ from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.records import CaptionPiece, CaptionReply
 from vlp_server.core.service import Service
 from vlp_server.engines.task_wire import STREAM_OPTION, result_json
-from vlp_server.triton.task_limits import check_limits
-from vlp_server.triton.task_options import read_options
-from vlp_server.triton.task_request import TaskReply, TaskRequest
+from vlp_server.task_models.task_limits import check_limits
+from vlp_server.task_models.task_options import read_options
+from vlp_server.task_models.task_records import TaskReply, TaskRequest
 
 
 async def do_task(service: Service, task: Task, model: str, request: TaskRequest, limits: LimitsConfig) -> TaskReply:

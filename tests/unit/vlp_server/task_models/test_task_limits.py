@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 from vlp_server.config.settings import LimitsConfig
-from vlp_server.triton.task_limits import check_limits
-from vlp_server.triton.task_options import read_options
-from vlp_server.triton.task_request import TaskRequest
+from vlp_server.task_models.task_limits import check_limits
+from vlp_server.task_models.task_options import read_options
+from vlp_server.task_models.task_records import TaskRequest
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 from vlp_spec.tasks import Task
 

@@ -8,8 +8,8 @@ from vlp_spec.triton_names import IMAGE, TEXT
 
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.call_checks import check_count, check_text, check_texts
-from vlp_server.triton.task_options import ClassifyOptions, TaskOptions, VqaOptions
-from vlp_server.triton.task_request import TaskRequest
+from vlp_server.task_models.task_options import ClassifyOptions, TaskOptions, VqaOptions
+from vlp_server.task_models.task_records import TaskRequest
 
 
 def check_limits(task: Task, request: TaskRequest, options: TaskOptions, limits: LimitsConfig) -> None:
