@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, overload
 
-from vlp_client.asking import Asking, Texts, one_or_list
-from vlp_client.connection import timings_of
+from vlp_client.aio.asking import AsyncAsking
+from vlp_client.asking import Texts, one_or_list
 from vlp_client.judgement_records import (
     Entailment,
     Entailments,
@@ -14,20 +14,20 @@ from vlp_client.judgement_records import (
     Groundings,
     Truth,
     Truths,
-    entailment,
-    grounding,
-    truth,
+    read_entailment,
+    read_grounding,
+    read_truth,
 )
 from vlp_client.pictures import ImageSource
 from vlp_client.regions import RegionSource
 from vlp_client.subject import pair_of, subject_of
 
 
-class Judging(Asking):
-    """A part of `Client`."""
+class AsyncJudging(AsyncAsking):
+    """A part of `AsyncClient`."""
 
     @overload
-    def entailment(
+    async def entailment(
         self,
         image: ImageSource | None,
         hypothesis: str,
@@ -38,7 +38,7 @@ class Judging(Asking):
     ) -> Entailment: ...
 
     @overload
-    def entailment(
+    async def entailment(
         self,
         image: ImageSource | None,
         hypothesis: Texts,
@@ -48,7 +48,7 @@ class Judging(Asking):
         deadline_s: float | None = ...,
     ) -> Entailments: ...
 
-    def entailment(
+    async def entailment(
         self,
         image: ImageSource | None,
         hypothesis: str | Texts,
@@ -71,11 +71,15 @@ class Judging(Asking):
             VlpClientError: see `vlp_client.errors`.
             OSError: a file cannot be read.
             TypeError: neither a picture nor regions, or both.
+
+        Example:
+            >>> (await client.entailment(photo, "a car is parked")).label
+            'entailment'
         """
         fields = one_or_list("hypothesis", "hypotheses", hypothesis)
-        return self._ask(
-            "/v1/entailment",
-            lambda body, headers: entailment(body, timings_of(headers)),
+        return await self._ask(
+            "entailment",
+            read_entailment,
             subject_of(image, regions),
             fields,
             model=model,
@@ -83,7 +87,7 @@ class Judging(Asking):
         )
 
     @overload
-    def reasoning(
+    async def reasoning(
         self,
         images: Sequence[ImageSource] | None,
         statement: str,
@@ -94,7 +98,7 @@ class Judging(Asking):
     ) -> Truth: ...
 
     @overload
-    def reasoning(
+    async def reasoning(
         self,
         images: Sequence[ImageSource] | None,
         statement: Texts,
@@ -104,7 +108,7 @@ class Judging(Asking):
         deadline_s: float | None = ...,
     ) -> Truths: ...
 
-    def reasoning(
+    async def reasoning(
         self,
         images: Sequence[ImageSource] | None,
         statement: str | Texts,
@@ -119,11 +123,15 @@ class Judging(Asking):
             images: left and right; None where `regions` are given.
             statement: a str gives `Truth`, a list gives `Truths`.
             regions: of left and right.
+
+        Example:
+            >>> (await client.reasoning((photo, other_photo), "both show a car")).label
+            True
         """
         fields = one_or_list("statement", "statements", statement)
-        return self._ask(
-            "/v1/reasoning",
-            lambda body, headers: truth(body, timings_of(headers)),
+        return await self._ask(
+            "reasoning",
+            read_truth,
             pair_of(images, regions),
             fields,
             model=model,
@@ -131,7 +139,7 @@ class Judging(Asking):
         )
 
     @overload
-    def grounding(
+    async def grounding(
         self,
         image: ImageSource | None,
         phrase: str,
@@ -143,7 +151,7 @@ class Judging(Asking):
     ) -> Grounding: ...
 
     @overload
-    def grounding(
+    async def grounding(
         self,
         image: ImageSource | None,
         phrase: Texts,
@@ -154,7 +162,7 @@ class Judging(Asking):
         deadline_s: float | None = ...,
     ) -> Groundings: ...
 
-    def grounding(
+    async def grounding(
         self,
         image: ImageSource | None,
         phrase: str | Texts,
@@ -169,11 +177,16 @@ class Judging(Asking):
         Args:
             phrase: a str gives `Grounding`, a list gives `Groundings`.
             top_k: boxes for each phrase.
+
+        Example:
+            >>> reply = await client.grounding(photo, "the car on the left", top_k=2)
+            >>> [round(edge, 2) for edge in reply.boxes[0].box]
+            [0.0, 0.89, 0.98, 0.99]
         """
         fields: dict[str, Any] = {"top_k": top_k, **one_or_list("phrase", "phrases", phrase)}
-        return self._ask(
-            "/v1/grounding",
-            lambda body, headers: grounding(body, timings_of(headers)),
+        return await self._ask(
+            "grounding",
+            read_grounding,
             subject_of(image, regions),
             fields,
             model=model,
