@@ -124,7 +124,8 @@ class TaskModel:
         try:
             while not (await asyncio.wait({work}, timeout=_LOOK_S))[0]:
                 if request.is_cancelled():
-                    work.cancel()
+                    work.cancel()  # once: its own clean-up must not be interrupted
+                    await asyncio.wait({work})
             work.result()
         except asyncio.CancelledError:
             self._send_error(sender, CancelledError("the caller has gone away"))
