@@ -1,0 +1,120 @@
+"""Every block of the documentation is run, or stands in one list with the reason why it is not.
+
+Blocks of `sh` and `python` are run from top to bottom of their page, against one server of the shipped models; a block
+of `text` behind one of them is what it prints.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from blocks_not_run import NOT_RUN
+from page_blocks import ROOT, RUN, Block, blocks_of, is_as_told, pages, text_of
+from page_reader import PageReader
+from server_process import ServerProcess
+
+# What pages that serve something by themselves serve in the place of the shipped models, for the time that it takes.
+STAND_IN = {"docs/access.md": ("dummy",)}
+# What a block must print, in small letters, where the page says it in other words than the block's own.
+SAID: dict[tuple[str, str], tuple[str, ...]] = {
+    ("docs/access.md", "KEY=$(vlpserve keys new laptop"): ('"object":"list"', "answer"),
+    ("docs/access.md", "vlpserve keys new nightly"): (
+        "rate=2000 burst=20000 concurrency=8000",
+        "ratelimit-limit: 5000",
+        "ratelimit-remaining: 4",
+    ),
+    ("docs/access.md", "vlpserve keys list keys.txt"): ("revoked laptop",),
+    ("docs/access.md", "vlpserve serve --access-log"): (
+        '"request_id": "order-17"',
+        '"questions": ["what is it?"]',
+        '"task": "vqa"',
+    ),
+    ("docs/access.md", "vlpserve serve --set http.cors"): ("access-control-allow-origin: https://example.org",),
+}
+LISTED = 27
+
+
+def is_generated_help(block: Block) -> bool:
+    """Whether it is a help text, which tests/unit/vlp_cli/test_cli_page.py proves current."""
+    return block.page == "docs/cli.md" and block.language == "text" and block.first.startswith("Usage: vlpserve")
+
+
+def is_listed(block: Block) -> bool:
+    return any(block.first.startswith(first) for first in NOT_RUN.get(block.page, {}))
+
+
+def is_run(block: Block) -> bool:
+    return block.language in RUN and not block.is_doctest and not is_listed(block)
+
+
+def run_pages() -> list[str]:
+    return [page for page in pages() if any(is_run(block) for block in blocks_of(page))]
+
+
+@pytest.mark.parametrize("page", run_pages())
+def test_a_page_does_what_it_says(page: str, shipped: ServerProcess, tmp_path: Path) -> None:
+    blocks = blocks_of(page)
+    with PageReader(tmp_path, shipped, *STAND_IN.get(page, ())) as reader:
+        told = ""
+        for block in blocks:
+            if block.is_output:
+                assert is_as_told(block.text, told), f"{page}:{block.line}: it prints\n{told}"
+            if not is_run(block):
+                continue
+            told = reader.run(block)
+            for (named, first), words in SAID.items():
+                if named == page and block.first.startswith(first):
+                    assert [one for one in words if one not in told.lower()] == [], told
+
+
+def test_every_block_is_run_or_listed() -> None:
+    blocks = [block for page in pages() for block in blocks_of(page)]
+    assert len(blocks) > 80
+    forgotten = [
+        f"{block.page}:{block.line}: {block.first}"
+        for block in blocks
+        if not (is_run(block) or is_listed(block) or block.is_output or block.is_doctest or is_generated_help(block))
+    ]
+    assert forgotten == [], "make it `sh` or `python`, or say in tests/support/blocks_not_run.py why it cannot be run"
+
+
+def test_the_list_names_each_block_once_and_is_no_longer_than_known() -> None:
+    for page, listed in NOT_RUN.items():
+        for first, reason in listed.items():
+            found = [block for block in blocks_of(page) if block.first.startswith(first)]
+            assert len(found) == 1, (page, first)
+            assert len(reason) > 15
+            for path in re.findall(r"(?:tests|clients)/[\w/.]+\w", reason):
+                assert (ROOT / path).exists(), reason
+    assert sum(map(len, NOT_RUN.values())) == LISTED
+
+
+def test_what_a_block_must_print_is_said_of_blocks_that_there_are() -> None:
+    for page, first in SAID:
+        assert any(is_run(block) and block.first.startswith(first) for block in blocks_of(page)), (page, first)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_links_lead_somewhere(page: str) -> None:
+    """Paths of the repository that a page names are there."""
+    here = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(page)):
+        assert (here / target).exists(), target
+    for path in re.findall(r"`(docs/[\w/.-]+\.\w+|clients/[\w/.-]+\.\w+|tests/[\w/.-]+\.\w+)`", text_of(page)):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    ("told", "got", "same"),
+    [
+        ("a  0.998  ...", "a 0.9981 ####", True),
+        ("a 0.998", "a 0.900", False),
+        ('{"a": 0.1, ...}', '{"a": 0.11, "b": [2]}', True),
+        ("two words", "two words more", False),
+        ("scene-1.jpg", "scene-2.jpg", False),
+    ],
+)
+def test_what_counts_as_the_same_output(told: str, got: str, same: bool) -> None:
+    assert is_as_told(told, got) is same
