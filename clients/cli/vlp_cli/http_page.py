@@ -77,7 +77,7 @@ def _tag(operation: Schema) -> str:
 
 
 def _kinds() -> Iterator[tuple[str, ...]]:
-    said: dict[ErrorKind | DoorKind, str] = dict(_OF_THE_DOOR)
+    said: dict[ErrorKind | DoorKind, str] = {**_OF_THE_DOOR}
     hidden: set[ErrorKind] = set()
     for error in _subclasses(VlpError):
         if "kind" in vars(error):
@@ -140,9 +140,18 @@ def _fields_of_bodies(content: Schema) -> Iterator[tuple[str, ...]]:
         if name in either:
             row = (row[0], "one of these", row[2])
         yield f"`{name}`", *row
+        yield from _inner_fields(name, field)
     for name, field in form.get("properties", {}).items():
         if "binary" in json.dumps(field) or name not in body.get("properties", {}):
             yield f"`{name}` of a form", *_row(field, name in form.get("required", []))
+
+
+def _inner_fields(name: str, schema: Schema) -> Iterator[tuple[str, ...]]:
+    """The fields of an object that is a field, or of which a field is a list."""
+    for one in schema.get("anyOf", [schema]):
+        inner, path = (one.get("items", {}), f"{name}[]") if one.get("type") == "array" else (one, name)
+        for key, field in inner.get("properties", {}).items():
+            yield f"`{path}.{key}`", *_row(field, key in inner.get("required", []))
 
 
 def _document(name: str, schema: Schema) -> Iterator[str]:
@@ -178,8 +187,6 @@ def _type(schema: Schema) -> str:
     kind = schema.get("type", "any")
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}" + _bounds(schema)
-    if kind == "object" and schema.get("properties"):
-        return "object of " + ", ".join(f"`{name}`" for name in schema["properties"])
     if schema.get("format") == "binary":
         return "file"
     if kind == "string" and schema.get("contentEncoding") == "base64":
