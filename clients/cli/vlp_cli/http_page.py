@@ -35,7 +35,7 @@ beside. Each route lists its statuses; any request may also be refused before it
 415, 429, 431 or 503.
 """
 
-_OF_THE_DOOR = {
+_OF_THE_DOOR: Mapping[ErrorKind | DoorKind, str] = {
     DoorKind.NOT_FOUND: "There is nothing at this path.",
     DoorKind.METHOD_NOT_ALLOWED: "The path takes another method.",
     DoorKind.REQUEST_TIMEOUT: "The request did not arrive in time.",
@@ -77,7 +77,7 @@ def _tag(operation: Schema) -> str:
 
 
 def _kinds() -> Iterator[tuple[str, ...]]:
-    said: dict[ErrorKind | DoorKind, str] = {**_OF_THE_DOOR}
+    said: dict[ErrorKind | DoorKind, str] = dict(_OF_THE_DOOR)
     hidden: set[ErrorKind] = set()
     for error in _subclasses(VlpError):
         if "kind" in vars(error):
