@@ -16,6 +16,7 @@ SCRIPTS = (
     "serve_blip.py",
     "generation_agreement.py",
     "embed_images.py",
+    "sdk.py",
     "visual_embedders.py",
     "index_search.py",
 )

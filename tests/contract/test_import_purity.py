@@ -8,7 +8,7 @@ import sys
 import pytest
 
 TRAINING_SIDE = {"torch", "transformers", "vlp_models", "vlp_export"}
-CLIENT_MODULES = "vlp_client, vlp_client.client, vlp_client.errors, vlp_client.pictures, vlp_client.records"
+CLIENT_MODULES = "vlp_client, vlp_client.aio.client, vlp_client.errors, vlp_client.pictures, vlp_client.records"
 
 
 def packages_after(code: str) -> set[str]:

@@ -118,7 +118,7 @@ def test_the_drain_has_an_end(tmp_path: Path) -> None:
         faults: list[ServerError] = []
 
         def call() -> None:
-            with Client(server.url) as client, pytest.raises(ServerError) as caught:
+            with Client(server.url, retries=None) as client, pytest.raises(ServerError) as caught:
                 client.vqa(pictures.jpeg(), "[stall]")
             faults.append(caught.value)
 

@@ -19,12 +19,6 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "vlpserve scenes data/scenes": _NOT_HERE + "long training; a short one is tests/e2e/test_training_commands.py",
         "models/  records": _NO_COMMAND + "the folders",
     },
-    "clients/python/README.md": {
-        "from vlp_client import Client": _NOT_HERE
-        + "the reader's photographs; the verbs are those of getting-started.md",
-        'client.caption("photo.jpg", num_beams=3).best': _NOT_HERE + "the reader's photographs and open client",
-        'client.entailment("photo.jpg", "a car is parked")': _NOT_HERE + "the reader's photographs and open client",
-    },
     "docs/architecture.md": {"vlp_cli -> everything, lazily": _NO_COMMAND + "the arrows, which import-linter holds"},
     "docs/captions.md": {
         "vlpserve serve Salesforce/blip-image-captioning-base": _NOT_HERE + "published checkpoints; on made ones "
@@ -49,6 +43,7 @@ NOT_RUN: dict[str, dict[str, str]] = {
     "docs/models.md": {
         "vlpserve export my-clip/": _ELSEWHERE + "tests/e2e/test_model_management_process.py, under load",
     },
+    "docs/oip.md": {"perf_analyzer -i http": _NOT_HERE + "perf_analyzer, which comes in one old wheel"},
     "docs/regions.md": {
         "vlpserve export uniter-ve.pt": _NOT_HERE + "published checkpoints; on made ones "
         "tests/contract/test_region_models.py",

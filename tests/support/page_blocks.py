@@ -44,11 +44,6 @@ class Block:
         return self.language == "text" and self.follows in RUN
 
     @property
-    def is_doctest(self) -> bool:
-        """Whether doctest runs it."""
-        return self.language == "python" and ">>>" in self.text
-
-    @property
     def promises(self) -> list[str]:
         """What a block of Python says behind its calls of print."""
         return _PROMISE.findall(self.text)

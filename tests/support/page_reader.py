@@ -146,5 +146,5 @@ class PageReader:
     def _here(self, text: str) -> str:
         """The text with the addresses of the server that runs."""
         return text.replace("127.0.0.1:8080", f"127.0.0.1:{self.server.port}").replace(
-            "127.0.0.1:8081", self.server.grpc_address
+            "127.0.0.1:8081", self.server.grpc_url.removeprefix("grpc://")
         )

@@ -43,6 +43,7 @@ class ServerProcess:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("VLPSERVE_")},
             "VLPSERVE_HTTP_PORT": "0",
+            "VLPSERVE_GRPC_PORT": "0",
             "VLPSERVE_READY_FILE": str(self._ready_file),
             "VLPSERVE_COLLECTIONS_PLACE": str(self.collections),
             **environment,
@@ -64,7 +65,7 @@ class ServerProcess:
         assert address["pid"] == self.process.pid
         self.port: int = address["http_port"]
         self.url = f"http://{address['http_host']}:{self.port}"
-        self.grpc_address = f"{address['grpc_host']}:{address['grpc_port']}" if "grpc_port" in address else ""
+        self.grpc_url = f"grpc://{address['grpc_host']}:{address['grpc_port']}" if "grpc_port" in address else ""
         return self
 
     def __exit__(

@@ -35,6 +35,8 @@ def triton(repository: Path, host: str, control_secret_file: Path | None, **give
     child = _Child()
     ports = {name: int(str(given[name])) for name in ("http_port", "grpc_port", "metrics_port")}
     explicit = bool(given["explicit"])
+    if control_secret_file is not None and not explicit:
+        raise click.UsageError("--control-secret-file opens model control, which --fixed does not have; say --explicit")
     launch = TritonLaunch(
         repository=repository.absolute(),
         host=host,

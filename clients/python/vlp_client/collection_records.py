@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlp_client.replies import Reply
+from vlp_client.short_repr import ShortRepr
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
@@ -34,7 +37,8 @@ class AddedItem:
     """What became of an item.
 
     Attributes:
-        status: "created" or "updated": it is on the server's disk; "failed": see the others.
+        status: "created" or "updated": it is on the server's disk; "failed": see the others. A bulk run also says
+            "present": it was there before.
         kind: stable name of the fault.
         message: what is wrong.
         retry_after_s: when it may be worth to send the item again; None: it would fail again.
@@ -47,8 +51,8 @@ class AddedItem:
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+@dataclass(frozen=True, slots=True, repr=False)
+class Added(ShortRepr):
     """One result for each item, in their order."""
 
     model: str
@@ -61,8 +65,8 @@ class Added:
         return tuple(result for result in self.results if result.status == "failed")
 
 
-@dataclass(frozen=True, slots=True)
-class StoredItem:
+@dataclass(frozen=True, slots=True, repr=False)
+class StoredItem(ShortRepr):
     """An item as the server keeps it; `image_sha256` is None where it came without a picture."""
 
     id: str
@@ -72,8 +76,8 @@ class StoredItem:
     created: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+@dataclass(frozen=True, slots=True, repr=False)
+class Hit(ShortRepr):
     """An item that a search found.
 
     Attributes:
@@ -88,8 +92,8 @@ class Hit:
     rerank_score: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
+@dataclass(frozen=True, slots=True, repr=False)
+class Hits(ShortRepr):
     """Hits, best first.
 
     Attributes:
@@ -106,13 +110,23 @@ class Hits:
     timings_ms: Mapping[str, float]
 
 
-def collection_info(body: Mapping[str, Any]) -> CollectionInfo:
+def read_collection(reply: Reply) -> CollectionInfo:
     """Read a collection."""
+    return _collection(reply.body)
+
+
+def read_collections(reply: Reply) -> tuple[CollectionInfo, ...]:
+    """Read all collections."""
+    return tuple(map(_collection, reply.body["collections"]))
+
+
+def _collection(body: Mapping[str, Any]) -> CollectionInfo:
     return CollectionInfo(**{name: body[name] for name in CollectionInfo.__dataclass_fields__})
 
 
-def added(body: Mapping[str, Any]) -> Added:
+def read_added(reply: Reply) -> Added:
     """Read the results of an addition."""
+    body = reply.body
     results = []
     for item in body["results"]:
         error = item.get("error") or {}
@@ -122,14 +136,15 @@ def added(body: Mapping[str, Any]) -> Added:
     return Added(body["model"], body["encoder"], tuple(results))
 
 
-def stored_item(body: Mapping[str, Any]) -> StoredItem:
+def read_item(reply: Reply) -> StoredItem:
     """Read an item."""
-    return StoredItem(**{name: body[name] for name in StoredItem.__dataclass_fields__})
+    return StoredItem(**{name: reply.body[name] for name in StoredItem.__dataclass_fields__})
 
 
-def hits(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Hits:
+def read_hits(reply: Reply) -> Hits:
     """Read the hits of a search."""
+    body = reply.body
     found = tuple(
         Hit(item["id"], float(item["score"]), item["metadata"], item.get("rerank_score")) for item in body["hits"]
     )
-    return Hits(body["model"], body["encoder"], found, body.get("reranked_by"), timings_ms)
+    return Hits(body["model"], body["encoder"], found, body.get("reranked_by"), reply.timings_ms)

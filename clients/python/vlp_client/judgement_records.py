@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlp_client.replies import Reply
+from vlp_client.short_repr import ShortRepr
 
-@dataclass(frozen=True, slots=True)
-class Entailment:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Entailment(ShortRepr):
     """What a picture says of a hypothesis.
 
     Attributes:
@@ -24,8 +27,8 @@ class Entailment:
     timings_ms: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class HypothesisResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class HypothesisResult(ShortRepr):
     """One hypothesis of a list; other fields as in `Entailment`."""
 
     hypothesis: str
@@ -33,8 +36,8 @@ class HypothesisResult:
     scores: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Entailments:
+@dataclass(frozen=True, slots=True, repr=False)
+class Entailments(ShortRepr):
     """The reply to a list of hypotheses, in their order; other fields as in `Entailment`."""
 
     model: str
@@ -68,8 +71,8 @@ class StatementResult:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Truths:
+@dataclass(frozen=True, slots=True, repr=False)
+class Truths(ShortRepr):
     """The reply to a list of statements, in their order; other fields as in `Truth`."""
 
     model: str
@@ -89,8 +92,8 @@ class ScoredBox:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Grounding:
+@dataclass(frozen=True, slots=True, repr=False)
+class Grounding(ShortRepr):
     """The best boxes for a phrase, best first; other fields as in `Entailment`."""
 
     model: str
@@ -98,16 +101,16 @@ class Grounding:
     timings_ms: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class PhraseResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class PhraseResult(ShortRepr):
     """One phrase of a list, with its boxes, best first."""
 
     phrase: str
     boxes: tuple[ScoredBox, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Groundings:
+@dataclass(frozen=True, slots=True, repr=False)
+class Groundings(ShortRepr):
     """The reply to a list of phrases, in their order; other fields as in `Entailment`."""
 
     model: str
@@ -115,24 +118,27 @@ class Groundings:
     timings_ms: Mapping[str, float]
 
 
-def entailment(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Entailment | Entailments:
+def read_entailment(reply: Reply) -> Entailment | Entailments:
     """Read what was judged of one hypothesis, or of several."""
+    body, timings_ms = reply.body, reply.timings_ms
     if "results" not in body:
         return Entailment(body["model"], str(body["label"]), dict(body["scores"]), timings_ms)
     results = [HypothesisResult(one["hypothesis"], str(one["label"]), dict(one["scores"])) for one in body["results"]]
     return Entailments(body["model"], tuple(results), timings_ms)
 
 
-def truth(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Truth | Truths:
+def read_truth(reply: Reply) -> Truth | Truths:
     """Read what was judged of one statement, or of several."""
+    body, timings_ms = reply.body, reply.timings_ms
     if "results" not in body:
         return Truth(body["model"], bool(body["label"]), float(body["score"]), timings_ms)
     results = [StatementResult(one["statement"], bool(one["label"]), float(one["score"])) for one in body["results"]]
     return Truths(body["model"], tuple(results), timings_ms)
 
 
-def grounding(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> Grounding | Groundings:
+def read_grounding(reply: Reply) -> Grounding | Groundings:
     """Read where one phrase was found, or where several were."""
+    body, timings_ms = reply.body, reply.timings_ms
     if "results" not in body:
         return Grounding(body["model"], _boxes(body), timings_ms)
     results = [PhraseResult(one["phrase"], _boxes(one)) for one in body["results"]]

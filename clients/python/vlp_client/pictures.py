@@ -28,7 +28,7 @@ class PilImage(Protocol):
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | PilImage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Picture:
     """A picture ready to be sent: bytes with a file name, or the URL that the server shall fetch."""
 
@@ -46,17 +46,23 @@ class Picture:
         """As JSON holds it: the URL, or base64."""
         return self.url if self.url is not None else base64.b64encode(self.content).decode()
 
+    @property
+    def size_bytes(self) -> int:
+        """Of what is sent."""
+        return len(self.content) if self.url is None else len(self.url)
 
-@dataclass(frozen=True, slots=True)
-class ImageItem:
-    """A picture among texts, ready to be sent: base64, or the URL that the server shall fetch."""
+    def __repr__(self) -> str:
+        what = f"{len(self.content)} bytes" if self.url is None else self.url
+        return f"Picture({self.file_name!r}, {what})"
 
-    encoded: str
+
+ImageItem = Picture
+"""A picture among texts."""
 
 
 def picture(source: ImageSource) -> ImageItem:
     """An item of `Client.embed` that is a picture; errors as `read_picture`."""
-    return ImageItem(read_picture(source).json_value)
+    return read_picture(source)
 
 
 def read_picture(source: ImageSource | None) -> Picture:

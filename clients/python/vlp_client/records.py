@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vlp_client.short_repr import ShortRepr
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -15,8 +17,8 @@ class Answer:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class VqaAnswers:
+@dataclass(frozen=True, slots=True, repr=False)
+class VqaAnswers(ShortRepr):
     """The reply to one question.
 
     Attributes:
@@ -35,8 +37,8 @@ class VqaAnswers:
         return self.answers[0].answer
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class QuestionResult(ShortRepr):
     """One question of a list, with its answers, best first."""
 
     question: str
@@ -48,8 +50,8 @@ class QuestionResult:
         return self.answers[0].answer
 
 
-@dataclass(frozen=True, slots=True)
-class VqaResults:
+@dataclass(frozen=True, slots=True, repr=False)
+class VqaResults(ShortRepr):
     """The reply to a list of questions, in their order; fields as in `VqaAnswers`."""
 
     model: str
@@ -65,8 +67,8 @@ class LabelScore:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+@dataclass(frozen=True, slots=True, repr=False)
+class Classification(ShortRepr):
     """All labels, best first; other fields as in `VqaAnswers`."""
 
     model: str
@@ -94,8 +96,8 @@ class TextScore:
     itc: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+@dataclass(frozen=True, slots=True, repr=False)
+class Matches(ShortRepr):
     """The texts in their order; other fields as in `VqaAnswers`."""
 
     model: str
@@ -103,8 +105,8 @@ class Matches:
     timings_ms: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+@dataclass(frozen=True, slots=True, repr=False)
+class Embeddings(ShortRepr):
     """One vector for each item, in their order, as float32 arrays; other fields as in `VqaAnswers`."""
 
     model: str
@@ -112,8 +114,8 @@ class Embeddings:
     timings_ms: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelInfo(ShortRepr):
     """A served model.
 
     Attributes:

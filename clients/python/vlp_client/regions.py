@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vlp_client.replies import Reply
+from vlp_client.short_repr import ShortRepr
 from vlp_client.vectors import write_base64
 
 
-@dataclass(frozen=True, slots=True)
-class Regions:
+@dataclass(frozen=True, slots=True, repr=False)
+class Regions(ShortRepr):
     """Regions with the features that a model reads, to be sent in place of a picture.
 
     Attributes:
@@ -65,8 +67,8 @@ class Region:
     attribute: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class FoundRegions:
+@dataclass(frozen=True, slots=True, repr=False)
+class FoundRegions(ShortRepr):
     """The regions of a picture, the most confident first.
 
     Attributes:
@@ -131,6 +133,11 @@ def read_regions(source: RegionSource) -> SentRegions:
             return SentRegions(file=("regions.npz", content))
         raise TypeError("regions: the file is open as text; open it with mode 'rb'")
     raise TypeError(f"regions: got {type(source).__name__}, expected Regions, or a path, bytes or file of an .npz")
+
+
+def read_found_regions(reply: Reply) -> FoundRegions:
+    """Read what a server found; errors as `found_regions`."""
+    return found_regions(reply.body, reply.timings_ms)
 
 
 def found_regions(body: Mapping[str, Any], timings_ms: Mapping[str, float]) -> FoundRegions:

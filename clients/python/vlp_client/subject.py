@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from vlp_client.pictures import ImageSource, Picture, read_picture
 from vlp_client.regions import RegionSource, SentRegions, read_regions
@@ -28,15 +26,6 @@ class Subject:
     field: str
     json_field: str
     listed: bool = False
-
-    def content(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """What `Connection.call` sends for it with further fields: a form, or JSON where a part is no file."""
-        files = [part.file for part in self.parts]
-        if None in files:
-            values = [part.json_value for part in self.parts]
-            return {"json": {self.json_field: values if self.listed else values[0], **fields}}
-        form = {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}
-        return {"data": form, "files": [(self.field, file) for file in files]}
 
 
 def subject_of(image: ImageSource | None, regions: RegionSource | None = None) -> Subject:

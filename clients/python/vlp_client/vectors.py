@@ -8,18 +8,28 @@ from array import array
 from collections.abc import Iterable
 
 
-def write_base64(vector: Iterable[float]) -> str:
-    """Numbers (a list, an array, a numpy row) as base64 of float32."""
+def vector_bytes(vector: Iterable[float]) -> bytes:
+    """Numbers (a list, an array, a numpy row) as float32."""
     numbers = array("f", vector)
     if sys.byteorder == "big":
         numbers.byteswap()
-    return base64.b64encode(numbers.tobytes()).decode()
+    return numbers.tobytes()
 
 
-def read_base64(text: str) -> array[float]:
+def read_bytes(content: bytes) -> array[float]:
     """The numbers; `numpy.asarray` takes them without copying."""
     numbers = array("f")
-    numbers.frombytes(base64.b64decode(text, validate=True))
+    numbers.frombytes(content)
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
+
+
+def write_base64(vector: Iterable[float]) -> str:
+    """Numbers as base64 of float32."""
+    return base64.b64encode(vector_bytes(vector)).decode()
+
+
+def read_base64(text: str) -> array[float]:
+    """The numbers of base64 of float32."""
+    return read_bytes(base64.b64decode(text, validate=True))

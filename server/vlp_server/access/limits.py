@@ -75,10 +75,14 @@ class Admitted:
         self._limits._pay(self._account, cost, held=self.cost)
         self.cost += cost
 
-    def done(self, cost: float) -> None:
-        """A part of the request was answered: what was paid for it is under way no more."""
-        self.cost -= cost
-        self._limits._end(self._account, cost)
+    @contextmanager
+    def part(self) -> Iterator[Admitted]:
+        """A part of the request by itself: what is paid for it is under way until its own end."""
+        part = Admitted(self._limits, self._account)
+        try:
+            yield part
+        finally:
+            self._limits._end(self._account, part.cost)
 
 
 class AccessLimits:

@@ -11,6 +11,7 @@ from vlp_spec.errors import InferenceError, InternalError, InvalidArgumentError
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+_FAULTS_OF_ONE = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -24,7 +25,8 @@ class JointCall(Generic[Q, R]):
     """Gathers what is asked in one turn of the event loop, and sends it together. Belongs to one event loop.
 
     Whoever leaves stops nothing; when all have left, the call is given up. Where a call may have failed because of one
-    query, its halves are sent by themselves, so that only the guilty one fails.
+    query, its halves are sent by themselves, so that only the guilty one fails; where three that were sent alone have
+    failed, the fault is taken for all that is left.
 
     Args:
         send: asks for several queries, which it takes at least one of; one result for each, in their order.
@@ -64,20 +66,23 @@ class JointCall(Generic[Q, R]):
     async def _send_gathered(self, batch: _Batch[Q, R]) -> list[R | Exception]:
         await asyncio.sleep(0)  # who asks in this turn still joins
         self._close(batch)
-        return await self._send_all(batch.queries)
+        return await self._send_all(batch.queries, [])
 
     def _close(self, batch: _Batch[Q, R]) -> None:
         if self._gathering is batch:
             self._gathering = None
 
-    async def _send_all(self, queries: Sequence[Q]) -> list[R | Exception]:
+    async def _send_all(self, queries: Sequence[Q], failed_alone: list[Exception]) -> list[R | Exception]:
+        if len(failed_alone) >= _FAULTS_OF_ONE:
+            return [failed_alone[-1] for _ in queries]
         try:
             results = await self._send(queries)
         except (InvalidArgumentError, InferenceError) as error:
             if len(queries) == 1:
+                failed_alone.append(error)
                 return [error]
-            middle = len(queries) // 2
-            return [*await self._send_all(queries[:middle]), *await self._send_all(queries[middle:])]
+            halves = queries[: len(queries) // 2], queries[len(queries) // 2 :]
+            return [one for half in halves for one in await self._send_all(half, failed_alone)]
         except Exception as error:
             return [error for _ in queries]
         if len(results) != len(queries):

@@ -208,15 +208,19 @@ class ServedModel:
         """The same of graphs that lie elsewhere, perhaps at several places: only those that are wrong are not asked any
         more, and what they answered may have been kept.
         """
-        wrong = await engine.check()
+        await engine.check()
+        if not self._note_what_was_found(loaded, engine):
+            self._metrics.canary.labels(self.label, "ok").inc()
+        self.publish_state()
+
+    def _note_what_was_found(self, loaded: LoadedModel, engine: RemoteEngine) -> bool:
+        wrong = engine.found_wrong()
         for reason in wrong:
             logger.error("model %s: %s", self.label, reason)
             self._metrics.canary.labels(self.label, "failed").inc()
         if wrong:
             self._forget_what_was_kept(loaded)
-        else:
-            self._metrics.canary.labels(self.label, "ok").inc()
-        self.publish_state()
+        return bool(wrong)
 
     def _forget_what_was_kept(self, loaded: LoadedModel) -> None:
         forgotten = self._forget_answers(loaded.digest)
@@ -228,7 +232,9 @@ class ServedModel:
         return bool(self._batchers) and failed
 
     def publish_state(self) -> None:
-        """Write the ready gauge, once it is known under which label."""
+        """Write the ready gauge, once it is known under which label, and take note of what was found elsewhere."""
+        if self._loaded is not None and self._remote is not None:
+            self._note_what_was_found(self._loaded, self._remote)
         if self._loaded is not None or self.state is not ModelState.LOADING:
             self._metrics.model_ready.labels(self.label).set(self.state is ModelState.READY)
         for address, is_up in (self._remote.places() if self._remote is not None else {}).items():

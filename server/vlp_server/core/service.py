@@ -37,6 +37,7 @@ from vlp_server.core.content_digest import content_digest
 from vlp_server.core.dimensions import shortened
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.embed_flow import EmbedFlow, Source
+from vlp_server.core.hosted_models import HostedModels
 from vlp_server.core.loading import EngineFactory, LoadedModel, load_model
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.model_loader import ModelLoader
@@ -86,6 +87,7 @@ class Service:
 
     Attributes:
         management: changes which models are served.
+        hosted: every graph and task by itself, as model servers have them.
 
     Raises:
         ConfigError: the default model is not among the models.
@@ -120,6 +122,7 @@ class Service:
         self._life = RequestLife(settings.admission, self._admission, self._metrics, clock)
         served = [self._serve(model) for model in settings.models]
         self._directory = ModelDirectory(served, settings.default_model)
+        self.hosted = HostedModels(self._directory, self._life)
         self._watchdog = Watchdog(self._directory, settings.watchdog)
         available = AvailableModels(settings)
         self._loader = ModelLoader(self._directory, self._watchdog, available, self._serve, clock)
@@ -452,7 +455,7 @@ class Service:
         """Ask about pictures; `name` is what the queries are in messages."""
 
         async def answer(usable: UsableModel, urgency: Urgency) -> QueryReply[Any]:
-            results, timings = await self._answers.answer(request.task, usable, pictures, queries, urgency)
+            results, timings = await self._answers.answer(Task(request.operation), usable, pictures, queries, urgency)
             return QueryReply(usable.loaded.label, results, timings)
 
         check = functools.partial(self._check_queries, name, len(queries), pictures)

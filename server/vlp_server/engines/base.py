@@ -140,11 +140,14 @@ class RemoteEngine(Engine, Protocol):
     def disproved(self) -> bool:
         """Whether it was asked and gave wrong answers, wherever it could be asked: waiting is of little use then."""
 
-    async def check(self) -> list[str]:
-        """Run the canaries again wherever it can be asked. What is wrong, safe to show, for each place where it is.
+    async def check(self) -> None:
+        """Run the canaries again wherever it can be asked.
 
-        Such a place is asked no more until it has proved itself again.
+        A place where they are wrong is asked no more until it has proved itself again, and `found_wrong` tells of it.
         """
+
+    def found_wrong(self) -> list[str]:
+        """What was found wrong since this was last asked, safe to show, for each place; by whoever looked."""
 
     def places(self) -> Mapping[str, bool]:
         """Each address, and whether it is asked now; for metrics."""

@@ -36,11 +36,10 @@ class ByteRoom:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was let in, in the moment in which it gave up
+            if turn.cancelled():
+                self._let_in()  # it may have been in the way of others
+            else:  # it was let in, in the moment in which it gave up
                 self._leave(wanted)
-            else:
-                self._waiting.remove((wanted, turn))
-                self._let_in()
             raise
 
     def _leave(self, wanted: int) -> None:
@@ -49,8 +48,14 @@ class ByteRoom:
         self._let_in()
 
     def _let_in(self) -> None:
-        while self._waiting and self._places and self._waiting[0][0] <= self._bytes:
-            wanted, turn = self._waiting.popleft()
+        while self._waiting:
+            wanted, turn = self._waiting[0]
+            if turn.done():  # who gave up is still in the queue until its own task goes on
+                self._waiting.popleft()
+                continue
+            if not self._places or wanted > self._bytes:
+                return
+            self._waiting.popleft()
             self._places -= 1
             self._bytes -= wanted
             turn.set_result(None)

@@ -11,29 +11,29 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from vlp_spec.deployment import GraphRef
-from vlp_spec.errors import ArtifactError, CapacityError, InternalError, VlpError
-from vlp_spec.tasks import Task
+from vlp_spec.errors import ArtifactError, CapacityError, ConfigError, InternalError, VlpError
+from vlp_spec.tasks import Lane, Task
 
 from vlp_server.engines.base import CallTerms, Feeds, HostedModel, LoadedGraph, Outputs, Runner, TaskCall
 from vlp_server.engines.byte_room import ByteRoom
 from vlp_server.engines.settings import EngineSettings
 from vlp_server.engines.triton_models import UNLOAD_LIMIT_S, TritonModels, bring, unload_everywhere
 from vlp_server.engines.triton_server import AwayError, LateError, TritonServer, nobody
-from vlp_server.engines.triton_task_calls import ask_at, stream_at
+from vlp_server.engines.triton_task_calls import ask_at, name_of, stream_at
+from vlp_server.engines.triton_tries import Tries
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-_LOST = "Triton has lost a call"
 LOOK_S = 1.0
 # A server whose canaries were off is unlikely to be better at once, and proving takes its time.
 UNPROVED_LOOK_S = 5.0
-_RUN_TIMEOUT_S = 60.0
+_RUN_TIMEOUT_S, _GRACE_S = 60.0, 5.0
 # Graphs that say nothing for so long while they are asked have to show that they can; a slow one can.
 SILENT_GRAPHS_S, _SHOW_TIMEOUT_S = 10.0, 20.0
 # Of tasks there is no canary; this is more than any patience that a caller has by default.
@@ -42,9 +42,15 @@ _TASK_BYTES = 64 * 1024 * 1024
 
 
 class TritonEngine:
-    """See RemoteEngine and TaskServer."""
+    """See RemoteEngine and TaskServer.
+
+    Raises:
+        ConfigError: the certificate authority's file is not there.
+    """
 
     def __init__(self, settings: EngineSettings) -> None:
+        if settings.triton_ca_file is not None and not settings.triton_ca_file.is_file():
+            raise ConfigError([f"triton_ca_file: {settings.triton_ca_file} is no file"])
         self._settings = settings
         self._graphs: dict[str, GraphRef] = {}
         self._task_models: tuple[HostedModel, ...] = ()
@@ -55,6 +61,8 @@ class TritonEngine:
         self._prove: Callable[[Runner], None] | None = None
         # Pictures of tasks travel as they were sent, and are copied on the way.
         self._task_room = ByteRoom(settings.triton_connections, _TASK_BYTES)
+        self._bulk_tasks = asyncio.Semaphore(max(1, settings.triton_connections // 2))
+        self._found_wrong: list[str] = []
         # Of its own: a server that hangs keeps a thread for as long as a canary may take.
         self._provers = ThreadPoolExecutor(max(1, len(settings.triton_urls)), thread_name_prefix="prove")
 
@@ -64,7 +72,7 @@ class TritonEngine:
 
     def run(self, key: str, feeds: Feeds) -> Outputs:
         """See Engine."""
-        return self._blocking(self.infer(key, feeds, CallTerms(timeout_s=_RUN_TIMEOUT_S)))
+        return self._blocking(self.infer(key, feeds, CallTerms(timeout_s=_RUN_TIMEOUT_S)), _RUN_TIMEOUT_S)
 
     def unload(self, key: str) -> None:
         """See Engine; not from the event loop.
@@ -125,18 +133,21 @@ class TritonEngine:
         """See RemoteEngine."""
         return {server.url: server.up for server in self._servers}
 
-    async def check(self) -> list[str]:
+    async def check(self) -> None:
         """See RemoteEngine."""
-        asked = [server for server in self._servers if server.up]
-        found = await asyncio.gather(*(self._wrong_at(server) for server in asked))
-        return [reason for reason in found if reason is not None]
+        await asyncio.gather(*(self._check_at(server) for server in self._servers if server.up))
+
+    def found_wrong(self) -> list[str]:
+        """See RemoteEngine."""
+        found, self._found_wrong = self._found_wrong, []
+        return found
 
     async def infer(self, key: str, feeds: Feeds, terms: CallTerms) -> Outputs:
         """See RemoteEngine."""
         graph = self._graphs.get(key)
         if graph is None:
             raise InternalError(detail=f"triton engine: no graph {key!r} is loaded")
-        return await self._anywhere(lambda server, rest: server.infer(graph, feeds, rest), terms)
+        return await self._anywhere(graph.name, lambda server, rest: server.infer(graph, feeds, rest), terms)
 
     async def ask(self, call: TaskCall, terms: CallTerms) -> list[bytes]:
         """See TaskServer. A caption comes from a model that streams, and is asked for whole."""
@@ -148,45 +159,61 @@ class TritonEngine:
             raise InternalError(detail="a caption without its end")
 
         end = _now() + terms.timeout_s
-        async with self._task_room.take(_size(call)):
+        async with self._room_for(call, terms):
             rest = _rest(terms, end)
-            return await self._anywhere(lambda server, terms: ask_at(server, call, terms), rest)
+            return await self._anywhere(name_of(call), lambda server, terms: ask_at(server, call, terms), rest)
 
     async def stream(self, call: TaskCall, terms: CallTerms) -> AsyncGenerator[bytes | str]:
         """See TaskServer. A server that goes away before it has said anything is replaced by another."""
         end = _now() + terms.timeout_s
-        async with self._task_room.take(_size(call)):
-            for server in self._by_load():
-                said_something = False
-                server.last = _now()
-                try:
+        async with self._room_for(call, terms):
+            tries = self._tries(name_of(call))
+            for server in tries:
+                with tries.at(server), self._not_closed():
                     async with contextlib.aclosing(stream_at(server, call, _rest(terms, end))) as news:
                         async for one in news:
-                            said_something = True
+                            tries.give_up()  # what was said cannot be said again by another one
                             yield one
                     return
-                except AwayError as error:
-                    server.down(_LOST, str(error))
-                    if said_something:
-                        break
-        raise nobody([f"Triton at {server.url}: {server.reason}" for server in self._servers])
+            raise tries.outcome()
 
-    async def _anywhere(self, call: Callable[[TritonServer, CallTerms], Awaitable[T]], terms: CallTerms) -> T:
+    async def _anywhere(
+        self, model: str, call: Callable[[TritonServer, CallTerms], Awaitable[T]], terms: CallTerms
+    ) -> T:
         """The answer of the first server that gives one, the least busy asked first; all within one deadline."""
         end = _now() + terms.timeout_s
-        for server in self._by_load():
-            server.last = _now()
-            try:
+        tries = self._tries(model)
+        for server in tries:
+            with tries.at(server), self._not_closed():
                 return await call(server, _rest(terms, end))
-            except AwayError as error:
-                server.down(_LOST, str(error))
-        raise nobody([f"Triton at {server.url}: {server.reason}" for server in self._servers])
+        raise tries.outcome()
 
-    def _by_load(self) -> list[TritonServer]:
-        """Servers that may be asked: the fewest calls under way first, of equals the one that was asked longest ago."""
-        return sorted(
-            (server for server in self._servers if server.up), key=lambda server: (server.in_flight, server.last)
-        )
+    def _tries(self, model: str) -> Tries:
+        """Where a model may be asked: first where it did not fail just now, then the fewest calls under way.
+
+        Of equals the one that was asked longest ago.
+        """
+        up = [server for server in self._servers if server.up]
+        up.sort(key=lambda server: (server.is_troubled(model), server.in_flight, server.last))
+        return Tries(up, model, self._servers, _now)
+
+    @contextlib.contextmanager
+    def _not_closed(self) -> Iterator[None]:
+        """Who closes the engine ends its calls, as if their callers had left; they have not."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and (task is None or not task.cancelling()):
+                raise nobody(["closed"]) from None
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _room_for(self, call: TaskCall, terms: CallTerms) -> AsyncIterator[None]:
+        """Room for a task; bulk work leaves half of it to who is in a hurry."""
+        bulk = self._bulk_tasks if terms.lane is Lane.BULK else contextlib.nullcontext()
+        async with bulk, self._task_room.take(sum(map(len, call.images))):
+            yield
 
     async def _watch(self, server: TritonServer) -> None:
         """Look after one server, as long as this engine lives."""
@@ -215,7 +242,7 @@ class TritonEngine:
         except CapacityError as error:
             server.down("Triton does not answer", _told(error))
         except ArtifactError as error:
-            server.down(f"Triton: {error.message}", _told(error), disproved=True)
+            self._note_wrong(server, error)
         except Exception as error:
             server.down("Triton cannot be asked", repr(error))
 
@@ -226,11 +253,12 @@ class TritonEngine:
             AwayError: it is away, or does not say.
             VlpError: as `_show`.
         """
-        if server.tasks.seconds > SILENT_TASKS_S:
-            server.tasks.heard()
+        if server.longest(server.tasks) > SILENT_TASKS_S:
+            for silence in server.tasks.values():
+                silence.heard()
             server.down("Triton does not answer", f"no answer of any task for {SILENT_TASKS_S:g} s")
             return
-        if server.graphs.seconds > SILENT_GRAPHS_S:
+        if server.longest(server.graphs) > SILENT_GRAPHS_S:
             await self._show(server, _SHOW_TIMEOUT_S)
         if lost := await self._lacks(server):
             server.down(f"Triton has not loaded {lost.name} version {lost.version}")
@@ -243,16 +271,19 @@ class TritonEngine:
         if server.proved():
             logger.info("Triton at %s answers for %s", server.url, ", ".join(self._graphs))
 
-    async def _wrong_at(self, server: TritonServer) -> str | None:
-        """What is wrong with the canaries of one server, which is then asked no more; None where nothing is known."""
+    async def _check_at(self, server: TritonServer) -> None:
+        """Run the canaries of a server that is up; without an answer there is no verdict."""
         try:
             await self._show(server, _RUN_TIMEOUT_S)
         except CapacityError:
-            return None
+            return
         except VlpError as error:
-            server.down(f"Triton: {error.message}", _told(error), disproved=True)
-            return error.message
-        return None
+            self._note_wrong(server, error)
+
+    def _note_wrong(self, server: TritonServer, error: VlpError) -> None:
+        if not server.disproved:
+            self._found_wrong.append(error.message)
+        server.down(f"Triton: {error.message}", _told(error), disproved=True)
 
     async def _show(self, server: TritonServer, timeout_s: float) -> None:
         """Run the canaries at a server.
@@ -293,12 +324,17 @@ class TritonEngine:
     def _models_at(self, server: TritonServer) -> TritonModels:
         return TritonModels(server.client, self._settings.triton_control_secret_file)
 
-    def _blocking(self, work: Any) -> Outputs:
+    def _blocking(self, work: Coroutine[Any, Any, Outputs], timeout_s: float) -> Outputs:
+        """Await a call from a thread. It ends by itself in that time; a little later nobody is there to end it."""
         if self._loop is None or self._closed:
             work.close()
             raise InternalError(detail="triton engine: not attached, or closed")
-        outputs: Outputs = asyncio.run_coroutine_threadsafe(work, self._loop).result(_RUN_TIMEOUT_S)
-        return outputs
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout_s + _GRACE_S)
+        except TimeoutError:
+            future.cancel()
+            raise nobody([f"no answer after {timeout_s:g} s"]) from None
 
     def _stop(self) -> None:
         for task in self._watching:
@@ -326,7 +362,8 @@ class _AtServer:
         """See Runner."""
         graph = self._engine._graphs[key]
         try:
-            return self._engine._blocking(self._server.infer(graph, feeds, CallTerms(timeout_s=self._timeout_s)))
+            call = self._server.infer(graph, feeds, CallTerms(timeout_s=self._timeout_s))
+            return self._engine._blocking(call, self._timeout_s)
         except AwayError as error:
             raise nobody([str(error)]) from error
 
@@ -338,10 +375,6 @@ def _now() -> float:
 def _rest(terms: CallTerms, end: float) -> CallTerms:
     """The same with the time that is left."""
     return replace(terms, timeout_s=max(0.001, end - _now()))
-
-
-def _size(call: TaskCall) -> int:
-    return sum(map(len, call.images))
 
 
 def _told(error: Exception) -> str:

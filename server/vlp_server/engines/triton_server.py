@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from vlp_server.engines.base import CallTerms, Feeds, Outputs
 from vlp_server.engines.silence import Silence
 from vlp_server.engines.task_wire import fault_from
 from vlp_server.engines.triton_shapes import with_sizes, without_sizes
-from vlp_server.engines.triton_words import is_not_there, is_queue_full, is_queue_timeout
+from vlp_server.engines.triton_words import is_dead, is_not_there, is_queue_full, is_queue_timeout
 
 logger = logging.getLogger(__name__)
 PROBE_TIMEOUT_S = 2.0
@@ -53,8 +55,18 @@ class AwayError(Exception):
     """A server that cannot be reached, or has not got the model: another one may be asked."""
 
 
+class LostCopyError(UnavailableError):
+    """The process of one copy of a model has died there; another copy may answer."""
+
+
 class LateError(AwayError):
     """A server that does not say in time how it is."""
+
+
+@dataclass(slots=True)
+class _Trouble:
+    until: float = 0.0
+    pause_s: float = 0.0
 
 
 class TritonServer:
@@ -66,7 +78,7 @@ class TritonServer:
         reason: why it is not up, safe to show to whoever asks; it names no address.
         last: when it was asked last, on the clock.
         disproved: whether it was asked and gave wrong answers, or has no such version of a model.
-        graphs: how long calls of graphs have been under way without an answer.
+        graphs: name -> how long its calls have been under way without an answer.
         tasks: the same of whole tasks.
     """
 
@@ -76,8 +88,9 @@ class TritonServer:
         self.reason = "waiting for Triton"
         self.last = 0.0
         self.disproved = False
-        self.graphs = Silence(clock)
-        self.tasks = Silence(clock)
+        self.graphs: defaultdict[str, Silence] = defaultdict(lambda: Silence(clock))
+        self.tasks: defaultdict[str, Silence] = defaultdict(lambda: Silence(clock))
+        self._troubles: dict[str, _Trouble] = {}
         self._clock = clock
         self._up_since = -_STEADY_S
         self._pause_s = 0.0
@@ -93,7 +106,28 @@ class TritonServer:
     @property
     def in_flight(self) -> int:
         """Calls under way."""
-        return self.graphs.in_flight + self.tasks.in_flight
+        return sum(one.in_flight for one in (*self.graphs.values(), *self.tasks.values()))
+
+    def is_troubled(self, model: str) -> bool:
+        """Whether a model has failed here a moment ago: one that fails at once would else always be the least busy."""
+        trouble = self._troubles.get(model)
+        return trouble is not None and self._clock() < trouble.until
+
+    def trouble(self, model: str) -> None:
+        """Note that a model failed here; each time in a row it counts for twice as long."""
+        trouble = self._troubles.setdefault(model, _Trouble())
+        if not self.is_troubled(model):
+            trouble.pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * trouble.pause_s))
+            trouble.until = self._clock() + trouble.pause_s
+
+    def sound(self, model: str) -> None:
+        """Note that a model answered."""
+        self._troubles.pop(model, None)
+
+    @staticmethod
+    def longest(silences: Mapping[str, Silence]) -> float:
+        """The longest silence of several models, seconds."""
+        return max((one.seconds for one in silences.values()), default=0.0)
 
     @property
     def is_resting(self) -> bool:
@@ -166,7 +200,7 @@ class TritonServer:
             AwayError: ask another server.
             VlpError: as RemoteEngine.infer.
         """
-        with self.calling(self.graphs):
+        with self.calling(self.graphs[graph.name]):
             result = await self.client.infer(
                 graph.name,
                 [_input(name, with_sizes(array)) for name, array in feeds.items()],
@@ -190,7 +224,7 @@ class TritonServer:
             yield
             silence.heard()
         except InferenceServerException as error:
-            if _status(error) not in ("DEADLINE_EXCEEDED", "CANCELLED"):  # these two are this end's own
+            if not _is_no_answer(error):
                 silence.heard()
             raise meaning_of(error, self.url) from error
         except grpc.RpcError as error:  # tritonclient hands on what ends a stream as it is
@@ -211,17 +245,25 @@ def meaning_of(error: Any, url: str) -> VlpError | AwayError:
     status, message = _status(error), str(error.message())
     detail = f"Triton at {url}: {status} {message}"
     if known := fault_from(message):
-        # What it lacks another one may have; who says so at once would else be the least busy, and be asked most.
-        return AwayError(detail) if isinstance(known, UnavailableError) else known
+        return known
     if status == "DEADLINE_EXCEEDED" or is_queue_timeout(message):
         return DeadlineError("the deadline passed before the model had answered", detail=detail)
     if is_queue_full(message):
         return OverloadedError(
             "the queue of this model is full; try again later", retry_after_s=_FULL_RETRY_S, detail=detail
         )
+    if is_dead(message):
+        return LostCopyError("a copy of this model has died; try again", retry_after_s=AWAY_RETRY_S, detail=detail)
     if status in ("UNAVAILABLE", "NOT_FOUND", "CANCELLED") or is_not_there(message):
         return AwayError(detail)
     return InferenceError("the model failed on this item; the same input will fail again", detail=detail)
+
+
+def _is_no_answer(error: Any) -> bool:
+    """Whether it says nothing of the model: it is this end's own, or of a queue that nobody may be emptying."""
+    message = str(error.message())
+    own = _status(error) in ("DEADLINE_EXCEEDED", "CANCELLED")
+    return own or is_queue_full(message) or is_queue_timeout(message)
 
 
 def _status(error: Any) -> str:

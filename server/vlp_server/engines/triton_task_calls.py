@@ -32,8 +32,8 @@ _LONGEST_MS = 3_600_000  # more, a task model refuses
 
 async def ask_at(server: TritonServer, call: TaskCall, terms: CallTerms) -> list[bytes]:
     """Do a task that answers at once; errors as of TritonServer.calling."""
-    arguments = await asyncio.to_thread(_arguments, call, terms)
-    with server.calling(server.tasks):
+    arguments, silence = await asyncio.to_thread(_arguments, call, terms), server.tasks[name_of(call)]
+    with server.calling(silence):
         result = await server.client.infer(**arguments, client_timeout=terms.timeout_s)
         results = result.as_numpy(RESULT)
         if results is None:  # an answer without its outputs; another server may have them
@@ -43,7 +43,7 @@ async def ask_at(server: TritonServer, call: TaskCall, terms: CallTerms) -> list
 
 async def stream_at(server: TritonServer, call: TaskCall, terms: CallTerms) -> AsyncGenerator[bytes | str]:
     """The answers of a decoupled model; being closed early cancels the writing there. Errors as `ask_at`."""
-    arguments = await asyncio.to_thread(_arguments, call, terms)
+    arguments, silence = await asyncio.to_thread(_arguments, call, terms), server.tasks[name_of(call)]
 
     async def requests() -> AsyncGenerator[dict[str, Any]]:
         yield arguments
@@ -51,11 +51,11 @@ async def stream_at(server: TritonServer, call: TaskCall, terms: CallTerms) -> A
     answers = server.client.stream_infer(requests(), stream_timeout=terms.timeout_s)
     is_whole = False
     try:
-        with server.calling(server.tasks):
+        with server.calling(silence):
             async for answer, error in answers:
                 if error is not None:
                     raise error
-                server.tasks.heard()
+                silence.heard()
                 if (piece := _only(answer, ANSWER)) and call.options.get(STREAM_OPTION):
                     yield piece.decode()
                 if result := _only(answer, RESULT):
@@ -67,6 +67,11 @@ async def stream_at(server: TritonServer, call: TaskCall, terms: CallTerms) -> A
             raise InternalError(detail=f"Triton at {server.url}: a caption ended without its end")
     finally:
         answers.cancel()
+
+
+def name_of(call: TaskCall) -> str:
+    """What Triton calls the model that does it."""
+    return task_model_name(call.model, call.task)
 
 
 def _arguments(call: TaskCall, terms: CallTerms) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def _arguments(call: TaskCall, terms: CallTerms) -> dict[str, Any]:
         tensor.set_data_from_numpy(np.array(values, dtype=np.object_))
         tensors.append(tensor)
     return {
-        "model_name": task_model_name(call.model, call.task),
+        "model_name": name_of(call),
         "model_version": str(call.version),
         "inputs": tensors,
         # A model without a queue of Triton's does not see Triton's own timeout and priority.

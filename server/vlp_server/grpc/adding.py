@@ -81,16 +81,13 @@ class _Adding:
             self._check(sent.message)
         with self._call.part() as part:
             items = [self._item(item) for sent in batch for item in sent.message.items]
-            weight = items_weight(items)
-            self._call.charge(weight)
+            part.charge(items_weight(items))
 
             async def fetch(picture: bytes | PictureUrl) -> bytes:
                 return await part.picture(picture, FETCH_SHARE)
 
             collections = self._door.service.collections
             reply = await add_sent(collections, self._collection, items, fetch, part.deadline)
-        # A stream may last for long; only what is being added is under way.
-        self._call.admitted.done(weight.cost)
         self._call.noted(reply)
         results = iter(reply.results)
         for sent in batch:

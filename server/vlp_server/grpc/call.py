@@ -159,7 +159,7 @@ class Call:
 
     @contextmanager
     def part(self) -> Iterator[Call]:
-        """A part of the call by itself: what it held is given back at its end."""
+        """A part of the call by itself: what it holds, and has under way, is given back at its end."""
         held = 0
 
         def take(size_bytes: int) -> None:
@@ -168,7 +168,9 @@ class Call:
             held += size_bytes
 
         try:
-            yield replace(self, take=take, take_fetched=at_most(take, _fetched_bytes(self.config)))
+            with self.admitted.part() as admitted:
+                take_fetched = at_most(take, _fetched_bytes(self.config))
+                yield replace(self, take=take, take_fetched=take_fetched, admitted=admitted)
         finally:
             self.take(-held)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import grpc.aio
 from vlp_spec.errors import PermissionDeniedError
 
@@ -16,6 +17,7 @@ from vlp_server.grpc.access import check_role, key_for
 from vlp_server.grpc.call import Call, CallRecord
 from vlp_server.grpc.door_metrics import DoorMetrics
 from vlp_server.grpc.method_roles import role_of
+from vlp_server.intake.access_log import Exchange
 from vlp_server.intake.fetch import UrlFetcher
 from vlp_server.intake.picture_source import Fetch
 from vlp_server.intake.shared import Shared
@@ -65,6 +67,14 @@ class GrpcDoor:
             self.metrics.in_flight.track_inprogress(),
         ):
             yield Call.begin(self.config, record, context, take=take, fetch=self._fetch, admitted=admitted)
+
+    def observe(self, record: CallRecord, status: grpc.StatusCode) -> None:
+        """Count and log a call that has ended."""
+        seconds = record.seconds()
+        self.metrics.observe(record.method, status.name, record.kind, seconds)
+        if self.access_log is not None:
+            exchange = Exchange("gRPC", record.peer, status.name, record.method, record.bytes_in, record.bytes_out)
+            self.access_log.write(record, exchange, seconds)
 
     def _key_of(self, record: CallRecord, context: grpc.aio.ServicerContext[Any, Any]) -> AccessKey | None:
         """The caller's key; None where nobody is asked for one."""

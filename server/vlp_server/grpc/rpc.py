@@ -22,7 +22,6 @@ from vlp_spec.errors import CancelledError, DeadlineError, ErrorKind, InternalEr
 from vlp_server.grpc.call import Call, CallRecord
 from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.statuses import Fault, fault_of
-from vlp_server.intake.access_log import Exchange
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +137,7 @@ async def _answered(
             status = fault.status
             await context.abort(fault.status, fault.details, (*fault.metadata(), *record.metadata()))
     finally:
-        _observe(door, record, status)
+        door.observe(record, status)
 
 
 def _noted_fault(record: CallRecord, error: VlpError) -> Fault:
@@ -187,11 +186,3 @@ async def _next_bytes(context: Context, timeout_s: float | None) -> bytes | None
     except grpc.aio.BaseError:
         raise CancelledError("the client went away before its message was there") from None
     return None if data is grpc.aio.EOF else bytes(data)
-
-
-def _observe(door: GrpcDoor, record: CallRecord, status: grpc.StatusCode) -> None:
-    seconds = record.seconds()
-    door.metrics.observe(record.method, status.name, record.kind, seconds)
-    if door.access_log is not None:
-        exchange = Exchange("gRPC", record.peer, status.name, record.method, record.bytes_in, record.bytes_out)
-        door.access_log.write(record, exchange, seconds)

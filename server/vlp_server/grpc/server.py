@@ -22,12 +22,16 @@ from vlp_server.grpc.collections import collection_methods
 from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.health import COLLECTIONS, HEALTH_SERVICE, MODELS, Health
 from vlp_server.grpc.models import model_methods
+from vlp_server.grpc.oip_gate import OipGate
 from vlp_server.grpc.questions import question_methods
 from vlp_server.grpc.reflection import add_reflection
 from vlp_server.grpc.rpc import service_handler
 from vlp_server.grpc.vectors import vector_methods
 from vlp_server.intake.fetch import UrlFetcher
 from vlp_server.intake.shared import Shared
+from vlp_server.oip.grpc_messages import SERVICE
+from vlp_server.oip.grpc_service import add_inference_service
+from vlp_server.oip.inference import OpenInference
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -47,14 +51,22 @@ class GrpcServer:
         config: the whole configuration.
         shared: with the other doors of the process; None makes it from the configuration.
         fetcher: in place of the one that the configuration makes.
+        oip: the Open Inference Protocol, the same one as the other doors have; None: it is not served here.
 
     Attributes:
         door: what its methods share.
     """
 
     def __init__(
-        self, service: Service, config: ServerConfig, shared: Shared | None = None, fetcher: UrlFetcher | None = None
+        self,
+        service: Service,
+        config: ServerConfig,
+        shared: Shared | None = None,
+        *,
+        fetcher: UrlFetcher | None = None,
+        oip: OpenInference | None = None,
     ) -> None:
+        self._oip = oip
         self._config = config
         self.door = GrpcDoor(service, config, shared, fetcher)
         self._server: grpc.aio.Server | None = None
@@ -90,9 +102,13 @@ class GrpcServer:
             MODELS: model_methods(door),
         }
         server.add_generic_rpc_handlers([service_handler(door, name, methods) for name, methods in services.items()])
-        health_pb2_grpc.add_HealthServicer_to_server(Health(door), server)
+        others: tuple[str, ...] = ()
+        if self._oip is not None:
+            add_inference_service(server, self._oip, OipGate(door))
+            others = (SERVICE,)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(door, others), server)
         if self._config.grpc.reflection:
-            add_reflection(server, [*services, HEALTH_SERVICE])
+            add_reflection(server, [*services, *others, HEALTH_SERVICE])
         self.port = self._bind(server, credentials)
         await server.start()
         self._server = server

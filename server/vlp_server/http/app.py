@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -33,12 +32,14 @@ from vlp_server.http.grounding import grounding_router
 from vlp_server.http.health import health_router
 from vlp_server.http.last_resort import LastResort
 from vlp_server.http.model_list import models_router
+from vlp_server.http.oip import oip_router
 from vlp_server.http.problems import Problem, ProblemError, problem_of, problem_of_status
 from vlp_server.http.reasoning import reasoning_router
 from vlp_server.http.regions import regions_router
 from vlp_server.http.route_roles import RouteRoles
 from vlp_server.http.vqa import vqa_router
 from vlp_server.intake.fetch import UrlFetcher
+from vlp_server.product_version import product_version
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -61,6 +62,7 @@ _ROUTERS = (
     models_router,
     admin_models_router,
     health_router,
+    oip_router,
 )
 
 
@@ -90,7 +92,7 @@ def create_app(
     app = DescribedApp(
         roles=roles,
         title="vlpserve",
-        version=_version(),
+        version=product_version(),
         description=_TEXT,
         docs_url=None,
         redoc_url=None,
@@ -138,10 +140,3 @@ def _problem(request: Request, error: Exception) -> Problem:
     if isinstance(error, RequestValidationError):
         return Problem(ErrorKind.INVALID_ARGUMENT, "the request's parameters are not as described; see /docs")
     return problem_of(InternalError(detail=str(error)))
-
-
-def _version() -> str:
-    try:
-        return version("vlpserve")
-    except PackageNotFoundError:  # run from a tree that was never installed
-        return "0"

@@ -28,6 +28,7 @@ REQUEST_ID_HEADER = "X-Request-Id"
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 OPENAI_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings", "/v1/models"})
 _OPENAI_PREFIX = "/v1/models/"
+OIP_ROOT = "/v2"
 _SCOPE_KEY = "vlpserve.request"
 _WHOLE = re.compile(r"[0-9]{1,12}")
 
@@ -55,6 +56,7 @@ class RequestContext:
         task: that was done, where its route does not say so.
         route: path of the route that a request was refused at before it was routed, for the metrics.
         openai_errors: whether this path answers with errors in OpenAI's form.
+        oip_errors: whether it does in that of the Open Inference Protocol.
     """
 
     request_id: str
@@ -70,17 +72,21 @@ class RequestContext:
     task: str | None = None
     route: str | None = None
     openai_errors: bool = False
+    oip_errors: bool = False
 
     @classmethod
     def begin(cls, scope: Scope) -> RequestContext:
         """Make the context of a request and keep it in its scope."""
         context = cls(request_id_of(Headers(scope=scope).get(REQUEST_ID_HEADER, "")))
         context.openai_errors = speaks_openai(scope["path"])
+        context.oip_errors = is_oip(scope["path"])
         scope[_SCOPE_KEY] = context
         return context
 
     def respond(self, problem: Problem) -> Response:
         """The answer that a problem is, in the form that this path speaks."""
+        if self.oip_errors:
+            return problem.oip_response()
         return problem.openai_response(self.request_id) if self.openai_errors else problem.response(self.request_id)
 
     def document(self, problem: Problem) -> dict[str, Any]:
@@ -122,6 +128,11 @@ class RequestContext:
 
     def _stages(self) -> dict[str, float]:
         return {} if self.timings is None else stages_of(self.timings)
+
+
+def is_oip(path: str) -> bool:
+    """Whether a path is one of the Open Inference Protocol's."""
+    return path == OIP_ROOT or path.startswith(f"{OIP_ROOT}/")
 
 
 def context_of(scope: Scope) -> RequestContext:

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from starlette.routing import compile_path
 
 from vlp_server.http.access import KEY_HEADER
-from vlp_server.http.context import speaks_openai
+from vlp_server.http.context import is_oip, speaks_openai
+from vlp_server.http.oip_schemas import OipErrorDocument, OipWantedOutput, oip_problem_responses
 from vlp_server.http.openapi import REFERENCE, openai_problem_responses, problem_responses
 from vlp_server.http.route_roles import RouteRoles
 from vlp_server.http.schemas import OpenAIErrorDocument, ProblemDocument
@@ -38,7 +39,7 @@ class DescribedApp(FastAPI):
         description = super().openapi()
         components = description.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
-        for document in (ProblemDocument, OpenAIErrorDocument):
+        for document in (ProblemDocument, OpenAIErrorDocument, OipErrorDocument, OipWantedOutput):
             schema = document.model_json_schema(ref_template=REFERENCE)
             # Where its references look for them.
             for name, definition in {**schema.pop("$defs", {}), document.__name__: schema}.items():
@@ -61,5 +62,7 @@ class DescribedApp(FastAPI):
             return
         operation["security"] = [{scheme: [str(role)]} for scheme in _SCHEMES]
         refusals = openai_problem_responses(401, 403) if speaks_openai(path) else problem_responses(401, 403)
+        if is_oip(path):
+            refusals = oip_problem_responses(401, 403)
         for status, response in refusals.items():
             operation["responses"].setdefault(str(status), response)

@@ -18,6 +18,8 @@ from vlp_server.intake.fetch import UrlFetcher
 from vlp_server.intake.memory import TakeBytes
 from vlp_server.intake.picture_source import Fetch
 from vlp_server.intake.room import Room
+from vlp_server.oip.inference import OpenInference
+from vlp_server.product_version import product_version
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -51,6 +53,9 @@ class Door:
         if config.url_fetch.enabled:
             self.fetch = (fetcher or UrlFetcher(config.url_fetch)).fetch
         self.room = Room(config.http.max_in_flight, config.http.max_in_flight_bytes, self.metrics.in_flight_bytes.set)
+        self.oip = OpenInference(
+            service, config.limits, version=product_version(), max_timeout_s=config.http.max_request_timeout_s
+        )
 
     @property
     def closing(self) -> bool:

@@ -126,6 +126,11 @@ class Problem:
         response.headers.update(openai_headers(self.kind))
         return response
 
+    def oip_response(self) -> Response:
+        """The same in the form of the Open Inference Protocol: one text, that begins with the kind."""
+        field = f"({self.field})" if self.field is not None else ""
+        return self._respond({"error": f"{self.kind}{field}: {self.detail}"}, "application/json")
+
     def _respond(self, document: Mapping[str, Any], media_type: str) -> Response:
         headers = dict(self.headers)
         if self.kind == ErrorKind.UNAUTHENTICATED:

@@ -26,6 +26,7 @@ from vlp_server.http.open_files import make_room_for
 from vlp_server.http.protocol import bounded_protocol
 from vlp_server.intake.beside import DoorBeside
 from vlp_server.intake.shared import Shared
+from vlp_server.oip.inference import OpenInference
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -38,7 +39,7 @@ _BACKLOG = 1024
 _RECOVERY_LOOK_S = 1.0
 
 Announce = Callable[[str], None]
-MakeBeside = Callable[[Shared], DoorBeside]
+MakeBeside = Callable[[Shared, OpenInference], DoorBeside]
 
 
 class _Uvicorn(uvicorn.Server):
@@ -97,7 +98,8 @@ class HttpServer:
         await self._service.start()
         try:
             if self._make_beside is not None:
-                beside = self._make_beside(Shared(door.room, door.limits, app.state.key_ring, door.access_log))
+                shared = Shared(door.room, door.limits, app.state.key_ring, door.access_log)
+                beside = self._make_beside(shared, door.oip)
                 await beside.start()
                 self._beside = beside
             await self._answer(server, listener)

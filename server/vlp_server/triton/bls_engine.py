@@ -34,7 +34,7 @@ from vlp_server.engines.base import CallTerms, Feeds, HostedModel, LoadedGraph, 
 from vlp_server.engines.settings import EngineSettings
 from vlp_server.engines.task_wire import fault_from
 from vlp_server.engines.triton_shapes import with_sizes, without_sizes
-from vlp_server.engines.triton_words import is_not_there, is_queue_full, is_queue_timeout
+from vlp_server.engines.triton_words import is_dead, is_not_there, is_queue_full, is_queue_timeout
 
 logger = logging.getLogger(__name__)
 LOOK_S = 0.25
@@ -44,7 +44,6 @@ _AWAY_RETRY_S = 2.0
 _FULL_RETRY_S = 1.0
 _RUN_TIMEOUT_S = 60.0
 _US = 1_000_000
-_DEAD = "is not healthy"  # Stub process 'x' is not healthy.
 
 
 class BlsEngine:
@@ -70,6 +69,7 @@ class BlsEngine:
         self._prove: Callable[[Runner], None] | None = None
         self._closed = False
         self._disproved = False
+        self._found_wrong: list[str] = []
 
     def load(self, graph: LoadedGraph) -> None:
         """See RemoteEngine; a decoder is loaded here."""
@@ -133,19 +133,23 @@ class BlsEngine:
         """See RemoteEngine. There is one, which has no address."""
         return {}
 
-    async def check(self) -> list[str]:
+    async def check(self) -> None:
         """See RemoteEngine."""
         if self._prove is None or self._reason is not None:
-            return []
+            return
         try:
             await asyncio.to_thread(self._prove, self)
         except CapacityError:
-            return []
+            return
         except VlpError as error:
+            self._found_wrong.append(error.message)
             self._reason, self._disproved = error.message, True
             self._lost.set()
-            return [error.message]
-        return []
+
+    def found_wrong(self) -> list[str]:
+        """See RemoteEngine."""
+        found, self._found_wrong = self._found_wrong, []
+        return found
 
     async def infer(self, key: str, feeds: Feeds, terms: CallTerms) -> Outputs:
         """See RemoteEngine."""
@@ -241,7 +245,7 @@ def _meaning(message: str, graph: GraphRef) -> VlpError:
 
 def _is_gone(message: str) -> bool:
     """Whether a graph is not there, or its process has died, which is as good as gone until it is loaded anew."""
-    return is_not_there(message) or _DEAD in message
+    return is_not_there(message) or is_dead(message)
 
 
 def _away(message: str, detail: str) -> UnavailableError:

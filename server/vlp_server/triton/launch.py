@@ -21,6 +21,7 @@ from vlp_spec.triton_names import SITE_VARIABLE
 from vlp_server.engines.triton_control import CONTROL_HEADER, CONTROL_SECRET_VARIABLE
 
 _IMAGE_BINARY = Path("/opt/tritonserver/bin/tritonserver")
+_SYSTEM = Path("/usr")
 _STUB = "triton_python_backend_stub"
 _MIB = 1024 * 1024
 # Of the protocols of tritonserver, those that nobody needs who only asks models.
@@ -136,12 +137,17 @@ def triton_command(launch: TritonLaunch, found: TritonInstallation, folder: Path
 def triton_environment(environ: dict[str, str], found: TritonInstallation) -> dict[str, str]:
     """Variables of the process: the wheel's stubs do not read PYTHONPATH, so models are told where packages are.
 
-    The secret is not among them: models' code has no use for it.
+    They bring a Python of their own without its library, and would take that of the first python3 on the PATH, whose
+    compiled modules may want a newer one: an activated environment. So the system's comes first, where it has one of
+    this version. The secret is not among them: models' code has no use for it.
     """
     environ = {name: value for name, value in environ.items() if name != CONTROL_SECRET_VARIABLE}
     if found.wheel is None:
         return environ
-    return {**environ, SITE_VARIABLE: os.pathsep.join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})}
+    site = os.pathsep.join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    library = _SYSTEM / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "os.py"
+    first = f"{_SYSTEM / 'bin'}{os.pathsep}" if library.is_file() else ""
+    return {**environ, "PATH": first + environ.get("PATH", os.defpath), SITE_VARIABLE: site}
 
 
 def _restrictions(launch: TritonLaunch) -> list[str]:

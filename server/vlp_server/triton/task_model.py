@@ -29,10 +29,11 @@ from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings, ModelSettings
 from vlp_server.engines.settings import EngineSettings
 from vlp_server.engines.task_wire import fault_text
+from vlp_server.task_models.task_calls import do_task, stream_task
+from vlp_server.task_models.task_records import TaskReply, TaskRequest
 from vlp_server.triton.bls_engine import BlsEngine
 from vlp_server.triton.parameters import parameters_of, repository_of
-from vlp_server.triton.task_calls import do_task, stream_task
-from vlp_server.triton.task_request import TaskReply, TaskRequest, read_request
+from vlp_server.triton.task_request import read_request
 
 logger = logging.getLogger(__name__)
 _START_LIMIT_S = 120.0
@@ -123,7 +124,8 @@ class TaskModel:
         try:
             while not (await asyncio.wait({work}, timeout=_LOOK_S))[0]:
                 if request.is_cancelled():
-                    work.cancel()
+                    work.cancel()  # once: its own clean-up must not be interrupted
+                    await asyncio.wait({work})
             work.result()
         except asyncio.CancelledError:
             self._send_error(sender, CancelledError("the caller has gone away"))

@@ -11,7 +11,7 @@ import pytest
 from grpc_rig import Rig, open_grpc, picture_of, trailing
 from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import ServerConfig
-from vlp_server.grpc.statuses import STATUS
+from vlp_server.intake.grpc_codes import STATUS
 from vlp_spec import errors
 from vlp_spec.errors import CapacityError, ConfigError, ErrorKind, InternalError, StartupError, VlpError
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from certificates import Authority
 from grpc_rig import open_grpc, picture_of
 from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import ServerConfig
@@ -17,40 +16,6 @@ from vlp_server.grpc.server import GrpcServer
 from vlp_spec.errors import ConfigError
 
 REQUEST = vision_language_pb2.VqaRequest(picture=picture_of(b"picture"), questions=["a"])
-
-
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-@dataclass(frozen=True)
-class Authority:
-    """Signs certificates; its own is ca.pem."""
-
-    folder: Path
-
-    @classmethod
-    def make(cls, folder: Path) -> Authority:
-        folder.mkdir()
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        out = ("-keyout", str(folder / "ca.key"), "-out", str(folder / "ca.pem"))
-        openssl("req", "-x509", *key, *out, "-subj", "/CN=authority", "-days", "2")
-        return cls(folder)
-
-    @property
-    def certificate(self) -> Path:
-        return self.folder / "ca.pem"
-
-    def sign(self, name: str) -> tuple[Path, Path]:
-        """A certificate and its key."""
-        key, request, certificate = (self.folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
-        made = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        openssl("req", *made, "-keyout", str(key), "-out", str(request), "-subj", f"/CN={name}")
-        names = self.folder / "names"
-        names.write_text("subjectAltName=DNS:localhost\n")
-        by = ("-CA", str(self.certificate), "-CAkey", str(self.folder / "ca.key"), "-CAcreateserial", "-days", "2")
-        openssl("x509", "-req", "-in", str(request), *by, "-out", str(certificate), "-extfile", str(names))
-        return certificate, key
 
 
 @pytest.fixture(scope="module")

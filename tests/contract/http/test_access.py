@@ -21,7 +21,17 @@ from vlp_spec.errors import ConfigError
 
 Open = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
-OPEN = {"GET /", "GET /docs", "GET /openapi.json", "GET /livez", "GET /readyz", "GET /metrics"}
+OPEN = {
+    "GET /",
+    "GET /docs",
+    "GET /openapi.json",
+    "GET /livez",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /v2/health/live",
+    "GET /v2/health/ready",
+}
+OIP_MODELS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 READ = {
     "GET /v1/models",
     "GET /v1/models/{model}",
@@ -46,6 +56,11 @@ READ = {
     "GET /v1/collections/{name}/items/{item_id}/image",
     "POST /v1/collections/{name}/items/lookup",
     "POST /v1/collections/{name}/search",
+    "GET /v2",
+    "GET /v2/models/stats",
+    "POST /v2/repository/index",
+    *(f"GET {model}{end}" for model in OIP_MODELS for end in ("", "/ready", "/config", "/stats")),
+    *(f"POST {model}/infer" for model in OIP_MODELS),
 }
 WRITE = {
     "PUT /v1/collections/{name}",
@@ -297,7 +312,8 @@ def test_the_description_says_what_each_route_needs(route: str) -> None:
         return
     assert operation["security"] == [{"bearer": [role]}, {"header": [role]}]
     (media_type,) = operation["responses"]["401"]["content"]
-    assert media_type == ("application/json" if speaks_openai(path) else "application/problem+json")
+    own_form = speaks_openai(path) or path.startswith("/v2")
+    assert media_type == ("application/json" if own_form else "application/problem+json")
     assert {"401", "403"} <= set(operation["responses"])
     schemes = description["components"]["securitySchemes"]
     assert (schemes["bearer"]["scheme"], schemes["header"]["name"]) == ("bearer", "X-Api-Key")

@@ -40,7 +40,10 @@ def test_every_kind_of_the_door_is_rebuilt(kind: ErrorKind | DoorKind) -> None:
         response = problem.response("r1")
         return httpx.Response(response.status_code, headers=dict(response.headers), content=bytes(response.body))
 
-    with Client("http://server", transport=httpx.MockTransport(answer)) as client, pytest.raises(ServerError) as caught:
+    with (
+        Client("http://server", transport=httpx.MockTransport(answer), retries=None) as client,
+        pytest.raises(ServerError) as caught,
+    ):
         client.vqa(b"picture", "what?")
     error = caught.value
     assert type(error) is expected_class(kind)

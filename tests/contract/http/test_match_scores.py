@@ -35,9 +35,10 @@ class Matcher:
 def test_scores_are_shown_where_they_are(result: MatchResult, shown: dict[str, float]) -> None:
     loop = LoopThread()
     bridge = AsgiBridge(create_app(Matcher(result), ServerConfig()), loop)  # type: ignore[arg-type]
+    with httpx.Client(base_url="http://server", transport=bridge) as http:
+        raw = http.post("/v1/match", files={"image": b"x"}, data={"text": "a"}).json()
     with Client("http://server", transport=bridge) as client:
         told = client.match(b"x", ["a", "b"]).scores
-        raw = client._connection.send("POST", "/v1/match", files={"image": b"x"}, data={"text": "a"}).json()
     loop.close()
     assert raw == {"model": "m@1", "scores": [{"text": "a", **shown}]}
     assert told == tuple(TextScore(text, shown["score"], shown["itm"], shown.get("itc")) for text in ("a", "b"))

@@ -21,7 +21,7 @@ class Door:
     def __init__(self, answer: Callable[[], httpx.Response]) -> None:
         self.requests: list[httpx.Request] = []
         self._answer = answer
-        self.client = Client("http://server/", transport=httpx.MockTransport(self._handle))
+        self.client = Client("http://server/", transport=httpx.MockTransport(self._handle), retries=None)
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         request.read()

@@ -24,7 +24,7 @@ GOOD = {"model": "m@1", "answers": [{"answer": "red", "score": 1}]}
 
 
 def client_of(answer: Callable[[httpx.Request], httpx.Response]) -> Client:
-    return Client("http://server/", transport=httpx.MockTransport(answer))
+    return Client("http://server/", transport=httpx.MockTransport(answer), retries=None)
 
 
 def answering(status: int, **content: Any) -> Client:
@@ -107,6 +107,13 @@ def test_errors_by_kind(kind: str, status: int, expected: type[ServerError]) -> 
     assert type(error) is expected
     assert (str(error), error.kind, error.status, error.request_id) == ("why", kind, status, "r1")
     assert (error.field, error.retry_after_s) == ("image", 2.5)
+
+
+def test_a_refusal_of_openais_shape() -> None:
+    error = {"message": "why", "type": "invalid_request_error", "param": "input", "code": "invalid_image"}
+    with answering(422, json={"error": error}) as client, pytest.raises(RequestError, match="why") as caught:
+        client.embed(["a"])
+    assert (caught.value.kind, caught.value.status, caught.value.field) == ("invalid_image", 422, "input")
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None)])

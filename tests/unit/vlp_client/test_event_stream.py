@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 from vlp_client import CapacityError, ConnectError, ProtocolError, ServerError, TimeoutError
-from vlp_client.event_stream import events_of, read_events
+from vlp_client.server_events import read_events
+from vlp_client.sync.http_events import HttpEvents
 
 DONE = b'event: done\ndata: {"model": "m"}\n\n'
 
@@ -52,7 +53,7 @@ def test_events_are_read_as_the_standard_says(text: str, events: list[tuple[str,
 def test_events_may_come_in_any_pieces() -> None:
     whole = b'data: {"text": "a"}\n\n: keep-alive\n\n' + DONE
     body = Body(*(whole[index : index + 1] for index in range(len(whole))))
-    assert list(events_of(response_of(body))) == [("message", {"text": "a"}), ("done", {"model": "m"})]
+    assert list(HttpEvents(response_of(body))) == [("message", {"text": "a"}), ("done", {"model": "m"})]
     assert body.closed
 
 
@@ -61,7 +62,7 @@ PROBLEM = b'{"kind": "unavailable", "detail": "stopped", "status": 503, "retry_a
 
 def test_an_error_is_raised_after_what_came_before() -> None:
     body = Body(b'data: {"text": "a"}\n\n', b"event: error\ndata: " + PROBLEM + b"\n\n")
-    events = events_of(response_of(body))
+    events = HttpEvents(response_of(body))
     assert next(events) == ("message", {"text": "a"})
     with pytest.raises(CapacityError, match="stopped") as caught:
         next(events)
@@ -73,7 +74,7 @@ def test_an_error_is_raised_after_what_came_before() -> None:
 @pytest.mark.parametrize("document", [b"{}", b'{"kind": "internal", "status": "x"}'])
 def test_an_error_that_is_no_problem(document: bytes) -> None:
     with pytest.raises(ServerError) as caught:
-        list(events_of(response_of(Body(b"event: error\ndata: " + document + b"\n\n"))))
+        list(HttpEvents(response_of(Body(b"event: error\ndata: " + document + b"\n\n"))))
     assert (caught.value.kind, caught.value.status) == ("unknown", 500)
 
 
@@ -87,7 +88,7 @@ def test_an_error_that_is_no_problem(document: bytes) -> None:
 )
 def test_a_connection_that_breaks(fault: Exception, expected: type[Exception]) -> None:
     body = Body(b'data: {"text": "a"}\n\n', fault=fault)
-    events = events_of(response_of(body))
+    events = HttpEvents(response_of(body))
     assert next(events) == ("message", {"text": "a"})
     with pytest.raises(expected):
         next(events)
@@ -98,5 +99,5 @@ def test_a_connection_that_breaks(fault: Exception, expected: type[Exception]) -
 def test_what_is_no_stream_of_this_api(sent: bytes) -> None:
     body = Body(sent)
     with pytest.raises(ProtocolError):
-        list(events_of(response_of(body)))
+        list(HttpEvents(response_of(body)))
     assert body.closed

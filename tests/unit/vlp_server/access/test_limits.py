@@ -153,8 +153,8 @@ def test_callers_of_whom_nothing_is_remembered_are_forgotten(monkeypatch: pytest
 def test_a_part_that_is_done_is_under_way_no_more() -> None:
     limits = AccessLimits(Quota(concurrency=100))
     with limits.admit(None, 10) as long, limits.admit(None, 10) as other:
-        long.charge(80)
-        with pytest.raises(RateLimitedError):
-            other.charge(20)
-        long.done(80)
+        with long.part() as part:
+            part.charge(80)
+            with pytest.raises(RateLimitedError):
+                other.charge(20)
         other.charge(20)

@@ -51,6 +51,12 @@ async def test_only_the_guilty_one_fails(there, kind):
     assert there.calls == [[1, 13, 2, 3], [1, 13], [1], [13], [2, 3]]
 
 
+async def test_a_fault_of_all_is_not_looked_for_in_each(there):
+    results = await outcomes(JointCall(there.send, 64), *[13] * 64)
+    assert [type(result) for result in results] == [InferenceError] * 64
+    assert len(there.calls) < 15
+
+
 async def test_what_is_nobodys_fault_is_told_to_all_and_asked_once(there):
     there.error = UnavailableError("away")
     results = await outcomes(JointCall(there.send, 64), 1, 13, 2)

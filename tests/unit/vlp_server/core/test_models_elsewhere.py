@@ -35,7 +35,11 @@ class EngineElsewhere(DummyEngine):
         return {"a:1": self.away is None, "b:2": False}
 
     async def check(self):
-        return list(self.wrong)
+        """What is wrong is told by `found_wrong`."""
+
+    def found_wrong(self):
+        found, self.wrong = self.wrong, ()
+        return list(found)
 
     def why_not_ready(self):
         return self.away
@@ -108,3 +112,6 @@ async def test_one_place_that_is_wrong_costs_kept_answers_and_not_the_model(root
         assert rig.service.readiness().ready
         assert (await ask(rig, "tiny@1")).timings.cached == 0
         assert rig.value("vlpserve_canary_total", model="tiny@1", result="failed") == 1
+        rig.engines[0].wrong = ("canary: output 'y' is off by 3",)
+        model.publish_state()  # at the watchdog's next look, whoever found it
+        assert (await ask(rig, "tiny@1")).timings.cached == 0

@@ -82,3 +82,18 @@ async def test_who_gives_up_in_the_moment_of_being_let_in_loses_no_room():
     await asyncio.wait({waiting})
     async with asyncio.timeout(1), room.take(100):
         pass
+
+
+async def test_who_gives_up_while_another_leaves_loses_no_room():
+    room = ByteRoom(1, 100)
+    holder = room.take(1)
+    await holder.__aenter__()
+    waiting = [asyncio.create_task(room.take(1).__aenter__()) for _ in range(2)]
+    await settle()
+    for one in waiting:
+        one.cancel()
+    await holder.__aexit__(None, None, None)  # in the same moment
+    await asyncio.wait(waiting)
+    assert all(one.cancelled() for one in waiting)
+    async with asyncio.timeout(1), room.take(100):
+        pass

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vlp_server.engines.base import CallTerms, HostedModel, RemoteEngine, TaskCa
 from vlp_server.engines.settings import EngineSettings
 from vlp_server.engines.triton import TritonEngine
 from vlp_spec.errors import (
+    ConfigError,
     DeadlineError,
     InferenceError,
     InternalError,
@@ -78,14 +80,13 @@ async def test_calls_are_shared_out_to_the_least_busy(one: TritonStandIn, two: T
         ("NOT_FOUND", "Request for unknown model: 'g' is not found"),
         ("INVALID_ARGUMENT", "Request for unknown model: 'g' has no available versions"),
         ("CANCELLED", "the server is stopping"),
-        ("UNAVAILABLE", "unavailable: graph g cannot be asked now"),
     ],
 )
 async def test_a_call_that_a_server_lost_goes_to_the_other_one(
     one: TritonStandIn, two: TritonStandIn, status: str, message: str
 ) -> None:
     async with attached(one, two) as engine:
-        lost = one if engine._by_load()[0].url == one.url else two
+        lost = one if engine._tries("g")._left[0].url == one.url else two
         lost.answer = failing(status, message)
         lost.loaded["g"] = []  # so that it does not come back within this test
         np.testing.assert_array_equal((await engine.infer(KEY, FEEDS, TERMS))["y"], [[2, 4]])
@@ -101,7 +102,6 @@ async def test_a_call_that_a_server_lost_goes_to_the_other_one(
     [
         ("INTERNAL", "boom", InferenceError),
         ("INVALID_ARGUMENT", "unexpected shape for input 'x'", InferenceError),
-        ("UNAVAILABLE", "Exceeds maximum queue size", OverloadedError),
         ("UNAVAILABLE", "Request timeout expired", DeadlineError),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineError),
         ("INVALID_ARGUMENT", "invalid_image: no picture", InvalidImageError),
@@ -177,7 +177,7 @@ async def test_wrong_answers_disprove_and_being_away_does_not(one: TritonStandIn
         assert not engine.disproved()  # of two nothing is known
         two.answer, two.live = wrong, True
         await until(engine.disproved)
-        assert "off by 3" in (engine.why_not_ready() or "")
+        assert "off by 2" in (engine.why_not_ready() or "")
         one.live = False
         await until(lambda: not engine.disproved())  # it is away: another one may come in its place
         assert "waiting for Triton" in (engine.why_not_ready() or "")
@@ -281,7 +281,7 @@ async def test_a_task_that_a_server_lost_goes_to_the_other_one(one: TritonStandI
 
 async def test_an_answer_without_its_outputs_is_a_fault_of_that_server(one: TritonStandIn, two: TritonStandIn) -> None:
     async with attached(one, two) as engine:
-        first, second = (one, two) if engine._by_load()[0].url == one.url else (two, one)
+        first, second = (one, two) if engine._tries("g")._left[0].url == one.url else (two, one)
         first.answer = lambda call: {} if call.model == "m.vqa" else doubled(call)
         second.answer = lambda call: {"result": words("{}")} if call.model == "m.vqa" else doubled(call)
         assert await engine.ask(VQA, TERMS) == [b"{}"]
@@ -294,6 +294,124 @@ async def test_a_task_carries_its_lane_and_its_time(one: TritonStandIn) -> None:
         (call,) = one.calls
         assert call.parameters["lane"] == "bulk"
         assert 2000 < int(str(call.parameters["timeout_ms"])) <= 3000
+
+
+BETTER_ELSEWHERE = [
+    ("UNAVAILABLE", "Exceeds maximum queue size", OverloadedError),
+    ("UNAVAILABLE", "unavailable: graph g cannot be asked now", UnavailableError),
+    ("INTERNAL", "Stub process 'g_0_0' is not healthy.", UnavailableError),
+]
+
+
+@pytest.mark.parametrize(("status", "message", "kind"), BETTER_ELSEWHERE)
+async def test_what_another_server_may_do_better_is_asked_of_it(
+    one: TritonStandIn, two: TritonStandIn, status: str, message: str, kind: type[VlpError]
+) -> None:
+    async with attached(one, two) as engine:
+        one.answer = failing(status, message)
+        for _ in range(20):
+            np.testing.assert_array_equal((await engine.infer(KEY, FEEDS, TERMS))["y"], [[2, 4]])
+        assert calls(one)[0] <= 2  # it is tried again later, and not at each call
+        assert all(server.up for server in engine._servers)
+        two.answer = one.answer
+        with pytest.raises(kind):
+            await engine.infer(KEY, FEEDS, TERMS)
+
+
+async def test_a_copy_that_has_died_is_followed_by_the_other_one(one: TritonStandIn) -> None:
+    async with attached(one) as engine:
+
+        def one_of_two(call: Call) -> dict[str, np.ndarray]:
+            if len(one.calls) % 2:
+                raise Fault("INTERNAL", "Stub process 'g_0_0' is not healthy.")
+            return doubled(call)
+
+        one.answer = one_of_two
+        for _ in range(3):
+            np.testing.assert_array_equal((await engine.infer(KEY, FEEDS, TERMS))["y"], [[2, 4]])
+        assert engine.ready(KEY)
+
+
+async def test_one_that_fails_at_once_is_not_the_least_busy_one(one: TritonStandIn, two: TritonStandIn) -> None:
+    async with attached(one, two) as engine:
+        one.answer = failing("INTERNAL", "boom")
+        failed = 0
+        for _ in range(20):
+            try:
+                await engine.infer(KEY, FEEDS, TERMS)
+            except InferenceError:
+                failed += 1
+        assert failed <= 2
+
+
+async def test_one_task_that_is_unable_leaves_the_others_alone(one: TritonStandIn) -> None:
+    async with attached(one) as engine:
+
+        def answer(call: Call) -> dict[str, np.ndarray]:
+            if call.model == "m.match":
+                raise Fault("UNAVAILABLE", "unavailable: waiting for the graphs")
+            return {"result": words("{}")} if call.model != "g" else doubled(call)
+
+        one.answer = answer
+        for _ in range(5):
+            with pytest.raises(UnavailableError):
+                await engine.ask(TaskCall(Task.MATCH, "m", 4, [b"p"], ["a"], {}), TERMS)
+            assert await engine.ask(VQA, TERMS) == [b"{}"]
+
+
+async def test_bulk_tasks_leave_room_for_who_is_in_a_hurry(one: TritonStandIn) -> None:
+    go = asyncio.Event()
+
+    async def held(call: Call) -> dict[str, np.ndarray]:
+        if call.model == "g":
+            return doubled(call)
+        if call.parameters["lane"] == "bulk":
+            await go.wait()
+        return {"result": words("{}")}
+
+    one.answer = held
+    async with attached(one, triton_connections=4) as engine:
+        bulk = CallTerms(timeout_s=10.0, lane=Lane.BULK)
+        asked = [asyncio.create_task(engine.ask(VQA, bulk)) for _ in range(6)]
+        await until(lambda: len(one.calls) == 2)
+        assert await engine.ask(VQA, TERMS) == [b"{}"]
+        go.set()
+        await asyncio.gather(*asked)
+
+
+async def test_closing_is_no_ones_leaving(one: TritonStandIn) -> None:
+    async def held(call: Call) -> dict[str, np.ndarray]:
+        return await asyncio.Future()
+
+    async with attached(one) as engine:
+        one.answer = held
+        asked = asyncio.create_task(engine.infer(KEY, FEEDS, TERMS))
+        await until(lambda: len(one.calls) == 1)
+        engine.close()
+        with pytest.raises(UnavailableError):
+            await asked
+
+
+def test_a_certificate_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    settings = EngineSettings(engine="triton", triton_urls=("h:1",), triton_ca_file=tmp_path / "ca.pem")
+    with pytest.raises(ConfigError, match="triton_ca_file"):
+        TritonEngine(settings)
+
+
+async def test_a_triton_that_hangs_while_it_proves_itself_is_late_and_not_wrong(
+    one: TritonStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triton, "_RUN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(triton, "_GRACE_S", 0.05)
+
+    async def held(call: Call) -> dict[str, np.ndarray]:
+        return await asyncio.Future()
+
+    one.answer = held
+    async with attached(one, ready=False) as engine:
+        await until(lambda: len(one.calls) > 2)
+        assert not engine.disproved()
+        assert engine.found_wrong() == []
 
 
 async def test_a_server_that_fails_fast_is_not_the_least_busy_one(one: TritonStandIn, two: TritonStandIn) -> None:
@@ -366,14 +484,19 @@ async def test_tasks_that_have_gone_silent_end_it(one: TritonStandIn, monkeypatc
 
 async def test_a_canary_that_is_off_at_one_server_leaves_the_other(one: TritonStandIn, two: TritonStandIn) -> None:
     async with attached(one, two) as engine:
-        assert await engine.check() == []
+        await engine.check()
+        assert engine.found_wrong() == []
         one.answer = wrong
-        assert await engine.check() == ["canary: output 'y' is off by 3"]
+        await engine.check()
+        (reason,) = engine.found_wrong()
+        assert "output 'y' is off by 2" in reason
+        assert engine.found_wrong() == []
         assert engine.places() == {one.url: False, two.url: True}
         assert engine.ready(KEY)
         assert not engine.disproved()
         two.answer = failing("UNAVAILABLE", "Socket closed")
-        assert await engine.check() == []  # no verdict
+        await engine.check()
+        assert engine.found_wrong() == []  # no verdict
 
 
 async def test_large_pictures_wait_for_each_other(one: TritonStandIn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,17 @@ from service_rig import until
 from triton_standin import Call, Fault, TritonStandIn
 from tritonclient.utils import InferenceServerException
 from vlp_server.engines.base import CallTerms
-from vlp_server.engines.triton_server import AwayError, LateError, TritonServer, meaning_of, nobody
+from vlp_server.engines.triton_server import AwayError, LateError, LostCopyError, TritonServer, meaning_of, nobody
 from vlp_spec.deployment import GraphRef
-from vlp_spec.errors import DeadlineError, ErrorKind, InferenceError, InvalidImageError, OverloadedError, VlpError
+from vlp_spec.errors import (
+    DeadlineError,
+    ErrorKind,
+    InferenceError,
+    InvalidImageError,
+    OverloadedError,
+    UnavailableError,
+    VlpError,
+)
 from vlp_spec.tasks import Lane
 from vlp_spec.tensors import TensorSpec
 
@@ -69,8 +77,9 @@ def said(status: str | None, message: str) -> VlpError | AwayError:
         ("CANCELLED", "invalid_image: no picture", InvalidImageError),
         (None, "deadline_exceeded: too late", DeadlineError),
         ("INTERNAL", "inference_failed: the model failed on this item", InferenceError),
-        # What one lacks another may have.
-        ("UNAVAILABLE", "unavailable: graph g is not loaded", AwayError),
+        ("UNAVAILABLE", "unavailable: graph g is not loaded", UnavailableError),
+        # Of one copy of a model.
+        ("INTERNAL", "Failed to process the request(s): Stub process 'g_0_1' is not healthy.", LostCopyError),
     ],
 )
 def test_what_an_error_means(status: str | None, message: str, meaning: type[Exception]) -> None:
@@ -222,19 +231,21 @@ async def test_callers_who_give_up_one_after_the_other_do_not_hide_a_silence(the
         call.cancel()  # as the service does at a request's deadline
         await asyncio.wait({call})
         clock.now += 50.0  # nobody asks: no silence
-    assert server.graphs.seconds == pytest.approx(6.0)
-    assert server.tasks.seconds == 0.0
+    assert server.graphs["g"].seconds == pytest.approx(6.0)
+    assert server.longest(server.tasks) == 0.0
     there.answer = doubled
     await server.infer(GRAPH, FEEDS, TERMS)
-    assert server.graphs.seconds == 0.0
+    assert server.graphs["g"].seconds == 0.0
     await server.client.close()
 
 
 @pytest.mark.parametrize(
     ("status", "message", "heard"),
     [
-        ("UNAVAILABLE", "Exceeds maximum queue size", True),
         ("INTERNAL", "boom", True),
+        ("INVALID_ARGUMENT", "invalid_image: no picture", True),
+        ("UNAVAILABLE", "Exceeds maximum queue size", False),
+        ("UNAVAILABLE", "Request timeout expired", False),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", False),
     ],
 )
@@ -251,7 +262,7 @@ async def test_an_error_of_the_servers_is_an_answer_too(
     there.answer = late
     with pytest.raises(VlpError):
         await server.infer(GRAPH, FEEDS, TERMS)
-    assert server.graphs.seconds == (0.0 if heard else 3.0)
+    assert server.graphs["g"].seconds == (0.0 if heard else 3.0)
     await server.client.close()
 
 

@@ -215,5 +215,17 @@ def test_models_of_the_wheels_server_are_told_where_packages_are(wheel: Path) ->
     assert triton_environment(with_secret, TritonInstallation(wheel / "bin", wheel)) == made_of
 
 
+def test_an_activated_environment_does_not_lend_the_stubs_its_library(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlp_server.triton.launch._SYSTEM", tmp_path)
+    found, environ = TritonInstallation(wheel / "bin", wheel), {"PATH": "/some/venv/bin:/bin"}
+    assert triton_environment(environ, found)["PATH"] == environ["PATH"]
+    library = tmp_path / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    library.mkdir(parents=True)
+    (library / "os.py").touch()
+    assert triton_environment(environ, found)["PATH"] == f"{tmp_path}/bin:/some/venv/bin:/bin"
+
+
 def test_the_variable_is_the_one_that_written_models_read() -> None:
     assert SITE_VARIABLE == WRITTEN_VARIABLE

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from triton_backend import Backend, Request
+from vlp_server.task_models.task_records import TaskRequest
 from vlp_server.triton import task_request
-from vlp_server.triton.task_request import TaskRequest, read_request
+from vlp_server.triton.task_request import read_request
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 from vlp_spec.tasks import Lane
 from vlp_spec.triton_names import LANE_PARAMETER, TIMEOUT_PARAMETER

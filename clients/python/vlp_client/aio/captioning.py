@@ -1,0 +1,123 @@
+"""The calls that say what a picture shows, at once or word by word."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self, Unpack
+
+from vlp_client.aio.asking import AsyncAsking
+from vlp_client.aio.transport import AsyncEvents
+from vlp_client.asking import with_model
+from vlp_client.calls import Call
+from vlp_client.caption_records import CaptionAnswer, CaptionOptions, caption_answer, read_captions, split_options
+from vlp_client.errors import ProtocolError
+from vlp_client.pictures import ImageSource
+from vlp_client.server_events import DONE_EVENT
+from vlp_client.subject import subject_of
+
+
+class AsyncCaptionStream:
+    """The words of a caption as they are written: each is to be appended to those before.
+
+    At the end, or before by `aclose`, its connection is given back; so it is a context manager.
+
+    Args:
+        events: not read yet.
+    """
+
+    def __init__(self, events: AsyncEvents) -> None:
+        self._events = events
+        self._answer: CaptionAnswer | None = None
+
+    @property
+    def answer(self) -> CaptionAnswer | None:
+        """The whole answer once the words are at their end, else None."""
+        return self._answer
+
+    def __aiter__(self) -> Self:
+        """The stream itself: the words can be read once."""
+        return self
+
+    async def __anext__(self) -> str:
+        """The next words.
+
+        Raises:
+            VlpClientError: the server failed on the way, or the connection broke; see `vlp_client.errors`.
+        """
+        async for name, document in self._events:
+            try:
+                if name != DONE_EVENT:
+                    return str(document["text"])
+                self._answer = caption_answer(document, dict(document["timings_ms"]))
+            except (ValueError, KeyError, TypeError) as error:
+                await self.aclose()
+                raise ProtocolError("stream_caption: an event that is not this API's") from error
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Stop reading; the server stops writing, too."""
+        await self._events.aclose()
+
+    async def __aenter__(self) -> Self:
+        """The stream itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+
+class AsyncCaptioning(AsyncAsking):
+    """A part of `AsyncClient`."""
+
+    async def caption(
+        self, image: ImageSource, prompt: str | None = None, **options: Unpack[CaptionOptions]
+    ) -> CaptionAnswer:
+        """Say what a picture shows.
+
+        Args:
+            image: path, bytes, binary file, PIL image, or an http(s) URL, which the server fetches where it may.
+            prompt: how the text begins; None for the model's own beginning.
+            options: see `CaptionOptions`.
+
+        Raises:
+            VlpClientError: see `vlp_client.errors`.
+            OSError: the file cannot be read.
+            TypeError: no picture in any form that is known here.
+
+        Example:
+            >>> reply = await client.caption(photo, num_beams=3)
+            >>> reply.best
+            '3 53 52 1 21 20 33 48'
+        """
+        model, deadline_s, fields = split_options(prompt, options)
+        subject = subject_of(image)
+        return await self._ask("caption", read_captions, subject, fields, model=model, deadline_s=deadline_s)
+
+    async def stream_caption(
+        self, image: ImageSource, prompt: str | None = None, **options: Unpack[CaptionOptions]
+    ) -> AsyncCaptionStream:
+        """Say what a picture shows, word by word; arguments and errors as `caption`.
+
+        Returns when the first words are there. With several beams or captions nothing is certain before the end, so
+        the words come at once there.
+
+        Example:
+            >>> text = ""
+            >>> async with await client.stream_caption(photo) as words:
+            ...     async for piece in words:  # as it is written; leaving early ends the server's work
+            ...         text += piece
+            >>> text, words.answer.best
+            ('47 61', '47 61')
+        """
+        model, deadline_s, fields = split_options(prompt, options)
+        call = Call(
+            verb="stream_caption",
+            read=read_captions,
+            subject=subject_of(image),
+            fields=with_model(fields, model),
+            deadline_s=deadline_s,
+        )
+        return AsyncCaptionStream(await self._sender.stream(call))
