@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from blocks_not_run import NOT_RUN
 from page_blocks import ROOT, RUN, Block, blocks_of, is_as_told, pages, text_of
-from page_reader import PageReader
+from page_reader import PageReader, Printed
 from server_process import ServerProcess
 
 # What pages that serve something by themselves serve in the place of the shipped models, for the time that it takes.
@@ -32,6 +32,12 @@ SAID: dict[tuple[str, str], tuple[str, ...]] = {
         '"task": "vqa"',
     ),
     ("docs/access.md", "vlpserve serve --set http.cors"): ("access-control-allow-origin: https://example.org",),
+    ("docs/oip.md", "curl http://127.0.0.1:8080/v2/models"): (
+        "onnxruntime_onnx",
+        '"scenes-blip.caption"',
+        "a purple boat",
+    ),
+    ("docs/oip.md", "import queue"): ("boat",),
 }
 # Pages of which another test runs every block.
 OTHER_TESTS = {"clients/python/README.md": "tests/e2e/test_client_readme.py"}
@@ -43,12 +49,20 @@ def is_generated_help(block: Block) -> bool:
     return block.page == "docs/cli.md" and block.language == "text" and block.first.startswith("Usage: vlpserve")
 
 
+def is_output(block: Block) -> bool:
+    return block.is_output
+
+
+def is_of_another_test(block: Block) -> bool:
+    return block.page in OTHER_TESTS
+
+
 def is_listed(block: Block) -> bool:
     return any(block.first.startswith(first) for first in NOT_RUN.get(block.page, {}))
 
 
 def is_run(block: Block) -> bool:
-    return block.language in RUN and block.page not in OTHER_TESTS and not is_listed(block)
+    return block.language in RUN and not is_of_another_test(block) and not is_listed(block)
 
 
 def run_pages() -> list[str]:
@@ -59,16 +73,25 @@ def run_pages() -> list[str]:
 def test_a_page_does_what_it_says(page: str, shipped: ServerProcess, tmp_path: Path) -> None:
     blocks = blocks_of(page)
     with PageReader(tmp_path, shipped, *STAND_IN.get(page, ())) as reader:
-        told = ""
+        told = Printed()
         for block in blocks:
             if block.is_output:
-                assert is_as_told(block.text, told), f"{page}:{block.line}: it prints\n{told}"
+                assert is_as_told(block.text, told.out), f"{page}:{block.line}: it prints\n{told.out}"
             if not is_run(block):
                 continue
             told = reader.run(block)
             for (named, first), words in SAID.items():
                 if named == page and block.first.startswith(first):
-                    assert [one for one in words if one not in told.lower()] == [], told
+                    assert [one for one in words if one not in "".join(told).lower()] == [], told
+
+
+def test_the_python_of_the_first_page_is_the_same_over_grpc(shipped: ServerProcess, tmp_path: Path) -> None:
+    blocks = [block for block in blocks_of("docs/getting-started.md") if block.language == "python"]
+    with PageReader(tmp_path, shipped, over_grpc=True) as reader:
+        told = [reader.run(block) for block in blocks]
+    assert len(told) > 10
+    shipped_client = reader.names["client"]
+    assert "grpc://" in repr(shipped_client)
 
 
 def test_every_block_is_run_or_listed() -> None:
@@ -77,7 +100,7 @@ def test_every_block_is_run_or_listed() -> None:
     forgotten = [
         f"{block.page}:{block.line}: {block.first}"
         for block in blocks
-        if not (is_run(block) or is_listed(block) or block.is_output or block.page in OTHER_TESTS or is_generated_help(block))
+        if not any(told(block) for told in (is_run, is_listed, is_output, is_of_another_test, is_generated_help))
     ]
     assert forgotten == [], "make it `sh` or `python`, or say in tests/support/blocks_not_run.py why it cannot be run"
 

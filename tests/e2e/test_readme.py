@@ -45,7 +45,7 @@ def events(printed: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_the_first_question_gets_the_answer_that_it_names(reader: PageReader) -> None:
-    (answer,) = documents(reader.run(block_with("/v1/vqa")))
+    (answer,) = documents(reader.run(block_with("/v1/vqa")).out)
     assert answer["answers"][0]["answer"] == promised(r"first of `answers` is `([^`]+)`")
 
 
@@ -56,9 +56,9 @@ def test_make_serve_serves_without_arguments() -> None:
 
 def test_the_search_finds_the_picture_that_it_names(reader: PageReader) -> None:
     block = block_with("/search")
-    (found,) = documents(reader.run(block))
+    (found,) = documents(reader.run(block).out)
     again = Block(block.page, block.line, block.language, block.text.replace('"k": 3', '"k": 3, "rerank": {}'))
-    (anew,) = documents(reader.run(again))
+    (anew,) = documents(reader.run(again).out)
     assert found["hits"][0]["id"] == anew["hits"][0]["id"] == promised(r"first of `hits` is `([^`]+)`")
     scores = [hit["rerank_score"] for hit in anew["hits"]]
     assert anew["reranked_by"] == "scenes-itm@1"
@@ -68,9 +68,9 @@ def test_the_search_finds_the_picture_that_it_names(reader: PageReader) -> None:
 
 def test_the_captions_are_the_one_that_it_names_and_a_stream(reader: PageReader) -> None:
     block = block_with("/v1/caption")
-    printed = reader.run(block)
+    printed = reader.run(block).out
     unstreamed = block.text.replace("-F stream=true", "-F min_tokens=1")
-    anew = documents(reader.run(Block(block.page, block.line, block.language, unstreamed)))
+    anew = documents(reader.run(Block(block.page, block.line, block.language, unstreamed)).out)
     assert documents(printed)[0]["captions"][0]["text"] == promised(r"first of `captions` is `([^`]+)`")
     *pieces, (last, document) = events(printed)
     assert last == "done"
@@ -81,7 +81,7 @@ def test_the_captions_are_the_one_that_it_names_and_a_stream(reader: PageReader)
 
 
 def test_the_judgements_are_those_that_it_names(reader: PageReader) -> None:
-    entailed, reasoned, pointed = documents(reader.run(block_with("/v1/entailment")))
+    entailed, reasoned, pointed = documents(reader.run(block_with("/v1/entailment")).out)
     assert entailed["label"] == promised(r"`label` is\s+`(\w+)`")
     assert reasoned["label"] is (promised(r"second one's is\s+`(\w+)`") == "true")
     expected = [float(side) for side in promised(r"box of about\s+\[([\d., ]+)\]").split(",")]

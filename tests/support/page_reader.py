@@ -12,7 +12,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from page_blocks import ROOT, Block, is_as_told
 from server_process import ServerProcess
@@ -29,6 +29,13 @@ _END = "\0END\0"
 _SERVES = ("make serve", "vlpserve serve")
 
 
+class Printed(NamedTuple):
+    """What a block printed: on standard output, and on standard error."""
+
+    out: str = ""
+    err: str = ""
+
+
 class PageReader:
     """Runs the blocks of one page in a folder of its own.
 
@@ -40,16 +47,18 @@ class PageReader:
         folder: an empty one.
         shared: a server of the shipped models.
         stand_in: models that `vlpserve serve` of this page serves in the place of the shipped ones.
+        over_grpc: whether Python's client speaks gRPC where the page speaks HTTP.
     """
 
-    def __init__(self, folder: Path, shared: ServerProcess, *stand_in: str) -> None:
+    def __init__(self, folder: Path, shared: ServerProcess, *stand_in: str, over_grpc: bool = False) -> None:
         self.folder = folder
         self.server = shared
         self._stand_in = stand_in
+        self._over_grpc = over_grpc
         self._held = ExitStack()
         self._started = 0
         self._variables: dict[str, str] = {}
-        self._names: dict[str, Any] = {"__name__": "__page__"}
+        self.names: dict[str, Any] = {"__name__": "__page__"}
         self._furnish()
 
     def __enter__(self) -> PageReader:
@@ -57,13 +66,13 @@ class PageReader:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for value in self._names.values():
+        for value in self.names.values():
             if type(value).__name__.endswith("Client"):
                 value.close()
         self._held.close()
 
-    def run(self, block: Block) -> str:
-        """Run a block; what it prints, the prompts of servers that it starts left out.
+    def run(self, block: Block) -> Printed:
+        """Run a block; what it prints, the servers that it starts left out.
 
         Raises:
             AssertionError: it fails, or prints other than what it says behind its calls of print.
@@ -83,27 +92,29 @@ class PageReader:
             (tools / name).chmod(0o755)
         (tools / ".curlrc").write_text('silent\nshow-error\nfail-with-body\nwrite-out = "\\n"\n')
 
-    def _run_python(self, block: Block) -> str:
+    def _run_python(self, block: Block) -> Printed:
         said = io.StringIO()
-        self._names |= {name.lower(): value for name, value in self._variables.items()}
-        code = compile(self._here(block.text), f"{block.page}:{block.line}", "exec")
+        self.names |= {name.lower(): value for name, value in self._variables.items()}
+        text = block.text.replace("http://127.0.0.1:8080", "grpc://127.0.0.1:8081") if self._over_grpc else block.text
+        code = compile(self._here(text), f"{block.page}:{block.line}", "exec")
         with contextlib.redirect_stdout(said):
-            exec(code, self._names)  # noqa: S102 - our own page
+            exec(code, self.names)  # noqa: S102 - our own page
         lines = said.getvalue().splitlines()
         for promise in block.promises:
             assert any(is_as_told(promise, line) for line in lines), f"{block.page}: {promise!r} is not in {lines}"
-        return said.getvalue()
+        return Printed(said.getvalue())
 
-    def _run_shell(self, block: Block) -> str:
-        told, lines = "", list[str]()
+    def _run_shell(self, block: Block) -> Printed:
+        parts, lines = list[Printed](), list[str]()
         for line in block.text.replace("\\\n", "").splitlines():
             if line.startswith(_SERVES):
-                told += self._type(lines)
+                parts.append(self._type(lines))
                 lines = []
                 self._serve(shlex.split(line, comments=True)[2:])
             else:
                 lines.append(line)
-        return told + self._type(lines)
+        parts.append(self._type(lines))
+        return Printed("".join(part.out for part in parts), "".join(part.err for part in parts))
 
     def _serve(self, arguments: list[str]) -> None:
         if not arguments:
@@ -114,7 +125,7 @@ class PageReader:
         words = [*self._stand_in, *arguments]
         self.server = self._held.enter_context(ServerProcess(folder, *words, cwd=self.folder))
 
-    def _type(self, lines: list[str]) -> str:
+    def _type(self, lines: list[str]) -> Printed:
         script = "\n".join(lines)
         for told, shorter in _SHORTER.items():
             script = script.replace(told, shorter)
@@ -124,11 +135,11 @@ class PageReader:
         whole = "\n".join(parts).replace("\0", "\\0")
         command = ["bash", "-c", whole]
         given = {"cwd": self.folder, "env": self._environment(), "timeout": 120}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, **given)  # type: ignore[call-overload]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, **given)  # type: ignore[call-overload]
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         printed, _, values = done.stdout.rpartition(_END)
         self._variables = dict(zip(kept, values.split("\0")[:-1], strict=True))
-        return str(printed) + str(done.stderr)
+        return Printed(printed, done.stderr)
 
     def _environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VLPSERVE_")}
