@@ -6,14 +6,18 @@ of `text` behind one of them is what it prints.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from blocks_not_run import NOT_RUN
 from page_blocks import ROOT, RUN, Block, blocks_of, is_as_told, pages, text_of
 from page_reader import PageReader, Printed
 from server_process import ServerProcess
+from vlp_server.config import resolve_config
+from vlp_server.config.report import config_rows
 
 # What pages that serve something by themselves serve in the place of the shipped models, for the time that it takes.
 STAND_IN = {"docs/access.md": ("dummy",)}
@@ -129,6 +133,19 @@ def test_links_lead_somewhere(page: str) -> None:
         assert (here / target).exists(), target
     for path in re.findall(r"`(docs/[\w/.-]+\.\w+|clients/[\w/.-]+\.\w+|tests/[\w/.-]+\.\w+)`", text_of(page)):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", pages())
+def test_settings_and_figures_that_a_page_names_are_there(page: str, shipped: ServerProcess) -> None:
+    text = text_of(page)
+    settings = {name for name, *_ in config_rows(resolve_config({}, {}))}
+    sections = "|".join({name.partition(".")[0] for name in settings if "." in name})
+    named = set(re.findall(rf"`((?:{sections})\.[a-z_*]+)(?: = [^`]*)?`", text))
+    assert {name for name in named if not fnmatch.filter(settings, name)} == set()
+    figures = httpx.get(f"{shipped.url}/metrics", trust_env=False).text
+    counted = {name.removesuffix("_total") for name in re.findall(r"^# TYPE (\w+)", figures, re.MULTILINE)}
+    told = {name.removesuffix("_total") for name in re.findall(r"`(vlpserve_[a-z_]+)`", text)}
+    assert told <= counted
 
 
 @pytest.mark.parametrize(
