@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from chat_bodies import user
 from dummy_door import open_dummies
+from service_rig import picture
 from vlp_server.access.keys import Role, new_key
 from vlp_server.access.quota import OwnQuota
 from vlp_server.config import AccessConfig, ServerConfig
@@ -112,7 +114,7 @@ async def test_keys_have_their_own_and_share_nothing() -> None:
     assert by_plain == [200, 200, 429, 429]
     assert [response.status_code for response in by_bulk] == [200] * 4
     assert standing(by_bulk[0]) == [None, None, None]
-    assert refused.json()["error"]["code"] == "rate_limited"
+    assert refused.json()["kind"] == "rate_limited"
     assert 'vlpserve_key_refused_total{key="plain",limit="rate"} 3.0' in text
     assert 'vlpserve_key_cost_total{key="bulk"} 44.0' in text
 
@@ -140,3 +142,13 @@ def test_quotas_are_settings_that_check_themselves() -> None:
     with pytest.raises(ConfigError) as caught:
         AccessConfig(rate=-1.0, concurrency=float("inf"), keys=("x",))
     assert [fault.partition(":")[0] for fault in caught.value.faults] == ["rate", "concurrency", "keys"]
+
+
+async def test_a_chat_pays_as_a_question_does() -> None:
+    chat = {"model": "dummy", "messages": [user(picture(), "what?")]}
+    async with open_dummies("dummy", config=limited(rate=SLOW, burst=2 * COST)) as door:
+        answers = [await door.post("/v1/chat/completions", json=chat) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [standing(answer)[1] for answer in answers] == [str(COST), "0", "0"]
+    assert answers[2].json()["error"]["code"] == "rate_limit_exceeded"
+    assert answers[2].json()["kind"] == "rate_limited"
