@@ -31,8 +31,8 @@ _ERRORS = """
 
 A problem document (`application/problem+json`, RFC 9457); `kind` is stable and made for programs. Those of
 `/v1/chat/completions`, `/v1/embeddings` and `/v1/models` are OpenAI's ([openai.md](openai.md)), with the same members
-beside. Each route lists its statuses; any request may also be refused before its route is known, with 400, 408, 413,
-415, 429, 431 or 503.
+beside; those of `/v2` are the protocol's ([oip.md](oip.md)). Each route lists its statuses; any request may also be
+refused before its route is known, with 400, 408, 413, 415, 429, 431 or 503.
 """
 
 _OF_THE_DOOR: Mapping[ErrorKind | DoorKind, str] = {
@@ -46,6 +46,7 @@ _TITLES = {
     "collections": "Collections",
     "models": "Models",
     "admin": "Changes of models",
+    "open inference protocol": "Open Inference Protocol",
     "operation": "Operation",
 }
 _COMMON_HEADERS = ("X-Request-Timeout-Ms", "X-Request-Id")
@@ -124,7 +125,8 @@ def _answers(responses: Schema) -> Iterator[str]:
             _type(body["schema"]) if body.get("schema") and media == "application/json" else f"`{media}`"
             for media, body in response.get("content", {}).items()
         ]
-        yield f"Answer {status}: {' or '.join(kinds) or 'empty'}. {_words(response.get('description', ''))}\n"
+        said = _words(response.get("description", "")).removeprefix("Successful Response")
+        yield f"Answer {status}: {' or '.join(kinds) or 'empty'}. {said}".rstrip() + "\n"
     bad = [status for status in responses if status not in good]
     if bad:
         yield f"Refused with {', '.join(bad)}."
