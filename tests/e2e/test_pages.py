@@ -98,6 +98,22 @@ def test_the_python_of_the_first_page_is_the_same_over_grpc(shipped: ServerProce
     assert "grpc://" in repr(shipped_client)
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("python", "print(1)  # 2\n"),
+        ("python", "raise RuntimeError\n"),
+        ("sh", "curl http://127.0.0.1:8080/v1/models/nobody\n"),
+        ("sh", "vlpserve ask nothing.jpg 'what?'\ntrue\n"),
+    ],
+)
+def test_a_block_that_fails_or_prints_something_else_is_seen(
+    language: str, text: str, shipped: ServerProcess, tmp_path: Path
+) -> None:
+    with PageReader(tmp_path, shipped) as reader, pytest.raises((AssertionError, RuntimeError)):
+        reader.run(Block("a page", 1, language, text))
+
+
 def test_every_block_is_run_or_listed() -> None:
     blocks = [block for page in pages() for block in blocks_of(page)]
     assert len(blocks) > 80
