@@ -10,7 +10,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check -c constraints.txt
 CPU_LIMIT := OMP_NUM_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve triton test check lint types imports unit format proto bench wheels check-system clean
+.PHONY: help setup serve triton test check lint types imports unit format proto client bench wheels check-system clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ format: setup ## let ruff rewrite
 
 proto: setup ## the generated code of the gRPC protocol
 	$(DEV)/python clients/python/make_proto.py
+
+client: setup ## the SDK's blocking twin, from the asynchronous one
+	$(DEV)/python clients/python/write_sync_client.py
 
 types: setup ## mypy
 	$(DEV)/mypy

@@ -121,7 +121,7 @@ def test_a_caller_who_asks_too_much_is_told_when_to_come_back(tmp_path: Path) ->
     question = pictures.jpeg(), "what is it?"
     with (
         ServerProcess(tmp_path, "dummy", "--keys-file", str(file)) as server,
-        Client(server.url, api_key=slow) as client,
+        Client(server.url, api_key=slow, retries=None) as client,
         Client(server.url, api_key=other) as beside,
     ):
         assert client.vqa(*question).answers

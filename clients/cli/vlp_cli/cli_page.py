@@ -74,7 +74,7 @@ def cli_page() -> str:
     """The page; importing every command, it needs all extras."""
     codes = "".join(f"| {code} | {meaning} |\n" for code, meaning in MEANINGS.items())
     others = [name for name, entry in COMMANDS.items() if not entry.hidden and name not in _ASKING]
-    # The group's own settings, as when it is called: commands keep the names of the help option that they saw first.
+    # The group's own settings, as when it is called.
     settings: dict[str, Any] = {**cli.context_settings, "terminal_width": _WIDTH, "max_content_width": _WIDTH}
     root = click.Context(cli, info_name="vlpserve", **settings)
     parts = [_HEAD + codes]
@@ -87,6 +87,8 @@ def cli_page() -> str:
 
 def _helps(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
     context = click.Context(command, info_name=name, parent=parent)
+    # Whoever asked this command before, maybe without the group, named its help option once and for all.
+    command._help_option = None
     text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     yield f"\n### {context.command_path}\n\n```text\n{text}\n```\n"
     if isinstance(command, click.Group):

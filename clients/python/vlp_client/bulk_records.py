@@ -17,9 +17,9 @@ class BulkOptions(TypedDict, total=False):
 
     Attributes:
         parallel: calls at a time; 4 where left out.
-        batch: items of a call, where a call takes several; 32 where left out. A call that is too large for the server
-            is sent again in halves.
-        batch_bytes: of the pictures of a call; 8 MiB where left out.
+        batch: items of a call, where a call takes several; 32 where left out, and never more than the server says that
+            it takes. A call that is still too large for it is sent again in halves.
+        batch_bytes: of the pictures of a call; 8 MiB where left out, or what the server takes where that is less.
         ordered: whether results come in the order of their items, as they do where it is left out; else as they are
             done.
         journal: file that keeps what is done, so that a run which was cut off does nothing twice when it is started

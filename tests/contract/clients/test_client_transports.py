@@ -234,6 +234,21 @@ async def test_readiness_and_administration(client: Any) -> None:
     assert {version.name for version in versions} >= set(MODELS)
 
 
+async def test_bulk_runs_keep_to_the_limits_that_a_server_tells(tmp_path: Path) -> None:
+    limits = {"VLPSERVE_LIMITS_INPUTS": "5", "VLPSERVE_CACHE_EMBEDDING_ENTRIES": "0"}
+    with ServerProcess(tmp_path, "dummy-encoder", **limits) as server:
+        for way in WAYS:
+            client = open_client(server, way)
+            results = await every(client.embed_many([f"{way} {number}" for number in range(12)]))
+            assert [result.ok for result in results] == [True] * 12
+            await closed(client)
+        answered = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    asked = [line for line in answered.splitlines() if line.startswith("vlpserve_requests_total{")]
+    # Twelve texts are three calls; halves of what was refused for its size would be four.
+    assert all('outcome="ok"' in line for line in asked)
+    assert sum(float(line.rsplit(" ", 1)[1]) for line in asked) == 3 * len(WAYS)
+
+
 async def test_nobody_there() -> None:
     for way in WAYS:
         url = f"{way.partition(' ')[0]}://127.0.0.1:9"

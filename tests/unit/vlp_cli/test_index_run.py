@@ -28,6 +28,8 @@ class Server:
         self._lock = threading.Lock()
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json={"data": []})
         body = json.loads(request.content)
         if request.url.path.endswith("lookup"):
             return httpx.Response(200, json={"known": {i: self.items[i] for i in body["ids"] if i in self.items}})

@@ -41,6 +41,8 @@ class Server:
         self.calls: list[list[Any]] = []
         self.answer: Answer = lambda inputs: None
         self.most_at_once = 0
+        self.limits: dict[str, int] = {}
+        self.asked_limits = 0
         self._inside = 0
         self._lock = threading.Lock()
 
@@ -59,6 +61,10 @@ class Server:
                 self._inside -= 1
 
     def _respond(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            self.asked_limits += 1
+            told = httpx.Response(200, json={"data": [], "request_limits": self.limits})
+            return told if self.limits else refusal(404, "not_found")
         if request.url.path == "/v1/vqa":
             self.calls.append([request.content])
             body = {"model": self.model, "answers": [{"answer": "red", "score": 0.5}]}
@@ -168,6 +174,37 @@ def test_calls_are_bounded_in_bytes() -> None:
     server = Server()
     assert len(list(server.client().embed_many([b"x" * 10] * 9, batch=32, batch_bytes=25))) == 9
     assert [len(call) for call in server.calls] == [2, 2, 2, 2, 1]
+
+
+def test_no_call_is_larger_than_the_server_says_that_it_takes() -> None:
+    server = Server()
+    server.limits = {"inputs": 5, "body_bytes": 1000}
+    assert len(list(server.client().embed_many(texts(12), batch=100))) == 12
+    assert [len(call) for call in sorted(server.calls, key=len)] == [2, 5, 5]
+    assert server.asked_limits == 1
+    server.calls.clear()
+    assert len(list(server.client().embed_many([b"x" * 300] * 5))) == 5
+    assert [len(call) for call in server.calls] == [2, 2, 1]
+    server.calls.clear()
+    assert len(list(server.client().embed_many(texts(6), batch=2))) == 6
+    assert {len(call) for call in server.calls} == {2}
+
+
+@pytest.mark.parametrize("limits", [{"inputs": "many"}, {"inputs": 0}, {"unknown": 3}, {"body_bytes": -5}])
+def test_limits_that_make_no_sense_end_no_run(limits: dict[str, Any]) -> None:
+    server = Server()
+    server.limits = limits
+    assert numbers(list(server.client().embed_many(texts(9)))) == [float(number + 1) for number in range(9)]
+
+
+def test_limits_are_asked_for_where_something_is_to_be_sent_alone(tmp_path: Path) -> None:
+    server = Server()
+    assert list(server.client().embed_many([])) == []
+    assert len(list(server.client().vqa_many([(b"photo", "what?")]))) == 1
+    assert server.asked_limits == 0
+    for _ in range(2):
+        list(server.client().embed_many(texts(3), journal=tmp_path / "j"))
+    assert server.asked_limits == 1
 
 
 def test_a_full_server_is_waited_for_and_a_dead_one_is_an_error_of_each_item() -> None:
@@ -315,14 +352,19 @@ class Store:
         self.items: dict[str, str | None] = {}
         self.sent: list[str] = []
         self.full = 0
+        self.most_items = 1024
+        self.added: list[int] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json={"data": [], "request_limits": {"items": self.most_items}})
         body = json.loads(request.content)
         if request.url.path.endswith("lookup"):
             return httpx.Response(
                 200, json={"known": {one: self.items[one] for one in body["ids"] if one in self.items}}
             )
         results: list[dict[str, Any]] = []
+        self.added.append(len(body["items"]))
         for item in body["items"]:
             if self.full:
                 self.full -= 1
@@ -349,6 +391,14 @@ def test_items_without_an_id_get_one_of_their_content() -> None:
     assert [result.unwrap().status for result in again[:4]] == ["present", "present", "created", "present"]
     assert [result.unwrap().id for result in first[:4]] == [result.unwrap().id for result in again[:4]]
     assert len(store.items) == 4
+
+
+def test_no_more_items_are_added_in_a_call_than_the_server_takes() -> None:
+    store = Store()
+    store.most_items = 4
+    items = [NewItem(id=str(number), image=b"%d" % number) for number in range(10)]
+    assert all(result.ok for result in store.client().index_many("pets", items))
+    assert sorted(store.added) == [2, 4, 4]
 
 
 def test_an_index_run_with_a_journal_asks_the_server_nothing_that_is_done(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from vlp_spec import errors
 from vlp_spec.errors import ErrorKind, VlpError
 
 CLASSES = [value for _, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, VlpError)]
-LEAVES = [kind for kind in CLASSES if not kind.__subclasses__()]
+# Those that others derive for themselves have the kind of their branch here.
+LEAVES = [kind for kind in CLASSES if not set(kind.__subclasses__()) & set(CLASSES)]
 
 
 def make(kind: type[VlpError]) -> VlpError:

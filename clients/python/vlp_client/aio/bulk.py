@@ -10,6 +10,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from vlp_client.aio.pool import AsyncPool, Items, each
 from vlp_client.aio.sending import AsyncSender
 from vlp_client.bulk_records import BulkSettings, ItemResult, Outcome, Prepared, ResultOrder
+from vlp_client.call_limits import CallLimits, read_call_limits
+from vlp_client.calls import Call
 from vlp_client.errors import JournalError, ServerError, VlpClientError
 from vlp_client.journal import Journal
 from vlp_client.progress import open_progress
@@ -27,6 +29,10 @@ class AsyncPlan(Protocol[T]):
     @property
     def work(self) -> Mapping[str, Any]:
         """What is done, as a journal names it."""
+
+    @property
+    def counted(self) -> str | None:
+        """As what the server counts a call's items, see `CallLimits.bounded`; None where a call takes one."""
 
     def prepare(self, item: Any) -> Prepared:
         """Read an item.
@@ -59,7 +65,8 @@ class AsyncBulk(Generic[T]):
     def __init__(self, sender: AsyncSender, plan: AsyncPlan[T], settings: BulkSettings) -> None:
         self._plan, self._settings = plan, settings
         self._pool: AsyncPool[Any] = AsyncPool(settings.parallel)
-        self._sender = sender.for_bulk(self._pool.sleep)
+        self._asking, self._sender = sender, sender.for_bulk(self._pool.sleep)
+        self._limits: CallLimits | None = None
         self._order: ResultOrder[T] = ResultOrder(settings.ordered)
         self._journal: Journal | None = None
         self._group: list[tuple[int, Any, Prepared]] = []
@@ -101,6 +108,9 @@ class AsyncBulk(Generic[T]):
         if isinstance(found, ItemResult):
             self._order.put(found)
         else:
+            if self._limits is None and self._plan.counted is not None:
+                self._limits = await self._told_limits()
+                self._settings = self._limits.bounded(self._settings, self._plan.counted)
             size = found.size_bytes + sum(prepared.size_bytes for _, _, prepared in self._group)
             if self._group and size > self._settings.batch_bytes:
                 await self._start_group()
@@ -111,6 +121,13 @@ class AsyncBulk(Generic[T]):
             if not self._pool.is_busy:
                 await self._start_group()
             await self._collect()
+
+    async def _told_limits(self) -> CallLimits:
+        """What the server takes in a call; what it does not tell is found out by its refusals."""
+        try:
+            return await self._asking.call(Call(verb="models", read=read_call_limits))
+        except VlpClientError:
+            return CallLimits()
 
     def _look(self, index: int, item: Any) -> ItemResult[T] | Prepared:
         try:

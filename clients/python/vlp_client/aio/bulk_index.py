@@ -32,6 +32,7 @@ class AsyncIndexPlan:
     def __init__(self, name: str, again: bool, deadline_s: float | None) -> None:
         self._name, self._again, self._deadline_s = name, again, deadline_s
         self.prepare = prepared_new_item
+        self.counted: str | None = "items"
 
     @property
     def work(self) -> Mapping[str, Any]:

@@ -33,6 +33,7 @@ class AsyncVqaPlan:
     def __init__(self, fields: Mapping[str, Any], model: str | None, deadline_s: float | None) -> None:
         self._fields, self._model, self._deadline_s = fields, model, deadline_s
         self.prepare = prepared_question
+        self.counted: str | None = None
 
     @property
     def work(self) -> Mapping[str, Any]:
@@ -77,6 +78,7 @@ class AsyncEmbedPlan:
         self._fields: dict[str, Any] = {} if dimensions is None else {"dimensions": dimensions}
         self._model, self._deadline_s = model, deadline_s
         self.prepare = prepared_input
+        self.counted: str | None = "inputs"
 
     @property
     def work(self) -> Mapping[str, Any]:

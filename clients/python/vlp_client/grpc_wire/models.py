@@ -55,6 +55,11 @@ def _model(message: Any) -> dict[str, Any]:
     }
 
 
+def _limits(message: Any) -> dict[str, int]:
+    """Those that the server tells."""
+    return {field.name: value for field, value in message.ListFields()}
+
+
 def _versions_body(message: Any, _: Call[Any]) -> Any:
     found = [
         {
@@ -88,7 +93,7 @@ MODEL_RPCS: Mapping[str, Rpc] = {
     "models": _rpc(
         "ListModels",
         lambda _: messages.ListModelsRequest(),
-        lambda got, _: {"data": list(map(_model, got.models))},
+        lambda got, _: {"data": list(map(_model, got.models)), "request_limits": _limits(got.request_limits)},
     ),
     "model_versions": _rpc("ListVersions", lambda _: messages.ListVersionsRequest(), _versions_body),
     "load_model": _rpc("LoadModel", _changing(messages.LoadModelRequest), _versions_body),
