@@ -24,7 +24,7 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "vlpserve serve Salesforce/blip-image-captioning-base": _NOT_HERE + "published checkpoints; on made ones "
         "tests/contract/test_transformers_blip.py",
         "vlpserve evaluate scenes-blip": _NOT_HERE + "the data, minutes to draw; on small data "
-        "tests/e2e/test_training_commands.py",
+        "tests/unit/vlp_cli/test_evaluate_captions.py",
     },
     "docs/collections.md": {
         "vlpserve collections backup copy/": _ELSEWHERE + "tests/e2e/test_index_process.py, with an empty place to "
@@ -41,14 +41,15 @@ NOT_RUN: dict[str, dict[str, str]] = {
     },
     "docs/grpc.md": {"grpcurl -plaintext": _NOT_HERE + "grpcurl; reflection is asked by tests/contract/grpc"},
     "docs/models.md": {
-        "vlpserve export my-clip/": _ELSEWHERE + "tests/e2e/test_model_management_process.py, under load",
+        "vlpserve export my-clip/": _ELSEWHERE
+        + "tests/e2e/test_model_management_process.py, under load, with versions of its own",
     },
     "docs/oip.md": {"perf_analyzer -i http": _NOT_HERE + "perf_analyzer, which comes in one old wheel"},
     "docs/regions.md": {
         "vlpserve export uniter-ve.pt": _NOT_HERE + "published checkpoints; on made ones "
         "tests/contract/test_region_models.py",
         "vlpserve evaluate scenes-uniter-entailment": _NOT_HERE + "the data, minutes to draw; on small data "
-        "tests/e2e/test_training_commands.py",
+        "tests/unit/vlp_cli/test_evaluate_judging.py",
     },
     "docs/scaling.md": {
         "gateway replicas = N": _NO_COMMAND + "a formula",
