@@ -36,8 +36,7 @@ Made by `vlpserve generate`; do not edit.
 `vlpserve ask`, `caption` and so on ask a running server; `serve`, `export`, `train` and the others need none. With the
 shipped models on http://127.0.0.1:8080 (`vlpserve serve`):
 
-<!-- run -->
-```
+```sh
 vlpserve models
 vlpserve ask models/zoo/vlp_zoo/samples/scene-1.jpg "what color is the boat?" "how many boats are there?"
 vlpserve caption models/zoo/vlp_zoo/samples/scene-5.jpg --stream
