@@ -10,7 +10,7 @@ import openai
 import pytest
 from chat_bodies import user
 from every_error import all_errors, make_error, raising
-from vlp_client.connection import server_error
+from vlp_client.http_wire import server_error
 from vlp_server.http.problems import STATUS, DoorKind, Problem
 from vlp_spec.errors import ErrorKind, StartupError, VlpError
 
