@@ -61,7 +61,7 @@ class TritonServer:
 
     def __init__(self, repository: Path, log: Path) -> None:
         self.grpc, http = free_port(), free_port()
-        ports = [f"--http-port={http}", f"--grpc-port={self.grpc}", f"--metrics-port={free_port()}", "--cache-mib=0"]
+        ports = [f"--http-port={http}", f"--grpc-port={self.grpc}", f"--metrics-port={free_port()}"]
         with log.open("wb") as stream:
             self.process = subprocess.Popen([TRITON, "triton", repository, *ports], stdout=stream, stderr=stream)
         while True:

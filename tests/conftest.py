@@ -19,3 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path(__file__).parent / "golden",
         help="folder of reference sets (meta.json, config.json, weights, inputs.npz, outputs.npz) to check models with",
     )
+    parser.addoption(
+        "--fuzz-cases",
+        type=int,
+        default=60,
+        help="requests, good and bad ones each, that tests make up for every operation of the OpenAPI description",
+    )

@@ -3,8 +3,9 @@
 - "nvidia": graphs run in Triton's own backends (onnxruntime, tensorrt), as NVIDIA's image has them.
 - "python": they run in the Python backend, for a server that has no other.
 
-The flavours differ in config.pbtxt and model.py alone. It is written beside its place and renamed into it, whole; what
-was there before goes. Files of graphs are hard links where the file system allows it.
+The flavours differ in config.pbtxt and model.py alone. It is written beside its place and renamed into it, whole. What
+an earlier run wrote of other deployments stays as it is, with what an operator changed in it; whatever else was there
+goes. Files of graphs are hard links where the file system allows it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -32,6 +33,7 @@ from vlp_export.triton_config import (
     render_config,
 )
 from vlp_export.triton_model import GRAPH_MODEL, TASK_MODEL
+from vlp_export.triton_plan import TritonPlan, plan_repository
 from vlp_export.triton_tasks import render_task_config
 
 FLAVOURS = ("python", "nvidia")
@@ -45,7 +47,7 @@ class TritonOptions:
     Attributes:
         flavour: one of FLAVOURS.
         batching: of every graph.
-        threads: inside one operator of a graph in the Python backend; 0 = every CPU.
+        threads: inside one operator of a graph, or of a task's decoder, in the Python backend; 0 = every CPU.
     """
 
     flavour: str = "python"
@@ -57,38 +59,65 @@ def write_triton_repository(target: Path, found: Sequence[FoundDeployment], opti
     """Write `target`/model_repository and `target`/deployments.
 
     Args:
-        target: nothing else may lie in these two folders: they are replaced.
-        found: deployments, of one or several repositories; several versions of one may be among them.
+        target: deployments of earlier runs stay, unless `found` has some of their name; nothing else may lie in these
+            two folders: they are replaced.
+        found: deployments, of one or several repositories; several versions of one may be among them. The extractors
+            that they read features of are added where they lie in the same repositories.
 
     Returns:
         names of the models that Triton then has.
 
     Raises:
         ArtifactError: two repositories have the same deployment or graph, a deployment is not whole, a graph cannot run
-            in this flavour, or the target is a repository that is read from.
+            in this flavour, the target is a repository that is read from, or what stays in it would lose something.
         OSError: the disk refused; what was there before is there still.
     """
     if options.flavour not in FLAVOURS:
         raise ArtifactError(f"flavour {options.flavour!r}: expected one of {', '.join(FLAVOURS)}")
     if target.resolve() in {one.layout.root.resolve() for one in found}:
         raise ArtifactError(f"{target}: holds the deployments themselves, and would be replaced; name another folder")
-    _check_unique(found)
+    plan = plan_repository(target, found)
+    _check_unique((*plan.written, *plan.kept))
     target.mkdir(parents=True, exist_ok=True)
     staging = target / f".writing-{os.getpid()}"
     shutil.rmtree(staging, ignore_errors=True)
     layout = RepositoryLayout(staging)
     try:
-        # Rising versions: warm-up files and config.pbtxt of a graph are those of its newest.
-        for one in sorted(found, key=lambda each: each.deployment.version):
-            for graph in one.deployment.graphs:
-                _write_graph(layout, one, graph, options)
-            _write_tasks(layout, one.deployment, options)
-            _copy_deployment(layout, one)
+        _write_deployments(layout, plan, options)
+        _keep_deployments(layout, plan.kept)
         names = sorted(path.name for path in layout.graphs_dir.iterdir())
         _replace_trees(layout, RepositoryLayout(target))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return names
+
+
+def _write_deployments(layout: RepositoryLayout, plan: TritonPlan, options: TritonOptions) -> None:
+    # Rising versions: warm-up files and config.pbtxt of a graph are those of its newest.
+    for one in sorted(plan.written, key=lambda each: each.deployment.version):
+        loaded = plan.loaded_versions(one.deployment.name, options.batching.kept_versions)
+        own = replace(options, batching=replace(options.batching, kept_versions=loaded))
+        for graph in one.deployment.graphs:
+            _write_graph(layout, one, graph, own)
+        _write_tasks(layout, one.deployment, own)
+        _copy_deployment(layout, one)
+
+
+def _keep_deployments(layout: RepositoryLayout, kept: Sequence[FoundDeployment]) -> None:
+    """Take over whole folders, which belong to one deployment and hold all its versions."""
+    folders: dict[Path, Path] = {}
+    for one in kept:
+        deployment = one.deployment
+        tasks = [task_model_name(deployment.name, task) for task in deployment.tasks]
+        for model in (*(graph.name for graph in deployment.graphs), *tasks):
+            folders[one.layout.graph_dir(model)] = layout.graph_dir(model)
+        folders[one.assets_dir.parent] = layout.assets(deployment.name, deployment.version).parent
+    for source, place in folders.items():
+        if not source.is_dir():
+            raise ArtifactError(
+                f"{source} is missing, and a deployment beside it needs it; write that one anew, or name another folder"
+            )
+        shutil.copytree(source, place, symlinks=True, copy_function=_link_or_copy)
 
 
 def _check_unique(found: Sequence[FoundDeployment]) -> None:
@@ -152,7 +181,8 @@ def _write_tasks(layout: RepositoryLayout, deployment: Deployment, options: Trit
         version = folder / str(deployment.version)
         version.mkdir(parents=True)
         (version / PYTHON_MODEL_FILE).write_text(TASK_MODEL, encoding="utf-8")
-        (folder / CONFIG_FILE).write_text(render_task_config(deployment.name, task, options.batching), encoding="utf-8")
+        text = render_task_config(deployment.name, task, options.batching, threads=options.threads)
+        (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 def _copy_deployment(layout: RepositoryLayout, found: FoundDeployment) -> None:
@@ -175,10 +205,14 @@ def _copy_files(found: FoundDeployment, graph: GraphRef, folder: Path) -> None:
         if not source.is_file():
             raise ArtifactError(f"{_label(found)}: {source} is missing")
         place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source.resolve(), place)
-        except OSError:
-            shutil.copy2(source, place)
+        _link_or_copy(source.resolve(), place)
+
+
+def _link_or_copy(source: str | Path, place: str | Path) -> None:
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copy2(source, place)
 
 
 def _largest_batch(found: FoundDeployment) -> int:

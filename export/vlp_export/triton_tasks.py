@@ -15,16 +15,20 @@ _OUTPUTS: Mapping[Task, list[tuple[str, str, list[int]]]] = {
     Task.EMBEDDINGS: [(EMBEDDINGS, "TYPE_FP32", [-1, -1]), (RESULT, _BYTES, [-1])],
     Task.REGIONS: [(FEATURES, "TYPE_FP32", [-1, -1]), (RESULT, _BYTES, [-1])],
 }
-# A text that is drawn by chance is another one each time, and what is streamed is not kept.
-_NOT_KEPT = (Task.CAPTION,)
+# What comes in pieces.
+_DECOUPLED = (Task.CAPTION,)
 
 
-def render_task_config(deployment: str, task: Task, batching: BatchingConfig | None = None) -> str:
+def render_task_config(deployment: str, task: Task, batching: BatchingConfig | None = None, *, threads: int = 0) -> str:
     """Write the text of config.pbtxt.
 
     There is no queue to bound and nothing to batch here: the model takes every request at once, the service in it
     bounds what is inside, and the graphs that it asks have their own queues. Nor can it be warmed up by requests,
-    which may ask its graphs before Triton has loaded them: it proves them itself before it answers.
+    which may ask its graphs before Triton has loaded them: it proves them itself before it answers. Triton's response
+    cache is left out: it keeps the error of a task, and gives it again as a success without outputs (seen in 2.51).
+
+    Args:
+        threads: inside one operator of what runs in the model's own process, a decoder; 0 = every CPU.
     """
     name = task_model_name(deployment, task)
     needs_image = task is not Task.EMBEDDINGS
@@ -42,11 +46,9 @@ def render_task_config(deployment: str, task: Task, batching: BatchingConfig | N
     lines.append(_tensor("input", OPTIONS, _BYTES, [1], optional=True))
     lines += [_tensor("output", *output) for output in _OUTPUTS.get(task, _ANSWERS)]
     lines.append("instance_group [ { count: 1 kind: KIND_CPU } ]")
-    if task in _NOT_KEPT:
+    if task in _DECOUPLED:
         lines.append("model_transaction_policy { decoupled: true }")
-    else:
-        lines.append("response_cache { enable: true }")
-    lines += parameter_lines({"deployment": deployment, "task": str(task)})
+    lines += parameter_lines({"deployment": deployment, "task": str(task), "threads": str(threads)})
     return "\n".join(lines) + "\n"
 
 

@@ -75,10 +75,14 @@ class BlipCaptionPipeline(BlipPipeline):
         return self.settings.plan(
             query.decoding,
             num_texts=query.num_captions,
-            room=self.positions - prompt_tokens + 1,  # the last token is never read
+            room=self.room(prompt_tokens),
             end_id=texts.sep_id,
             pad_id=texts.pad_id,
         )
+
+    def room(self, prompt_tokens: int) -> int:
+        """Tokens that can follow a prompt; see CaptionPipeline."""
+        return self.positions - prompt_tokens + 1  # the last token is never read
 
     def text_of(self, query: CaptionQuery, tokens: Sequence[int]) -> str:
         """Words of generated tokens; see CaptionPipeline. More tokens only add to what there is."""
@@ -91,7 +95,12 @@ class BlipCaptionPipeline(BlipPipeline):
 
     def result(self, query: CaptionQuery, texts: Sequence[GeneratedText]) -> CaptionResult:
         """The captions, in the order of `texts`."""
-        return CaptionResult(tuple(ScoredCaption(self.text_of(query, text.tokens), text.score) for text in texts))
+        return CaptionResult(
+            tuple(
+                ScoredCaption(self.text_of(query, text.tokens), text.score, len(text.tokens), text.ended)
+                for text in texts
+            )
+        )
 
     def _prompt_ids(self, query: CaptionQuery) -> list[int]:
         prompt = query.prompt.strip()

@@ -160,6 +160,11 @@ class BlipPipeline:
     inputs: BlipInputs
     family: ClassVar[str] = "blip"
 
+    @property
+    def text_processor(self) -> TextProcessor:
+        """What texts become tokens by."""
+        return self.inputs.text_processor
+
     def prepare_image(self, data: bytes) -> PreparedImage:
         """Decode and resize a picture file; see StagedPictures."""
         return self.inputs.prepare_image(data)

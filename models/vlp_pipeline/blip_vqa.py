@@ -130,10 +130,11 @@ class BlipVqaPipeline(BlipPipeline):
     def written(self, query: VqaQuery, texts: Sequence[GeneratedText]) -> VqaResult:
         """Answers that were written, each once; see WrittenAnswerPipeline."""
         tokens_of = self.inputs.text_processor.tokens_of
-        best: dict[str, float] = {}
+        best: dict[str, ScoredAnswer] = {}
         for text in texts:
-            best.setdefault(join_pieces(tokens_of(text.tokens)), text.score)
-        return VqaResult(tuple(ScoredAnswer(answer, score) for answer, score in best.items())[: query.top_k])
+            answer = join_pieces(tokens_of(text.tokens))
+            best.setdefault(answer, ScoredAnswer(answer, text.score, text.ended))
+        return VqaResult(tuple(best.values())[: query.top_k])
 
     def ranked(self, query: VqaQuery, log_probabilities: np.ndarray) -> VqaResult:
         """The best of `candidates`, as the caller spelled them; see WrittenAnswerPipeline."""

@@ -150,6 +150,10 @@ class CaptionPipeline(PictureStates, Protocol):
         """
         ...
 
+    def room(self, prompt_tokens: int) -> int:
+        """The most tokens that can follow a beginning of so many."""
+        ...
+
     def text_of(self, query: CaptionQuery, tokens: Sequence[int]) -> str:
         """Words of generated tokens, the caller's own prompt in front and the model's own beginning left out."""
         ...

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from vlp_spec.errors import ArtifactError, InvalidArgumentError, TooLargeError
 
 from vlp_pipeline.settings import read_settings
@@ -89,6 +89,18 @@ def check_text(text: str, field: str, limits: TextLimits = DEFAULT_TEXT_LIMITS) 
         ) from error
 
 
+class TokenCounter(Protocol):
+    """Counts the tokens of texts, as one model reads and writes them."""
+
+    def tokens_read(self, text: str) -> int:
+        """How many tokens of a text a graph is given: special ones counted, what is cut off not."""
+        ...
+
+    def token_ends(self, text: str) -> list[int]:
+        """Where each token of a text ends, in characters; without special ones."""
+        ...
+
+
 class TextProcessor:
     """Turns text into ids. Without state after construction, so any thread may use it.
 
@@ -162,13 +174,24 @@ class TextProcessor:
         Raises:
             InvalidArgumentError: the text is no valid Unicode, or the tokenizer cannot read it.
         """
+        return list(self._encoding(text).ids)
+
+    def _encoding(self, text: str) -> Encoding:
         try:
-            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            return self._tokenizer.encode(text, add_special_tokens=False)
         # Half a surrogate pair is a UnicodeEncodeError or TypeError, a broken vocabulary a plain Exception.
         except Exception as error:
             raise InvalidArgumentError(
                 "text: the model's tokenizer cannot read it; send valid Unicode", detail=repr(error)
             ) from error
+
+    def tokens_read(self, text: str) -> int:
+        """How many tokens of a text a graph is given: as `encode`, and errors likewise."""
+        return len(self.encode(text))
+
+    def token_ends(self, text: str) -> list[int]:
+        """Where each token of a text alone ends, in characters; errors as `word_ids`."""
+        return [end for _, end in self._encoding(text).offsets]
 
     def id_of(self, token: str) -> int:
         """The id of a token that the model needs, by its name.

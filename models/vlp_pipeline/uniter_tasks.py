@@ -36,7 +36,7 @@ from vlp_pipeline.label_scores import (
 from vlp_pipeline.pipeline import Buckets, Item, PreparedImage
 from vlp_pipeline.region_settings import RegionSettings
 from vlp_pipeline.regions import Regions
-from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits
+from vlp_pipeline.text import DEFAULT_TEXT_LIMITS, TextLimits, TextProcessor
 from vlp_pipeline.uniter_inputs import UniterInputs
 from vlp_pipeline.vqa import AnswerRanker, read_labels, softmax
 
@@ -50,6 +50,11 @@ class UniterPipeline:
 
     inputs: UniterInputs
     family: ClassVar[str] = "uniter"
+
+    @property
+    def text_processor(self) -> TextProcessor:
+        """What texts become tokens by."""
+        return self.inputs.text_processor
 
     @property
     def regions(self) -> RegionSettings:

@@ -20,6 +20,7 @@ VlpError                       kind, message (safe to show), detail (for the log
 │  └─ CancelledError           cancelled              the caller has gone away
 ├─ CapacityError               try again later (retry_after_s)
 │  ├─ OverloadedError          overloaded             the queue is full
+│  ├─ RateLimitedError         rate_limited           this caller asks more than it may; others are answered
 │  ├─ UnavailableError         unavailable            loading, draining, or not proved
 │  ├─ DeadlineError            deadline_exceeded
 │  └─ StorageFullError         storage_full           the disk is full; nothing of this write was kept
@@ -58,6 +59,7 @@ class ErrorKind(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     CANCELLED = "cancelled"
     OVERLOADED = "overloaded"
+    RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     STORAGE_FULL = "storage_full"
@@ -204,6 +206,12 @@ class OverloadedError(CapacityError):
     """The queue is full."""
 
     kind = ErrorKind.OVERLOADED
+
+
+class RateLimitedError(CapacityError):
+    """The caller asks more than its limits allow; others are answered."""
+
+    kind = ErrorKind.RATE_LIMITED
 
 
 class UnavailableError(CapacityError):

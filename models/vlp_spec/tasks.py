@@ -66,10 +66,15 @@ class VqaQuery:
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswer:
-    """An answer and its score between 0 and 1."""
+    """An answer and its score between 0 and 1.
+
+    Attributes:
+        ended: False where it was written, and no more tokens were allowed.
+    """
 
     answer: str
     score: float
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +170,14 @@ class ScoredCaption:
 
     Attributes:
         score: the geometric mean of its tokens' probabilities, 0 to 1.
+        tokens: that were written, prompt and end not counted.
+        ended: False where no more tokens were allowed.
     """
 
     text: str
     score: float
+    tokens: int = 0
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,19 @@ def dummy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPro
         yield server
 
 
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A real process with the shipped models, for the pages of the documentation; they fill its collections."""
+    with ServerProcess(tmp_path_factory.mktemp("shipped")) as server:
+        yield server
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Show the server's log beside a failure."""
     report = yield
-    server = getattr(item, "funcargs", {}).get("dummy_server")
-    if report.failed and server is not None:
-        report.sections.append(("log of the server", server.log[-5000:]))
+    for name in ("dummy_server", "shipped"):
+        server = getattr(item, "funcargs", {}).get(name)
+        if report.failed and server is not None:
+            report.sections.append((f"log of the server {name}", server.log[-5000:]))
     return report

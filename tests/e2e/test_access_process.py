@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,10 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pictures_made as pictures
 import pytest
 from server_process import ServerProcess
-from vlp_client import AuthenticationError, Client, PermissionDeniedError
+from vlp_client import AuthenticationError, CapacityError, Client, PermissionDeniedError
 
 REFUSED_WITHIN_S = 20.0
 
@@ -94,7 +96,8 @@ def test_keys_come_and_go_while_the_server_runs(server: ServerProcess, folder: P
                 known = False
     with Client(server.url, api_key=reader) as client:
         assert [info.name for info in client.collections()] == ["pets"]
-    assert "key=writer" in server.log
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith('{"time"')]
+    assert "writer" in {line["key"] for line in lines}
     assert not any(key in server.log for key in (reader, writer))
 
 
@@ -109,3 +112,57 @@ def test_a_keys_file_at_fault_ends_the_start_with_2(tmp_path: Path) -> None:
     assert "other users may write it" in others.stderr
     assert f"{file}, line 1: unknown role; expected read, write, admin" in unknown.stderr
     assert "a" * 64 not in unknown.stderr
+
+
+def test_a_caller_who_asks_too_much_is_told_when_to_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "keys.txt"
+    slow = run("keys", "new", "slow", "--rate", "50", "--burst", "170", "--file", file).stdout.strip()
+    other = make_key(file, "other", "read")
+    question = pictures.jpeg(), "what is it?"
+    with (
+        ServerProcess(tmp_path, "dummy", "--keys-file", str(file)) as server,
+        Client(server.url, api_key=slow, retries=None) as client,
+        Client(server.url, api_key=other) as beside,
+    ):
+        assert client.vqa(*question).answers
+        with pytest.raises(CapacityError) as caught:
+            client.vqa(*question)
+        assert beside.vqa(*question).answers
+        error = caught.value
+        assert (error.kind, error.status) == ("rate_limited", 429)
+        assert error.retry_after_s is not None
+        assert error.retry_after_s > 1
+        # Whoever waits as long as it is told is let in, for nothing but time fills a bucket.
+        time.sleep(error.retry_after_s)
+        assert client.vqa(*question).answers
+
+
+def test_the_access_log_goes_on_in_a_new_file_when_the_old_one_is_moved_away(tmp_path: Path) -> None:
+    file, old = tmp_path / "access.log", tmp_path / "access.log.1"
+    arguments = ("--access-log", "--log-level", "error", "--set", f"log.access_file={file}")
+    with ServerProcess(tmp_path, "dummy", *arguments) as server:
+        for number in range(2):
+            httpx.get(f"{server.url}/livez", headers={"X-Request-Id": f"r{number}"}, trust_env=False)
+            end = time.monotonic() + REFUSED_WITHIN_S
+            while not file.exists() or f"r{number}" not in file.read_text():
+                assert time.monotonic() < end, server.log
+            if not number:
+                file.rename(old)
+        server.terminate()
+        assert server.exit_code() == 0
+        log = server.log
+    ids = [[json.loads(line)["request_id"] for line in one.read_text().splitlines()] for one in (old, file)]
+    assert ids == [["r0"], ["r1"]]
+    assert "request_id" not in log
+
+
+def test_lines_that_wait_are_written_at_the_end(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    with ServerProcess(tmp_path, "dummy", "--access-log", "--set", f"log.access_file={file}") as server:
+        client = httpx.Client(base_url=server.url, trust_env=False)
+        with client:
+            for _ in range(200):
+                client.get("/livez")
+        server.terminate()
+        assert server.exit_code() == 0
+    assert len(file.read_text().splitlines()) == 200

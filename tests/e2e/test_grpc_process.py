@@ -1,11 +1,8 @@
-"""One process serves both doors: the same answers, one drain, and what docs/grpc.md says of it."""
+"""One process serves both doors: the same answers, one drain."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +14,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server_process import ServerProcess
 from vlp_proto.vlp.v1 import content_pb2, vision_language_pb2, vision_language_pb2_grpc
 
-PAGE = Path(__file__).parents[2] / "docs" / "grpc.md"
 QUESTION = "what is it?"
 
 
@@ -50,20 +46,6 @@ def test_figures_of_grpc_are_among_those_of_http(dummy_server: ServerProcess, ch
         stub.Vqa(vision_language_pb2.VqaRequest(), timeout=30)
     text = httpx.get(f"{dummy_server.url}/metrics", trust_env=False).text
     assert 'vlpserve_grpc_calls_total{kind="invalid_argument",method="/vlp.v1.VisionLanguage/Vqa"' in text
-
-
-def test_the_example_of_the_page_runs_as_it_stands(
-    dummy_server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    example = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert example is not None
-    (tmp_path / "picture.jpg").write_bytes(pictures.jpeg())
-    monkeypatch.chdir(tmp_path)
-    code = example[1].replace("127.0.0.1:8081", grpc_address(dummy_server))
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown):
-        exec(compile(code, str(PAGE), "exec"), {})  # noqa: S102
-    assert shown.getvalue().strip()
 
 
 def test_a_signal_ends_both_doors_and_the_process_well(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_regions_that_were_found_once_are_asked_about_in_place_of_the_picture(tm
         options = ("--url", server.url, "--json")
         found = run("regions", str(picture), "--npz", str(kept), *options)
         assert found.returncode == 0, found.stderr
-        for command, sides, text in (("judge", 1, "a dog"), ("compare", 2, "two dogs"), ("point", 1, "the dog")):
+        for command, sides, text in (("entail", 1, "a dog"), ("reason", 2, "two dogs"), ("ground", 1, "the dog")):
             by_picture = run(command, *[str(picture)] * sides, text, *options)
             by_regions = run(command, *[str(kept)] * sides, text, *options)
             assert by_picture.returncode == by_regions.returncode == 0, by_picture.stderr + by_regions.stderr

@@ -17,6 +17,8 @@ from tiny_repository import publish
 from triton_process import TritonProcess, write_repository
 from vlp_client import Client
 
+SECRET = "a-secret-of-these-tests"
+CONTROL = {"triton-grpc-protocol-vlpserve-control": SECRET}
 NO_ANSWERS_KEPT = {"VLPSERVE_CACHE_ANSWER_ENTRIES": "0"}
 
 
@@ -83,6 +85,25 @@ def triton(repository: Path, tmp_path: Path) -> Iterator[TritonProcess]:
         yield started
 
 
+@pytest.fixture
+def managed(tmp_path: Path) -> dict[str, str]:
+    """Variables of a gateway that manages models on Triton."""
+    file = tmp_path / "control-secret"
+    file.write_text(SECRET + "\n")
+    return {
+        "VLPSERVE_ENGINE_TRITON_MANAGE": "true",
+        "VLPSERVE_ENGINE_TRITON_CONTROL_SECRET_FILE": str(file),
+        "VLPSERVE_HTTP_ADMIN": "true",
+    }
+
+
+@pytest.fixture
+def managed_triton(repository: Path, managed: dict[str, str], tmp_path: Path) -> Iterator[TritonProcess]:
+    file = managed["VLPSERVE_ENGINE_TRITON_CONTROL_SECRET_FILE"]
+    with TritonProcess(tmp_path, repository, "--explicit", "--control-secret-file", file) as started:
+        yield started
+
+
 def gateway(folder: Path, repository: Path, *urls: str, model: str = "tiny@1", **environment: str) -> ServerProcess:
     place = folder / "gateway"
     place.mkdir()
@@ -143,14 +164,15 @@ def test_a_gateway_that_comes_first_waits_for_triton(repository: Path, tmp_path:
 
 
 def test_versions_are_loaded_switched_and_unloaded_on_triton_under_load(
-    triton: TritonProcess, repository: Path, tmp_path: Path
+    managed_triton: TritonProcess, managed: dict[str, str], repository: Path, tmp_path: Path
 ) -> None:
-    def on_triton() -> list[int]:
-        index = tritonclient.InferenceServerClient(triton.url).get_model_repository_index().models
-        return sorted(int(one.version) for one in index if one.name == "tiny-fp32" and one.state == "READY")
+    client_there = tritonclient.InferenceServerClient(managed_triton.url)
 
-    managed = {"VLPSERVE_ENGINE_TRITON_MANAGE": "true", "VLPSERVE_HTTP_ADMIN": "true"}
-    with gateway(tmp_path, repository, triton.url, **managed) as server, Client(server.url) as client:
+    def on_triton(name: str = "tiny-fp32") -> list[int]:
+        index = client_there.get_model_repository_index(headers=CONTROL).models
+        return sorted(int(one.version) for one in index if one.name == name and one.state == "READY")
+
+    with gateway(tmp_path, repository, managed_triton.url, **managed) as server, Client(server.url) as client:
         assert on_triton() == [1, 2]
         with Askers(server.url, "tiny") as askers:
             askers.more("200")
@@ -160,10 +182,10 @@ def test_versions_are_loaded_switched_and_unloaded_on_triton_under_load(
             client.admin.switch("tiny", 2)
             askers.more("200")
             client.admin.unload("tiny", 1)
-            assert on_triton() == [2]
+            assert on_triton() == on_triton("tiny.vqa") == [2]
             askers.more("200")
             client.admin.load("tiny", 1)
-            assert on_triton() == [1, 2]
+            assert on_triton() == on_triton("tiny.vqa") == [1, 2]
             client.admin.switch("tiny", 1)
             client.admin.rollback("tiny")
             askers.more("200")
@@ -174,13 +196,12 @@ def test_versions_are_loaded_switched_and_unloaded_on_triton_under_load(
 
 
 def test_a_version_that_triton_has_not_got_is_told_at_once(
-    triton: TritonProcess, repository: Path, tmp_path: Path
+    managed_triton: TritonProcess, managed: dict[str, str], tmp_path: Path
 ) -> None:
     own = tmp_path / "own"
     publish(own)
     publish(own, version=3)
-    managed = {"VLPSERVE_ENGINE_TRITON_MANAGE": "true", "VLPSERVE_HTTP_ADMIN": "true"}
-    with gateway(tmp_path, own, triton.url, **managed) as server, Client(server.url) as client:
+    with gateway(tmp_path, own, managed_triton.url, **managed) as server, Client(server.url) as client:
         with pytest.raises(Exception, match="tiny-fp32"):
             client.admin.load("tiny", 3)
         assert client.vqa(picture("red"), "what colour is it").model == "tiny@1"

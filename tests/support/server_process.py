@@ -22,11 +22,21 @@ class ServerProcess:
         folder: for the ready file and the log.
         arguments: of `vlpserve serve`.
         python: interpreter of the environment that vlpserve is installed in.
+        cwd: folder that it is started in; none: that of the tests.
         environment: added to a clean one.
     """
 
-    def __init__(self, folder: Path, *arguments: str, python: str = sys.executable, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        python: str = sys.executable,
+        cwd: Path | None = None,
+        **environment: str,
+    ) -> None:
         self._python = python
+        self._cwd = cwd
+        self.collections = folder / "collections"
         self._ready_file = folder / "ready.json"
         self.log_file = folder / "server.log"
         self._arguments = arguments
@@ -35,14 +45,14 @@ class ServerProcess:
             "VLPSERVE_HTTP_PORT": "0",
             "VLPSERVE_GRPC_PORT": "0",
             "VLPSERVE_READY_FILE": str(self._ready_file),
-            "VLPSERVE_COLLECTIONS_PLACE": str(folder / "collections"),
+            "VLPSERVE_COLLECTIONS_PLACE": str(self.collections),
             **environment,
         }
 
     def __enter__(self) -> Self:
         command = [self._python, "-m", "vlp_cli", "serve", *self._arguments]
         with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment, cwd=self._cwd)
         end = time.monotonic() + START_LIMIT_S
         while not self._ready_file.exists():
             if self.process.poll() is not None:

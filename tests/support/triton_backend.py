@@ -91,9 +91,12 @@ class Sender:
 class Request:
     """What a model gets."""
 
-    def __init__(self, inputs: Mapping[str, np.ndarray], timeout_us: int = 0) -> None:
+    def __init__(
+        self, inputs: Mapping[str, np.ndarray], timeout_us: int = 0, parameters: Mapping[str, object] | None = None
+    ) -> None:
         self._inputs = {name: Tensor(name, array) for name, array in inputs.items()}
         self._timeout_us = timeout_us
+        self._parameters = dict(parameters or {})
         self.sender = Sender()
         self.cancelled = False
 
@@ -102,6 +105,9 @@ class Request:
 
     def timeout(self) -> int:
         return self._timeout_us
+
+    def parameters(self) -> str:
+        return json.dumps(self._parameters)
 
     def is_cancelled(self) -> bool:
         return self.cancelled

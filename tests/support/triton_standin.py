@@ -62,6 +62,11 @@ class TritonStandIn:
         calls: that came.
         ended: streams that ended, whoever ended them.
         loads: what was told to be loaded: name, and the configuration that was sent along.
+        secret: what calls that manage models must send along; None: nothing.
+        before_load: called with the name before a model is loaded; may raise Fault.
+        after_load: called with the name when it is, before that is told.
+        before_unload: called with the name before a model is unloaded; may raise Fault.
+        hang: calls that manage models are not answered before this is set; None: at once.
     """
 
     def __init__(self, answer: Answer | None = None, **on_disk: list[int]) -> None:
@@ -72,6 +77,12 @@ class TritonStandIn:
         self.calls: list[Call] = []
         self.ended = asyncio.Event()
         self.loads: list[tuple[str, dict[str, Any]]] = []
+        self.secret: str | None = None
+        self.before_load: Callable[[str], object] = lambda name: None
+        self.after_load: Callable[[str], object] = lambda name: None
+        self.before_unload: Callable[[str], object] = lambda name: None
+        self.hang: asyncio.Event | None = None
+        self.configs: dict[str, model_config_pb2.ModelConfig] = {}
         self.live = True
         self.port = 0
 
@@ -141,7 +152,17 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         finally:
             self._owner.ended.set()
 
+    async def _let_in(self, context: Any) -> None:
+        """As tritonserver with restricted protocols does."""
+        if self._owner.hang is not None:
+            await self._owner.hang.wait()
+        header = "triton-grpc-protocol-vlpserve-control"
+        if self._owner.secret not in (None, dict(context.invocation_metadata()).get(header)):
+            message = f"This protocol is restricted, expecting header '{header}'"
+            await context.abort(grpc.StatusCode.UNAVAILABLE, message)
+
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        await self._let_in(context)
         index = service_pb2.RepositoryIndexResponse()
         for name, versions in self._owner.on_disk.items():
             loaded = self._owner.loaded.get(name, [])
@@ -155,25 +176,41 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
     async def ModelConfig(self, request: Any, context: Any) -> Any:
         if not self._owner.loaded.get(request.name):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{request.name}' is not found")
-        return service_pb2.ModelConfigResponse(config=self._owner.config(request.name))
+        running = self._owner.configs.get(request.name) or self._owner.config(request.name)
+        return service_pb2.ModelConfigResponse(config=running)
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+        await self._let_in(context)
         owner, name = self._owner, request.model_name
+        try:
+            told = owner.before_load(name)
+            if inspect.isawaitable(told):
+                await told
+        except Fault as fault:
+            await context.abort(fault.status, fault.message)
         there = owner.on_disk.get(name)
         if not there:
             await context.abort(grpc.StatusCode.INTERNAL, f"failed to load '{name}', failed to poll from repository")
         sent = request.parameters["config"].string_param if "config" in request.parameters else ""
         config = json_format.Parse(sent, model_config_pb2.ModelConfig()) if sent else owner.config(name)
         owner.loads.append((name, json_format.MessageToDict(config, preserving_proto_field_name=True)))
+        owner.configs[name] = config
         policy = config.version_policy
         if policy.HasField("specific"):
             owner.loaded[name] = [version for version in policy.specific.versions if version in there]
         else:
             owner.loaded[name] = sorted(there)[-policy.latest.num_versions :]
+        owner.after_load(name)
         return service_pb2.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
+        await self._let_in(context)
+        try:
+            self._owner.before_unload(request.model_name)
+        except Fault as fault:
+            await context.abort(fault.status, fault.message)
         self._owner.loaded[request.model_name] = []
+        self._owner.configs.pop(request.model_name, None)
         return service_pb2.RepositoryModelUnloadResponse()
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-
 import click
 from vlp_client import Answer
 
+from vlp_cli.output import print_model, print_results
 from vlp_cli.picture_argument import asking_options, bar, read_argument, told_faults
 from vlp_cli.server_url import AskedServer
-from vlp_cli.table import format_table
+from vlp_cli.table import one_line, print_table
 
 
 @click.command()
@@ -26,23 +24,23 @@ def ask(
     top_k: int,
     answers: tuple[str, ...],
     model: str | None,
-    timeout_s: float,
+    fetch: bool,
     as_json: bool,
 ) -> None:
-    """Ask QUESTIONs about IMAGE: a file, an http(s) URL that the server may fetch, - for standard input, or an .npz
-    file of regions, for a model that reads these.
+    """Ask QUESTIONs about IMAGE: a file, an http(s) URL (which the server fetches where it may, or --fetch), - for
+    standard input, or an .npz file of regions, for a model that reads these.
     """
-    picture, regions = read_argument(image)
-    with told_faults(image), server.client(timeout_s=timeout_s) as client:
+    picture, regions = read_argument(image, fetch=fetch)
+    with told_faults(image), server.client() as client:
         reply = client.vqa(picture, list(questions), top_k=top_k, answers=answers or None, model=model, **regions)
     if as_json:
-        click.echo(json.dumps({"model": reply.model, "results": [dataclasses.asdict(item) for item in reply.results]}))
+        print_results(reply.model, reply.results)
         return
     for result in reply.results:
         if len(reply.results) > 1:
-            click.echo(f"{result.question}")
-        click.echo(format_table(("answer", "score", ""), [_row(answer) for answer in result.answers]))
-    click.echo(f"({reply.model})")
+            click.echo(one_line(result.question))
+        print_table(("answer", "score", ""), [_row(answer) for answer in result.answers])
+    print_model(reply.model)
 
 
 def _row(answer: Answer) -> tuple[str, str, str]:

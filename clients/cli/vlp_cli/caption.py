@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from typing import Any
 
@@ -11,9 +10,10 @@ import click
 from vlp_client import Client
 from vlp_client.pictures import ImageSource
 
+from vlp_cli.output import print_json, print_model
 from vlp_cli.picture_argument import asking_options, bar, read_argument, told_faults
 from vlp_cli.server_url import AskedServer
-from vlp_cli.table import format_table
+from vlp_cli.table import one_line, print_table
 
 _LEFT_OUT = "The model's own number where left out."
 
@@ -43,25 +43,27 @@ def number(text: str) -> float:
 @click.option("--seed", type=int, help="The same one draws the same text.")
 @click.option("--stream", is_flag=True, help="Print words as they are written.")
 @asking_options
-def caption(picture: str, stream: bool, server: AskedServer, timeout_s: float, as_json: bool, **options: Any) -> None:
-    """Say what PICTURE shows: a file, an http(s) URL that the server may fetch, or - for standard input."""
-    image, in_place = read_argument(picture)
+def caption(picture: str, stream: bool, server: AskedServer, fetch: bool, as_json: bool, **options: Any) -> None:
+    """Say what PICTURE shows: a file, an http(s) URL (which the server fetches where it may, or --fetch), or -
+    for standard input.
+    """
+    image, in_place = read_argument(picture, fetch=fetch)
     if image is None:
         raise click.UsageError(f"{in_place['regions']}: these are regions; give a picture")
     if stream and as_json:
         raise click.UsageError("--stream, --json: both are given; give one of them")
-    with told_faults(picture), server.client(timeout_s=timeout_s) as client:
+    with told_faults(picture), server.client() as client:
         if stream:
             _print_words(client, image, options)
             return
         reply = client.caption(image, **options)
     captions = [dataclasses.asdict(one) for one in reply.captions]
     if as_json:
-        click.echo(json.dumps({"model": reply.model, "captions": captions}))
+        print_json({"model": reply.model, "captions": captions})
         return
     rows = [(one.text, f"{one.score:.3f}", bar(one.score)) for one in reply.captions]
-    click.echo(format_table(("caption", "score", ""), rows))
-    click.echo(f"({reply.model})")
+    print_table(("caption", "score", ""), rows)
+    print_model(reply.model)
 
 
 def _print_words(client: Client, image: ImageSource, options: dict[str, Any]) -> None:
@@ -69,10 +71,10 @@ def _print_words(client: Client, image: ImageSource, options: dict[str, Any]) ->
     with client.stream_caption(image, **options) as words:
         try:
             for piece in words:
-                click.echo(piece, nl=False)
+                click.echo(one_line(piece), nl=False)
         finally:
             click.echo()
     if words.answer is not None:
         for other in words.answer.captions[1:]:
-            click.echo(other.text)
-        click.echo(f"({words.answer.model})")
+            click.echo(one_line(other.text))
+        print_model(words.answer.model)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from vlp_client import VlpClientError
 
-from vlp_cli.main import RequestFailure
-from vlp_cli.server_url import AskedServer, server_options
+from vlp_cli.client_failures import told_faults
+from vlp_cli.completion_values import complete_collection
+from vlp_cli.output import print_json
+from vlp_cli.server_url import AskedServer, named_rightly, server_options
 from vlp_cli.settings_flags import as_flags
-from vlp_cli.table import counted, format_table
+from vlp_cli.table import counted, print_table
 
 if TYPE_CHECKING:
     from vlp_server.config import ServerConfig
@@ -31,30 +33,31 @@ def collections() -> None:
 
 @collections.command("list")
 @server_options
-def list_all(server: AskedServer) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_all(server: AskedServer, as_json: bool) -> None:
     """List the collections of a server."""
-    try:
-        with server.client() as client:
-            found = client.collections()
-    except VlpClientError as error:
-        raise RequestFailure(str(error)) from error
+    with told_faults(server.url), server.client() as client:
+        found = client.collections()
+    if as_json:
+        print_json({"collections": [dataclasses.asdict(one) for one in found]})
+        return
     rows = [
         (one.name, str(one.items), one.model, one.metric, "kept" if one.store_images else "not kept") for one in found
     ]
-    click.echo(format_table(_HEAD, rows) if rows else "no collections; `vlpserve index` makes some")
+    if rows:
+        print_table(_HEAD, rows)
+    else:
+        click.echo("no collections; `vlpserve index` makes some")
 
 
 @collections.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_collection)
 @server_options
 @click.confirmation_option(prompt="Forget the collection with all of its items?")
 def drop(name: str, server: AskedServer) -> None:
     """Forget the collection NAME of a server."""
-    try:
-        with server.client() as client:
-            client.collection(name).drop()
-    except VlpClientError as error:
-        raise RequestFailure(str(error)) from error
+    with told_faults(name), named_rightly(), server.client() as client:
+        client.collection(name).drop()
     click.echo(f"dropped {name}")
 
 

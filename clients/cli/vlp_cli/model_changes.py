@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Sequence
 
 import click
-from vlp_client import ModelAdmin, ModelVersion, VlpClientError
+from vlp_client import ModelAdmin, ModelVersion
 
-from vlp_cli.main import RequestFailure
-from vlp_cli.server_url import AskedServer, server_options
-from vlp_cli.table import format_table
+from vlp_cli.client_failures import told_faults
+from vlp_cli.output import print_json
+from vlp_cli.server_url import AskedServer, named_rightly, server_options
+from vlp_cli.table import print_table
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _HEAD = ("model", "state", "name means", "requests", "reason")
@@ -90,20 +90,15 @@ CHANGES = (versions, load, switch, rollback, unload)
 
 
 def _ask(server: AskedServer, call: Callable[[ModelAdmin], tuple[ModelVersion, ...]]) -> tuple[ModelVersion, ...]:
-    try:
-        with server.client() as client:
-            return call(client.admin)
-    except VlpClientError as error:
-        raise RequestFailure(str(error)) from error
-    except ValueError as error:  # a name that no path can hold
-        raise click.UsageError(str(error)) from error
+    with told_faults(server.url), named_rightly(), server.client() as client:
+        return call(client.admin)
 
 
 def _show(found: Sequence[ModelVersion], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(one) for one in found], indent=1))
+        print_json({"models": [dataclasses.asdict(one) for one in found]})
     elif found:
-        click.echo(format_table(_HEAD, [_row(one) for one in found]))
+        print_table(_HEAD, [_row(one) for one in found])
     else:
         click.echo("no such model, served or on disk")
 

@@ -1,17 +1,19 @@
-"""What the commands that ask a server about pictures share: the picture itself, their options, and faults in words."""
+"""What the commands that ask a server about pictures share: the picture itself, and their options."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
-from vlp_client import VlpClientError
 
-from vlp_cli.main import CommandFailure, RequestFailure
-from vlp_cli.server_url import DEFAULT_TIMEOUT_S, server_options
+from vlp_cli.client_failures import told_faults
+from vlp_cli.completion_values import complete_model
+from vlp_cli.picture_fetch import fetch_picture, is_url
+from vlp_cli.server_url import server_options
+
+__all__ = ["REGIONS_SUFFIX", "asking_options", "bar", "read_argument", "read_pair", "read_several", "told_faults"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 REGIONS_SUFFIX = ".npz"
@@ -20,62 +22,60 @@ _STDIN = "-"
 _BAR_CHARS = 20
 _OPTIONS = (
     server_options,
-    click.option("--model", help="name, name@version or name@alias."),
-    click.option("--timeout", "timeout_s", default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds to wait."),
+    click.option("--model", shell_complete=complete_model, help="name, name@version or name@alias."),
+    click.option("--fetch", is_flag=True, help="Fetch http(s) URLs here, for a server that may not."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 )
 
 
 def asking_options(command: F) -> F:
-    """The options of every such command: --url and --api-key (as `server`), --model, --timeout, --json."""
+    """The options of every such command: those of `server_options` (as `server`), --model, --fetch, --json."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def read_argument(argument: str) -> tuple[str | bytes | None, dict[str, Any]]:
+def read_argument(argument: str, *, fetch: bool = False) -> tuple[str | bytes | None, dict[str, Any]]:
     """What the client takes for a picture on the command line.
 
     Args:
         argument: a file, an http(s) URL, - for standard input, or an .npz file of regions.
+        fetch: whether a URL is fetched here; otherwise the server does it, where it may.
 
     Returns:
         the picture, and the further argument `regions` where these stand in its place.
+
+    Raises:
+        CommandFailure: a URL cannot be fetched.
     """
-    if argument == _STDIN:
-        return sys.stdin.buffer.read(), {}
-    return (None, {"regions": argument}) if _is_regions(argument) else (argument, {})
+    return (None, {"regions": argument}) if _is_regions(argument) else (_read(argument, fetch), {})
 
 
-def read_pair(left: str, right: str) -> tuple[tuple[str | bytes, str | bytes] | None, dict[str, Any]]:
+def read_pair(
+    left: str, right: str, *, fetch: bool = False
+) -> tuple[tuple[str | bytes, str | bytes] | None, dict[str, Any]]:
     """As `read_argument`, for two.
 
     Raises:
         click.UsageError: regions on one side alone, or standard input on both.
     """
-    if left == right == _STDIN:
-        raise click.UsageError("standard input holds one picture; give the other as a file")
     if _is_regions(left) != _is_regions(right):
         raise click.UsageError("a picture and an .npz file of regions cannot be compared; give two of one kind")
     if _is_regions(left):
         return None, {"regions": (left, right)}
-    first, second = (sys.stdin.buffer.read() if side == _STDIN else side for side in (left, right))
+    first, second = read_several((left, right), fetch=fetch)
     return (first, second), {}
 
 
-@contextmanager
-def told_faults(what: str) -> Iterator[None]:
-    """Turn what goes wrong with a call into a message and an exit code.
+def read_several(arguments: Sequence[str], *, fetch: bool = False) -> list[str | bytes]:
+    """Pictures of the command line.
 
-    Args:
-        what: names the files of the call, for the message where one cannot be read.
+    Raises:
+        click.UsageError: standard input more than once.
     """
-    try:
-        yield
-    except VlpClientError as error:
-        raise RequestFailure(str(error)) from error
-    except OSError as error:
-        raise CommandFailure(f"{error.filename or what}: {error.strerror or error}") from error
+    if arguments.count(_STDIN) > 1:
+        raise click.UsageError("standard input holds one picture; give the other as a file")
+    return [_read(argument, fetch) for argument in arguments]
 
 
 def bar(score: float) -> str:
@@ -83,6 +83,11 @@ def bar(score: float) -> str:
     return "#" * round(score * _BAR_CHARS)
 
 
+def _read(argument: str, fetch: bool) -> str | bytes:
+    if argument == _STDIN:
+        return sys.stdin.buffer.read()
+    return fetch_picture(argument) if fetch and is_url(argument) else argument
+
+
 def _is_regions(argument: str) -> bool:
-    is_url = argument[:8].lower().startswith(("http://", "https://"))
-    return argument.lower().endswith(REGIONS_SUFFIX) and not is_url
+    return argument.lower().endswith(REGIONS_SUFFIX) and not is_url(argument)

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import click
-from vlp_client import Rerank, VlpClientError
+from vlp_client import Rerank
 
-from vlp_cli.main import CommandFailure, RequestFailure
-from vlp_cli.server_url import AskedServer, server_options
-from vlp_cli.table import format_table
+from vlp_cli.client_failures import told_faults
+from vlp_cli.completion_values import complete_collection, complete_model
+from vlp_cli.output import print_json, print_model
+from vlp_cli.picture_argument import read_several
+from vlp_cli.server_url import AskedServer, named_rightly, server_options
+from vlp_cli.table import print_table
 
 _METADATA_CHARS = 60
 
 
 @click.command()
-@click.argument("collection")
+@click.argument("collection", shell_complete=complete_collection)
 @click.argument("text", required=False)
-@click.option("--image", type=click.Path(path_type=Path), help="Search by this picture in place of words.")
+@click.option("--image", help="Search by this picture in place of words: a file, an http(s) URL, or -.")
+@click.option("--fetch", is_flag=True, help="Fetch http(s) URLs here, for a server that may not.")
 @click.option("-k", default=10, show_default=True, help="Hits wanted.")
 @click.option("--filter", "condition", help='Which items may be hits, as JSON: {"kind": "disc", "size": {"gte": 2}}.')
 @click.option("--rerank", type=click.IntRange(1), help="Let a matching model look at so many first hits again.")
-@click.option("--rerank-model", help="Which one; none: the server's default.")
+@click.option("--rerank-model", shell_complete=complete_model, help="Which one; none: the server's default.")
 @server_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def search(  # noqa: PLR0913 - one parameter an option
     collection: str,
     text: str | None,
-    image: Path | None,
+    image: str | None,
+    fetch: bool,
     k: int,
     condition: str | None,
     rerank: int | None,
@@ -40,17 +44,14 @@ def search(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Find pictures of COLLECTION that TEXT describes, or that are like --image."""
     wish = None if rerank is None and rerank_model is None else Rerank(rerank, rerank_model)
-    try:
-        with server.client() as client:
-            found = client.collection(collection).search(
-                text, image=image, k=k, filter=_condition(condition), rerank=wish or False
-            )
-    except VlpClientError as error:
-        raise RequestFailure(str(error)) from error
-    except OSError as error:
-        raise CommandFailure(f"{image}: {error.strerror or error}") from error
+    wanted = _condition(condition)
+    query = None if image is None else read_several([image], fetch=fetch)[0]
+    with told_faults(str(image)), named_rightly(), server.client() as client:
+        found = client.collection(collection).search(text, image=query, k=k, filter=wanted, rerank=wish or False)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found)))
+        document = dataclasses.asdict(found)
+        del document["timings_ms"]
+        print_json(document)
         return
     again = found.reranked_by is not None
     head = ("id", "score", *(("reranked",) if again else ()), "metadata")
@@ -58,8 +59,11 @@ def search(  # noqa: PLR0913 - one parameter an option
         (hit.id, f"{hit.score:.3f}", *((_score(hit.rerank_score),) if again else ()), _short(hit.metadata))
         for hit in found.hits
     ]
-    click.echo(format_table(head, rows) if rows else "no hits")
-    click.echo(f"({found.model}{'' if found.reranked_by is None else f', reranked by {found.reranked_by}'})")
+    if rows:
+        print_table(head, rows)
+    else:
+        click.echo("no hits")
+    print_model(found.model, f", reranked by {found.reranked_by}" if again else "")
 
 
 def _score(value: float | None) -> str:

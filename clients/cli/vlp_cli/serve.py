@@ -72,7 +72,7 @@ def _make_grpc(service: Service, config: ServerConfig) -> MakeBeside:
     """What makes the gRPC door; a server without one does not import it."""
     from vlp_server.grpc.server import GrpcServer
 
-    return lambda room: GrpcServer(service, config, room)
+    return lambda shared, oip: GrpcServer(service, config, shared, oip=oip)
 
 
 def _store(config: ServerConfig, targets: Sequence[ModelTarget]) -> VectorStore | None:

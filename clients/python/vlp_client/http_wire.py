@@ -193,9 +193,9 @@ def problem_error(document: Any, status: int, headers: Mapping[str, str]) -> Ser
 
 
 def _of_openai(document: Any) -> Any:
-    """A document of OpenAI's shape, which calls of that shape are refused with, as a problem; others as they are."""
+    """A document of OpenAI's shape as a problem; others, and those that are both, as they are."""
     error = document.get("error") if isinstance(document, dict) else None
-    if not isinstance(error, dict):
+    if not isinstance(error, dict) or "kind" in document:
         return document
     return {"kind": error.get("code"), "detail": error.get("message"), "field": error.get("param")}
 

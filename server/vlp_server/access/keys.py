@@ -11,6 +11,8 @@ from enum import StrEnum
 
 from vlp_spec.errors import ConfigError
 
+from vlp_server.access.quota import EXPECTED, OwnQuota, parse_own_quota
+
 KEY_PREFIX = "vlp_"
 _KEY_BYTES = 32
 # Shorter than a key and than a hash: neither can be taken for a name, and so be shown as one.
@@ -44,16 +46,18 @@ class AccessKey:
         name: for people and for the access log.
         role: what it may do.
         digest: sha256 of the key, 32 bytes.
+        quota: how much it may ask, where that is not what everybody may.
     """
 
     name: str
     role: Role
     digest: bytes = field(repr=False)
+    quota: OwnQuota = OwnQuota()
 
     @property
     def line(self) -> str:
-        """NAME:ROLE:SHA256, as in a keys file and in the setting access.keys."""
-        return f"{self.name}:{self.role}:{self.digest.hex()}"
+        """NAME:ROLE:SHA256, as in a keys file and in the setting access.keys, and after it the quota of its own."""
+        return ":".join((self.name, self.role, self.digest.hex(), *self.quota.written))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +66,14 @@ class KeyEntry:
 
     Attributes:
         where: for messages, such as "keys.txt, line 3".
-        text: NAME:ROLE:SHA256; maybe something else, maybe a secret, so it is never shown.
+        text: a key's line; maybe something else, maybe a secret, so it is never shown.
     """
 
     where: str
     text: str = field(repr=False)
 
 
-def new_key(name: str, role: Role) -> tuple[str, AccessKey]:
+def new_key(name: str, role: Role, quota: OwnQuota = OwnQuota()) -> tuple[str, AccessKey]:  # noqa: B008 - frozen
     """Make a key.
 
     Returns:
@@ -81,7 +85,7 @@ def new_key(name: str, role: Role) -> tuple[str, AccessKey]:
     if not _NAME.fullmatch(name):
         raise ConfigError([f"the name of the key: expected {_NAME_FORM}"])
     key = KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
-    return key, AccessKey(name, role, key_digest(key.encode("ascii")))
+    return key, AccessKey(name, role, key_digest(key.encode("ascii")), quota)
 
 
 def key_digest(key: bytes) -> bytes:
@@ -116,14 +120,14 @@ def parse_keys(entries: Iterable[KeyEntry]) -> tuple[AccessKey, ...]:
             faults.append(f"{entry.where}: the same key as another one's ({digests[digest]})")
         names.setdefault(name, entry.where)
         digests.setdefault(digest, entry.where)
-        keys.append(AccessKey(name, role, digest))
+        keys.append(AccessKey(name, role, digest, parse_own_quota(fields[_FIELDS:]) or OwnQuota()))
     if faults:
         raise ConfigError(faults)
     return tuple(keys)
 
 
 def _entry_faults(fields: list[str]) -> list[str]:
-    if len(fields) != _FIELDS:
+    if len(fields) < _FIELDS:
         return ["expected NAME:ROLE:SHA256, as `vlpserve keys new` writes it"]
     faults = []
     if not _NAME.fullmatch(fields[0]):
@@ -132,4 +136,6 @@ def _entry_faults(fields: list[str]) -> list[str]:
         faults.append(f"unknown role; expected {', '.join(Role)}")
     if not _DIGEST.fullmatch(fields[2]):
         faults.append("after the role: expected the sha256 of a key, 64 hex digits")
+    if parse_own_quota(fields[_FIELDS:]) is None:
+        faults.append(f"expected NAME:ROLE:SHA256, and after it {EXPECTED}")
     return faults

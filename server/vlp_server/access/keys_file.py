@@ -1,4 +1,4 @@
-"""The keys file: one NAME:ROLE:SHA256 a line, # begins a comment. Read with care, changed whole or not at all.
+"""The keys file: one key a line, # begins a comment. Read with care, changed whole or not at all.
 
 Who can write the file can give themselves a key, so one that its group or all may write is refused. Who can read it
 learns names and roles, and of the keys nothing that helps: that all may read it is worth a warning and no more,

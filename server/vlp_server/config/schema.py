@@ -9,10 +9,12 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
+from vlp_server.engines.triton_control import CONTROL_SECRET_VARIABLE
+
 ENV_PREFIX = "VLPSERVE_"
 CONFIG_FILE_VARIABLE = ENV_PREFIX + "CONFIG"
-# Read by the commands that ask a server; no settings of the server's.
-CLIENT_VARIABLES = frozenset({ENV_PREFIX + "URL", ENV_PREFIX + "API_KEY"})
+# Read by the commands that ask a server, or start Triton; no settings of the server's.
+CLIENT_VARIABLES = frozenset({ENV_PREFIX + "URL", ENV_PREFIX + "API_KEY", CONTROL_SECRET_VARIABLE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ The text of every attribute is also what `vlpserve config check` and docs/config
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,8 @@ from vlp_server.config.checks import between, raise_faults
 
 _DAY_S = 86_400.0
 _GIB = 1024**3
+# As a browser sends it: a host's name or address in lower case, and a port that is not the scheme's own.
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 class LogLevel(StrEnum):
@@ -34,6 +37,14 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class ClientAddress(StrEnum):
+    """How the access log names a client: by its address, by a hash that lasts as long as the process, or not at all."""
+
+    PLAIN = "plain"
+    HASHED = "hashed"
+    OMITTED = "omitted"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpConfig:
     """The HTTP door.
@@ -44,15 +55,23 @@ class HttpConfig:
         body_limit_bytes: largest body of a request, and most bytes of pictures that are fetched for one; base64 in JSON
             makes a picture a third larger.
         body_timeout_s: time for a whole body to arrive.
+        write_timeout_s: how long a client may leave an answer unread that waits to be sent.
         header_timeout_s: time for the headers of a request to arrive.
         header_limit_bytes: largest request line and headers together.
+        header_limit: headers of a request, at most.
         keep_alive_s: how long an idle connection stays open.
         max_request_timeout_s: longest deadline that X-Request-Timeout-Ms may name.
+        max_connections: open connections; one more is answered 503, but for /livez and /readyz, and many more are
+            closed unanswered. Each takes a file of the process, see `ulimit -n`.
         max_in_flight: requests being read or answered at once; more are refused before their body is read.
         max_in_flight_bytes: bytes of bodies and fetched pictures that those requests hold; one that would need more is
             refused as its bytes arrive, unless it is alone.
         drain_timeout_s: after SIGTERM, how long running requests may take to finish.
-        cors_origins: web origins whose pages may call this server, such as https://example.org; none by default.
+        cors_origins: web origins whose pages may call this server, such as https://example.org; none by default; * is
+            every one.
+        cors_credentials: whether those pages may send the cookies and passwords that their browser has for this server,
+            or for what stands before it; API keys need no such leave. Not with *.
+        cors_max_age_s: how long a browser may keep what it was told about an origin.
         admin: whether /v1/admin/ answers though nobody is asked for a key; with keys it always answers.
         admin_timeout_s: how long a call of /v1/admin/ that names no deadline waits for a model to come or go.
     """
@@ -61,14 +80,19 @@ class HttpConfig:
     port: int = 8080
     body_limit_bytes: int = 28 * 1024 * 1024
     body_timeout_s: float = 60.0
+    write_timeout_s: float = 60.0
     header_timeout_s: float = 10.0
     header_limit_bytes: int = 64 * 1024
+    header_limit: int = 100
     keep_alive_s: float = 15.0
     max_request_timeout_s: float = 300.0
+    max_connections: int = 1000
     max_in_flight: int = 512
     max_in_flight_bytes: int = _GIB // 2
     drain_timeout_s: float = 30.0
     cors_origins: tuple[str, ...] = ()
+    cors_credentials: bool = False
+    cors_max_age_s: float = 600.0
     admin: bool = False
     admin_timeout_s: float = 600.0
 
@@ -79,24 +103,34 @@ class HttpConfig:
                 between("port", self.port, 0, 65535),
                 between("body_limit_bytes", self.body_limit_bytes, 1, _GIB),
                 between("body_timeout_s", self.body_timeout_s, 0.01, _DAY_S),
+                between("write_timeout_s", self.write_timeout_s, 0.01, _DAY_S),
                 between("header_timeout_s", self.header_timeout_s, 0.01, _DAY_S),
                 between("header_limit_bytes", self.header_limit_bytes, 256, 16 * 1024 * 1024),
+                between("header_limit", self.header_limit, 4, 10_000),
+                between("max_connections", self.max_connections, 1, 1_000_000),
                 between("keep_alive_s", self.keep_alive_s, 0, _DAY_S),
                 between("max_request_timeout_s", self.max_request_timeout_s, 0.001, _DAY_S),
                 between("max_in_flight", self.max_in_flight, 1, 1_000_000),
                 between("max_in_flight_bytes", self.max_in_flight_bytes, 1, 1024 * _GIB),
                 between("drain_timeout_s", self.drain_timeout_s, 0, _DAY_S),
                 between("admin_timeout_s", self.admin_timeout_s, 0.001, _DAY_S),
+                between("cors_max_age_s", self.cors_max_age_s, 0, _DAY_S),
                 *(self._origin_fault(origin) for origin in self.cors_origins),
+                "cors_origins: * is every origin already; name it alone"
+                if "*" in self.cors_origins and len(self.cors_origins) > 1
+                else None,
+                "cors_credentials: not with cors_origins = *, or every page could use what a browser holds; name the "
+                "origins"
+                if self.cors_credentials and "*" in self.cors_origins
+                else None,
             ]
         )
 
     @staticmethod
     def _origin_fault(origin: str) -> str | None:
-        scheme, separator, rest = origin.partition("://")
-        if origin == "*" or (separator and scheme in ("http", "https") and rest and "/" not in rest):
+        if origin == "*" or _ORIGIN.fullmatch(origin):
             return None
-        return f"cors_origins: got {origin!r}, expected scheme://host[:port] with no path, or *"
+        return f"cors_origins: got {origin!r}, expected scheme://host[:port] with no path, in lower case, or *"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,17 +264,29 @@ class UrlFetchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
-    """The log, on standard error.
+    """The log, on standard error, and the access log.
 
     Attributes:
         level: debug, info, warning or error.
         format: text or json.
-        access: one line a request; never with questions, answers or pictures.
+        access: the access log: a line of JSON for each request; never with keys, answers, pictures or paths as sent.
+        access_file: file that it is written to, which may be moved away at any time; -: standard output; none: standard
+            error.
+        client: how it names the client's address: plain, hashed (the same as long as the process lives) or omitted.
+        questions: whether it has what callers ask in their own words: questions, labels, texts and prompts.
+        question_chars: characters of each of these at most; the rest is cut off.
     """
 
     level: LogLevel = LogLevel.INFO
     format: LogFormat = LogFormat.TEXT
     access: bool = False
+    access_file: Path | None = None
+    client: ClientAddress = ClientAddress.PLAIN
+    questions: bool = False
+    question_chars: int = 200
+
+    def __post_init__(self) -> None:
+        raise_faults([between("question_chars", self.question_chars, 1, 10_000)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,8 +58,9 @@ def _check_all_listed(found: FoundDeployment, graph: GraphRef, place: str) -> No
     root = found.layout.graph_dir(graph.name)
     there = {path.relative_to(root).as_posix() for path in found.graph_dir(graph).rglob("*") if path.is_file()}
     # Triton's own, which no graph is read from: the Python backend's way to it, compiled or not.
-    unread = (f"{graph.version}/{PYTHON_MODEL_FILE}", f"{graph.version}/__pycache__/")
-    if extra := sorted(name for name in there - set(graph.files) if not name.startswith(unread)):
+    model_file, compiled = f"{graph.version}/{PYTHON_MODEL_FILE}", f"{graph.version}/__pycache__/"
+    unlisted = there - set(graph.files) - {model_file}
+    if extra := sorted(name for name in unlisted if not name.startswith(compiled)):
         raise ArtifactError(f"{place}: model_repository/{graph.name}/{extra[0]}: not in the manifest")
     if not graph.files:
         raise ArtifactError(f"{place}: its manifest lists no file of graph {graph.name!r}")

@@ -10,7 +10,7 @@ from vlp_pipeline.pipeline import RegionReader
 from vlp_spec.errors import ConfigError, ModelNotFoundError, NoExtractorError
 from vlp_spec.tasks import Task
 
-from vlp_server.core.name_meanings import NameMeanings
+from vlp_server.core.name_history import NameHistory
 from vlp_server.core.records import ModelCard, ModelState
 from vlp_server.core.served_model import ServedModel
 from vlp_server.core.usable_model import UsableModel
@@ -37,7 +37,7 @@ class ModelDirectory:
     def __init__(self, models: Sequence[ServedModel], default: str | None) -> None:
         self._models = list(models)
         self._configured = set(models)
-        self._meanings: NameMeanings[ServedModel] = NameMeanings()
+        self._names: NameHistory[ServedModel] = NameHistory()
         self._default = self._models[0]
         if default is not None:
             matching = [m for m in models if default in (m.settings.reference, _name(m.settings.reference))]
@@ -53,20 +53,20 @@ class ModelDirectory:
     def default(self) -> ServedModel | None:
         """The default model, or what its name means since that was switched; None when nothing is left to mean."""
         name = _name(self._default.settings.reference)
-        if name not in self._meanings and self._default in self._models:
+        if name not in self._names and self._default in self._models:
             return self._default
         return self.current(name) or next(iter(self.leading()), None)
 
     def current(self, name: str) -> ServedModel | None:
         """What a name without a version means."""
-        if name in self._meanings:
-            return self._meanings.now(name)
+        if name in self._names:
+            return self._names.now(name)
         candidates = [model for model in self._models if model in self._configured and model.is_called(name)]
         return max(candidates, key=_version, default=None)
 
     def previous(self, name: str) -> ServedModel | None:
         """What `rollback` would make a name mean."""
-        return self._meanings.before(name)
+        return self._names.before(name)
 
     def leading(self) -> list[ServedModel]:
         """The models that requests can mean without a version, or were configured to have: the server is ready when
@@ -80,7 +80,7 @@ class ModelDirectory:
             self._models.append(model)
             return
         self._models[self._models.index(instead_of)] = model
-        self._meanings.replace(instead_of, model)
+        self._names.replace(instead_of, model)
         if instead_of in self._configured:
             self._configured = (self._configured - {instead_of}) | {model}
         if instead_of is self._default:
@@ -88,17 +88,17 @@ class ModelDirectory:
 
     def switch(self, name: str, model: ServedModel) -> None:
         """Let a name mean this served model from now on."""
-        self._meanings.switch(name, self.current(name), model)
+        self._names.switch(name, self.current(name), model)
 
     def rollback(self, name: str) -> None:
         """Let a name mean what `previous` says."""
-        self._meanings.back(name)
+        self._names.back(name)
 
     def remove(self, model: ServedModel) -> None:
         """Let nobody find a model any more; names that meant it before have not."""
         self._models.remove(model)
         self._configured.discard(model)
-        self._meanings.forget(model)
+        self._names.forget(model)
 
     def default_for(self, task: Task) -> ServedModel | None:
         """The model for requests that name none: the default where it does the task, else the first that does.
@@ -163,7 +163,7 @@ class ModelDirectory:
 
     def _is_leading(self, model: ServedModel) -> bool:
         name = _name(model.settings.reference)
-        return self._meanings.now(name) is model if name in self._meanings else model in self._configured
+        return self._names.now(name) is model if name in self._names else model in self._configured
 
     def _default_of(self, task: Task | None) -> ServedModel | None:
         return self.default if task is None else self.default_for(task)
@@ -196,9 +196,14 @@ class ModelDirectory:
             "not served here; serve it too, or send `regions`"
         )
 
-    def cards(self) -> list[ModelCard]:
-        """What a caller may know of the models, the default one first."""
+    def cards(self, wanted: str | None = None) -> list[ModelCard]:
+        """What a caller may know of the models, the default one first; or of the one that a request names.
+
+        Raises:
+            ModelNotFoundError: it names none of the served ones.
+        """
         default = self.default
+        shown = self if wanted is None else [self.find(wanted)]
         defaults = {task: self.default_for(task) for task in Task}
         return [
             model.card(
@@ -207,7 +212,7 @@ class ModelDirectory:
                     task for task, chosen in defaults.items() if chosen is model and model.loaded and model.may_do(task)
                 ),
             )
-            for model in sorted(self, key=lambda model: model is not default)
+            for model in sorted(shown, key=lambda model: model is not default)
         ]
 
 

@@ -163,15 +163,25 @@ def _attach(model: LoadedModel, engine: RemoteEngine, loop: asyncio.AbstractEven
     if loop is None:
         raise InternalError(detail=f"{model.label}: a remote engine needs an event loop")
     deployment = model.deployment
-    tasks = deployment.tasks if model.tasks_there is not None else ()
+    task_models = _task_models(deployment, required=model.tasks_there is not None)
 
     def prove(runner: Runner) -> None:
         for role in model.keys:
             model.check_canary(role, runner)
 
-    engine.attach(
-        loop, prove, [HostedModel(task_model_name(deployment.name, task), deployment.version) for task in tasks]
-    )
+    engine.attach(loop, prove, task_models)
+
+
+def _task_models(deployment: Deployment, *, required: bool) -> list[HostedModel]:
+    """What does the deployment's tasks elsewhere, asked from here or not; what has no name there has no such model."""
+    found = []
+    for task in deployment.tasks:
+        try:
+            found.append(HostedModel(task_model_name(deployment.name, task), deployment.version, required))
+        except ArtifactError:
+            if required:
+                raise
+    return found
 
 
 def _repository_parts(

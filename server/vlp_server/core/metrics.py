@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -76,6 +77,11 @@ class Metrics:
         )
         self.canary = counter("vlpserve_canary", "Canary runs by result", ["model", "result"])
         self.model_ready = gauge("vlpserve_model_ready", "1 when the model answers", ["model"])
+        self.place_up = gauge(
+            "vlpserve_engine_address_up",
+            "1 when the model's graphs are asked at this address; of engines elsewhere",
+            ["model", "address"],
+        )
 
     def count_request(self, model: str, task: str, outcome: str) -> None:
         """Count a request that has ended; `outcome` is "ok", an ErrorKind or "cancelled"."""
@@ -97,8 +103,11 @@ class Metrics:
         for stage, milliseconds in stages.items():
             self.stage_seconds.labels(model, task, stage).observe(milliseconds / 1000.0)
 
-    def forget_model(self, model: str, roles: Sequence[str]) -> None:
+    def forget_model(self, model: str, roles: Sequence[str], places: Iterable[str] = ()) -> None:
         """Drop the gauges of a model that is served no more; what was counted stays."""
+        for address in places:
+            with contextlib.suppress(KeyError):  # never written
+                self.place_up.remove(model, address)
         self.model_ready.remove(model)
         for role in roles:
             self.queue_items.remove(model, role)

@@ -8,11 +8,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from vlp_spec.errors import ModelConflictError
+from vlp_spec.errors import InternalError, ModelConflictError, VlpError
 
+from vlp_server.core.available_models import AvailableModels
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.engine_thread import EngineThread
-from vlp_server.core.model_shelf import ModelShelf
 from vlp_server.core.records import ModelState
 from vlp_server.core.served_model import ServedModel
 from vlp_server.core.settings import ModelSettings
@@ -25,6 +25,8 @@ ModelKey = tuple[str, int]
 # A model whose graphs lie elsewhere says by itself when they are there, and whoever loads one does not wait for ever.
 _ELSEWHERE_LIMIT_S = 120.0
 _ELSEWHERE_LOOK_S = 0.1
+# At a time; one that hangs must not hold up the others.
+_UNLOADS = 4
 
 
 class ModelLoader:
@@ -33,12 +35,12 @@ class ModelLoader:
     Args:
         directory: of the configured models, none of them loaded.
         watchdog: over the same.
-        shelf: what else could be loaded.
+        available: what else could be loaded.
         make: a model from its settings, not loaded.
         clock: monotonic seconds.
 
     Attributes:
-        threads: for what must not wait for a model that takes minutes to load: reading folders, and unloading.
+        threads: for what must not wait for a model that takes minutes to load, or hangs: reading folders.
         failures: what could not be loaded, and why, safe to show.
     """
 
@@ -46,17 +48,19 @@ class ModelLoader:
         self,
         directory: ModelDirectory,
         watchdog: Watchdog,
-        shelf: ModelShelf,
+        available: AvailableModels,
         make: Callable[[ModelSettings], ServedModel],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._watchdog = watchdog
-        self._shelf = shelf
+        self._available = available
         self._make = make
         self._clock = clock
         self._thread = EngineThread("loader")
         self.threads = ThreadTeam("models", 1)
+        # Of its own: an engine whose graphs lie elsewhere may take long to unload them there.
+        self._unloading = ThreadTeam("unload", _UNLOADS)
         self.failures: dict[ModelKey, str] = {}
         self._starting: asyncio.Task[None] | None = None
         # Of configured models: those that cannot be loaded know no version themselves.
@@ -107,7 +111,8 @@ class ModelLoader:
         """Take a model out of the directory, and close it when the requests inside have left; or join what was begun.
 
         Returns:
-            what ends then; None where no such model is served.
+            what ends then, and raises ModelConflictError where its engine could not unload it; None where no such model
+            is served.
         """
         if key in self._retiring:
             return self._retiring[key][1]
@@ -117,6 +122,7 @@ class ModelLoader:
         self._directory.remove(model)
         logger.info("model %s: unloading", model.label)
         job = asyncio.create_task(self._retire(key, model))
+        job.add_done_callback(_seen)
         self._retiring[key] = model, job
         return job
 
@@ -141,11 +147,12 @@ class ModelLoader:
         for model in (*self._directory, *leaving):
             await model.close()
         self.threads.close()
+        self._unloading.close()
 
     async def _load_configured(self) -> None:
         """One after another: two models loading at once would each take the memory that the other has counted on."""
         for model in self._directory:
-            self._noted[model] = await self.threads.run(functools.partial(self._shelf.version_of, model.settings))
+            self._noted[model] = await self.threads.run(functools.partial(self._available.version_of, model.settings))
             await model.load(self._thread)
             logger.info("model %s: %s", model.label, model.reason)
 
@@ -155,7 +162,7 @@ class ModelLoader:
             await asyncio.wait([self._retiring[key][1]])
         if (known := self.find(key)) is not None and known.loaded is not None:
             return
-        model = self._make(await self.threads.run(lambda: self._shelf.settings(*key)))
+        model = self._make(await self.threads.run(lambda: self._available.settings(*key)))
         try:
             await model.load(self._thread)
             await self._until_there(model)
@@ -164,7 +171,7 @@ class ModelLoader:
             raise
         if model.state is not ModelState.READY:
             reason = self.failures[key] = model.reason
-            await model.retire(self.threads)
+            await self._put_away(model)
             raise ModelConflictError(f"model {label_of(key)!r} cannot be served: {reason}")
         self.failures.pop(key, None)
         never_loaded = self.find(key)
@@ -172,9 +179,16 @@ class ModelLoader:
         logger.info("model %s: served", model.label)
         if never_loaded is not None:
             await self._watchdog.leave(never_loaded)
-            await never_loaded.retire(self.threads)
+            await self._put_away(never_loaded)
             self._noted.pop(never_loaded, None)
             model.publish_state()  # the gauge that has gone may have had the same name
+
+    async def _put_away(self, model: ServedModel) -> None:
+        """Close a model that could not be loaded; whoever waits is told of that."""
+        try:
+            await model.retire(self._unloading)
+        except Exception:
+            logger.exception("model %s: closed, but its engine could not unload it", model.label)
 
     async def _until_there(self, model: ServedModel) -> None:
         end = self._clock() + _ELSEWHERE_LIMIT_S
@@ -183,16 +197,19 @@ class ModelLoader:
 
     def _end_load(self, key: ModelKey, job: asyncio.Task[None]) -> None:
         self._loads.pop(key, None)
-        if not job.cancelled():
-            job.exception()  # seen, even when the caller has left
+        _seen(job)
 
     async def _retire(self, key: ModelKey, model: ServedModel) -> None:
         try:
             await self._watchdog.leave(model)
-            await model.retire(self.threads)
+            await model.retire(self._unloading)
             logger.info("model %s: unloaded", model.label)
-        except Exception:
+        except Exception as error:
             logger.exception("model %s: closed, but its engine could not unload it", model.label)
+            reason = error.message if isinstance(error, VlpError) else InternalError().message
+            raise ModelConflictError(
+                f"model {label_of(key)!r} is served here no more, but its engine could not unload it: {reason}"
+            ) from error
         finally:
             self._retiring.pop(key, None)
             self._noted.pop(model, None)
@@ -206,3 +223,9 @@ def name_of(model: ServedModel) -> str:
 def label_of(key: ModelKey) -> str:
     """name@version, for messages."""
     return f"{key[0][:128]}@{key[1]}"
+
+
+def _seen(job: asyncio.Task[None]) -> None:
+    """What a job raised was seen, even when the caller has left."""
+    if not job.cancelled():
+        job.exception()

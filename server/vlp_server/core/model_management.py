@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from vlp_spec.errors import DeadlineError, ModelConflictError, ModelNotFoundError, UnavailableError
 
+from vlp_server.core.available_models import AvailableModels
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.model_loader import ModelLoader, label_of, name_of
-from vlp_server.core.model_shelf import ModelShelf
 from vlp_server.core.records import ModelState, ModelVersion, VersionState
 from vlp_server.core.served_model import ServedModel
 from vlp_server.core.unavailable import stopping
@@ -33,7 +33,7 @@ class ModelManagement:
     Args:
         directory: of the served models.
         loader: of the same.
-        shelf: what lies on disk.
+        available: what lies on disk.
         clock: monotonic seconds.
     """
 
@@ -41,12 +41,12 @@ class ModelManagement:
         self,
         directory: ModelDirectory,
         loader: ModelLoader,
-        shelf: ModelShelf,
+        available: AvailableModels,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._loader = loader
-        self._shelf = shelf
+        self._available = available
         self._clock = clock
 
     async def versions(self, name: str | None = None) -> list[ModelVersion]:
@@ -137,7 +137,7 @@ class ModelManagement:
     async def _versions(self, name: str | None) -> list[ModelVersion]:
         loader = self._loader
         rows: dict[tuple[str, int | None], ModelVersion] = {}
-        for key in await loader.threads.run(lambda: self._shelf.versions(name)):
+        for key in await loader.threads.run(lambda: self._available.versions(name)):
             reason = loader.failures.get(key)
             state = VersionState.ON_DISK if reason is None else VersionState.FAILED
             rows[key] = ModelVersion(*key, state, reason or "")

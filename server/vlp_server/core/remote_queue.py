@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -46,7 +47,8 @@ class RemoteQueue:
         name: of the thread for canaries, for debuggers.
         collate: one item -> feeds of one row.
         infer: starts a call.
-        parallel: calls under way at a time; more wait here, in the order in which they came.
+        parallel: calls under way at a time, half of them at most of bulk work; more wait here, in the order in which
+            they came.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class RemoteQueue:
         self._observer = observer
         self._clock = clock
         self._free = asyncio.Semaphore(parallel)
+        # Bulk work that came first would else take every place, and who is in a hurry would wait for one.
+        self._free_for_bulk = asyncio.Semaphore(max(1, parallel // 2))
         self._thread = EngineThread(name, clock)
         self._drain_rate = DrainRate(parallel)
         self._cost = 0
@@ -154,7 +158,7 @@ class RemoteQueue:
 
     async def _call(self, item: Item, lane: Lane, until: float, cost: int) -> Computed:
         asked = self._clock()
-        async with self._free:
+        async with self._free_for_bulk if lane is Lane.BULK else nullcontext(), self._free:
             started = self._clock()
             if started >= until:
                 self._observer.item_dropped(DropReason.DEADLINE)

@@ -6,10 +6,10 @@ The picture goes there as it was sent, with the queries; what comes back is kept
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from vlp_spec.errors import InternalError
 from vlp_spec.tasks import (
@@ -26,6 +26,7 @@ from vlp_spec.tasks import (
 from vlp_server.core.answer_cache import AnswerCache, filled
 from vlp_server.core.content_digest import timed_digests
 from vlp_server.core.fan_out import all_or_first_error
+from vlp_server.core.joint_call import JointCall
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import CaptionPiece, Timings, in_turn, longest
 from vlp_server.core.shared_work import Worked
@@ -34,8 +35,8 @@ from vlp_server.core.usable_model import UsableModel
 from vlp_server.engines.base import CallTerms, TaskCall, TaskServer
 from vlp_server.engines.task_wire import STREAM_OPTION, options_of, parse_result
 
-T = TypeVar("T")
 _MS = 1000.0
+_MOST_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +63,22 @@ class RemoteTaskFlow:
     async def answer(
         self, task: Task, model: UsableModel, pictures: Sequence[bytes], queries: Sequence[Any], urgency: Urgency
     ) -> tuple[list[Any], Timings]:
-        """Answer queries about pictures, each with a call of its own."""
+        """Answer queries about pictures; those that differ in their texts alone go in one call with the pictures."""
         asked = await self._digested(pictures, urgency)
         epoch, digest = self._answers.epoch, model.loaded.digest
         keys = [self._answers.key(asked.digests, digest, query) for query in queries]
         found = [self._answers.look_up(key) for key in keys]
         missing = [pair for pair, kept in zip(zip(keys, queries, strict=True), found, strict=True) if kept is None]
 
+        joint: dict[str, JointCall[Any, Worked[Any]]] = {}
+
+        async def send(together: Sequence[Any]) -> list[Worked[Any]]:
+            return await self._worked(model, _call(task, model, asked.pictures, together), urgency)
+
         async def shared(pair: tuple[Any, Any]) -> Worked[Any]:
             key, query = pair
-            call = _call(task, model, asked.pictures, query)
-            return await self._answers.work_out(
-                key, lambda: self._worked(_ask(model, call, self._terms(urgency)), task), urgency, since=epoch
-            )
+            call = joint.setdefault(repr(options_of([query])), JointCall(send, _MOST_TOGETHER))
+            return await self._answers.work_out(key, lambda: call.ask(query), urgency, since=epoch)
 
         answers = await all_or_first_error(missing, shared)
         timings = replace(asked.timings, cached=len(queries) - len(missing))
@@ -88,8 +92,7 @@ class RemoteTaskFlow:
         if query.decoding.is_repeatable:
             (result,), timings = await self.answer(Task.CAPTION, model, [picture], [query], urgency)
             return result, timings
-        call = _call(Task.CAPTION, model, (picture,), query)
-        worked = await self._worked(_ask(model, call, self._terms(urgency)), Task.CAPTION)
+        (worked,) = await self._worked(model, _call(Task.CAPTION, model, (picture,), [query]), urgency)
         return worked.value, worked.timings
 
     async def stream_caption(
@@ -104,7 +107,7 @@ class RemoteTaskFlow:
             yield kept, replace(asked.timings, cached=1)
             return
         started = self._clock()
-        call = _call(Task.CAPTION, model, (picture,), query)
+        call = _call(Task.CAPTION, model, (picture,), [query])
         call = replace(call, options={**call.options, STREAM_OPTION: True})
         async with aclosing(_server(model).stream(call, self._terms(urgency))) as news:
             async for one in news:
@@ -116,12 +119,14 @@ class RemoteTaskFlow:
                     self._answers.keep(key, result, since)
                 yield result, in_turn(asked.timings, self._spent_since(started))
 
-    async def _worked(self, work: Coroutine[Any, Any, list[bytes]], task: Task) -> Worked[Any]:
+    async def _worked(self, model: UsableModel, call: TaskCall, urgency: Urgency) -> list[Worked[Any]]:
+        """Do a task; a result for each of its texts."""
         started = self._clock()
-        results = await work
-        if len(results) != 1:
-            raise InternalError(detail=f"{len(results)} results of {task} for one query")
-        return Worked(parse_result(task, results[0]), self._spent_since(started))
+        results = await _server(model).ask(call, self._terms(urgency))
+        if len(results) != len(call.texts):
+            raise InternalError(detail=f"{len(results)} results of {call.task} for {len(call.texts)} queries")
+        spent = replace(self._spent_since(started), batch_items=len(results))
+        return [Worked(parse_result(call.task, result), spent) for result in results]
 
     def _spent_since(self, started: float) -> Timings:
         return Timings(infer_ms=(self._clock() - started) * _MS, batch_items=1)
@@ -134,10 +139,6 @@ class RemoteTaskFlow:
         return _Asked(tuple(pictures), tuple(digests), timings)
 
 
-def _ask(model: UsableModel, call: TaskCall, terms: CallTerms) -> Coroutine[Any, Any, list[bytes]]:
-    return _server(model).ask(call, terms)
-
-
 def _server(model: UsableModel) -> TaskServer:
     server = model.loaded.tasks_there
     if server is None:
@@ -145,9 +146,10 @@ def _server(model: UsableModel) -> TaskServer:
     return server
 
 
-def _call(task: Task, model: UsableModel, pictures: tuple[bytes, ...], query: Any) -> TaskCall:
-    deployment = model.loaded.deployment
-    return TaskCall(task, deployment.name, deployment.version, pictures, [_text(query)], options_of([query]))
+def _call(task: Task, model: UsableModel, pictures: tuple[bytes, ...], queries: Sequence[Any]) -> TaskCall:
+    """Of queries with equal options."""
+    deployment, texts = model.loaded.deployment, [_text(query) for query in queries]
+    return TaskCall(task, deployment.name, deployment.version, pictures, texts, options_of(list(queries)))
 
 
 def _text(query: Any) -> str:

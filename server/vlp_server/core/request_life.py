@@ -63,14 +63,14 @@ class Request:
 
     Attributes:
         operation: in the metrics; the task, or what is done with a collection.
-        task: that its model must do.
+        task: that its model must do; None where one of its graphs is all that is wanted.
         find: gives its model, or raises ModelNotFoundError and the like.
         terms: what it costs, and how long it may take.
         check: further refusals that need no model, such as too large a picture.
     """
 
     operation: str
-    task: Task
+    task: Task | None
     find: Callable[[], ServedModel]
     terms: Terms
     check: Callable[[], None] = lambda: None
@@ -233,14 +233,14 @@ def _late() -> DeadlineError:
     return DeadlineError("the deadline passed before the answer was there")
 
 
-def check_task(model: UsableModel, task: Task) -> None:
-    """Refuse a model for what it does not do.
+def check_task(model: UsableModel, task: Task | None) -> None:
+    """Refuse a model for what it does not do; None is no task, and nothing to refuse.
 
     Raises:
         TaskNotSupportedError: it does not do the task.
     """
     deployment = model.loaded.deployment
-    if task not in deployment.tasks:
+    if task is not None and task not in deployment.tasks:
         raise TaskNotSupportedError(
             f"model {model.loaded.label!r}: does not do {task}, it does {', '.join(deployment.tasks)}"
         )

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vlp_pipeline.generative import DECODER_ROLE, DecoderShape
-from vlp_spec.errors import CapacityError, InternalError, StartupError, UnavailableError, VlpError
+from vlp_spec.errors import InternalError, StartupError, UnavailableError, VlpError
 from vlp_spec.tasks import Task
 
 from vlp_server.core.batcher import Batcher
 from vlp_server.core.buckets import buckets_of
 from vlp_server.core.decoder_loop import DecoderLoop
 from vlp_server.core.engine_thread import EngineThread
+from vlp_server.core.in_flight import InFlight
 from vlp_server.core.loading import LoadedModel
 from vlp_server.core.metrics import Metrics, ModelObserver
-from vlp_server.core.occupancy import Occupancy
 from vlp_server.core.records import ModelCard, ModelState
 from vlp_server.core.remote_queue import RemoteQueue
 from vlp_server.core.running_texts import RunningTexts
@@ -71,7 +71,7 @@ class ServedModel:
         self._decoder: DecoderLoop | None = None
         self._room = asyncio.Semaphore(settings.batch.max_texts + _READY_STATES)
         self._observers: list[ModelObserver] = []
-        self._occupancy = Occupancy()
+        self._in_flight = InFlight()
 
     @property
     def label(self) -> str:
@@ -142,13 +142,13 @@ class ServedModel:
     def use(self) -> Iterator[UsableModel]:
         """As `usable`, and `retire` waits until the request has left."""
         usable = self.usable()
-        with self._occupancy.enter():
+        with self._in_flight.enter():
             yield usable
 
     @property
     def requests(self) -> int:
         """Requests inside."""
-        return self._occupancy.inside
+        return self._in_flight.count
 
     def stalled(self) -> bool:
         """Whether a batch has been running for too long to wait for it."""
@@ -184,19 +184,19 @@ class ServedModel:
             return
         for observer in self._observers:
             observer.all_failed = False
+        if loaded.remote is not None:
+            await self._check_elsewhere(loaded, loaded.remote)
+            return
         try:
             for role, queue in self._queues.items():
                 await queue.run_alone(functools.partial(loaded.check_canary, role))
-        except CapacityError:  # its engine has gone meanwhile, and proves itself when it is back
-            return
         except VlpError as error:
             logger.error("model %s: %s (%s)", self.label, error.message, error.detail)
             self._metrics.canary.labels(self.label, "failed").inc()
             self._fail(error.message)
             for queue in self._queues.values():
                 queue.distrust(self._not_ready())
-            forgotten = self._forget_answers(loaded.digest)
-            logger.warning("model %s: %d kept answers dropped", self.label, forgotten)
+            self._forget_what_was_kept(loaded)
             return
         self._metrics.canary.labels(self.label, "ok").inc()
         self._fault = None
@@ -204,15 +204,41 @@ class ServedModel:
             queue.trust()
         self.publish_state()
 
+    async def _check_elsewhere(self, loaded: LoadedModel, engine: RemoteEngine) -> None:
+        """The same of graphs that lie elsewhere, perhaps at several places: only those that are wrong are not asked any
+        more, and what they answered may have been kept.
+        """
+        await engine.check()
+        if not self._note_what_was_found(loaded, engine):
+            self._metrics.canary.labels(self.label, "ok").inc()
+        self.publish_state()
+
+    def _note_what_was_found(self, loaded: LoadedModel, engine: RemoteEngine) -> bool:
+        wrong = engine.found_wrong()
+        for reason in wrong:
+            logger.error("model %s: %s", self.label, reason)
+            self._metrics.canary.labels(self.label, "failed").inc()
+        if wrong:
+            self._forget_what_was_kept(loaded)
+        return bool(wrong)
+
+    def _forget_what_was_kept(self, loaded: LoadedModel) -> None:
+        forgotten = self._forget_answers(loaded.digest)
+        logger.warning("model %s: %d kept answers dropped", self.label, forgotten)
+
     def wants_canary(self) -> bool:
         """Whether the canary should run soon: a batch has failed as a whole, or the canary itself has."""
         failed = self._fault is not None or any(observer.all_failed for observer in self._observers)
         return bool(self._batchers) and failed
 
     def publish_state(self) -> None:
-        """Write the ready gauge, once it is known under which label."""
-        if self.state is not ModelState.LOADING:
+        """Write the ready gauge, once it is known under which label, and take note of what was found elsewhere."""
+        if self._loaded is not None and self._remote is not None:
+            self._note_what_was_found(self._loaded, self._remote)
+        if self._loaded is not None or self.state is not ModelState.LOADING:
             self._metrics.model_ready.labels(self.label).set(self.state is ModelState.READY)
+        for address, is_up in (self._remote.places() if self._remote is not None else {}).items():
+            self._metrics.place_up.labels(self.label, address).set(is_up)
 
     async def retire(self, threads: ThreadTeam) -> None:
         """Wait for the requests inside, unload the graphs, and leave nothing: no answers, no gauge.
@@ -222,7 +248,7 @@ class ServedModel:
         Args:
             threads: where the engine is asked to unload.
         """
-        await self._occupancy.empty()
+        await self._in_flight.drained()
         try:
             for queue in self._queues.values():
                 await queue.close()
@@ -231,7 +257,8 @@ class ServedModel:
                 await threads.run(lambda: _unload(loaded))
         finally:
             await self.close()
-            self._metrics.forget_model(self.label, tuple(self._queues))
+            places = self._remote.places() if self._remote is not None else ()
+            self._metrics.forget_model(self.label, tuple(self._queues), places)
 
     async def close(self) -> None:
         """Fail what waits and free the engine."""
@@ -287,13 +314,16 @@ class ServedModel:
 
     def _disproved(self) -> bool:
         """Whether its graphs lie elsewhere, and answered wrongly there."""
-        remote = self._loaded.remote if self._loaded is not None else None
-        return remote is not None and remote.disproved()
+        return self._remote is not None and self._remote.disproved()
 
     def _away(self) -> str | None:
         """Why nobody answers for its graphs, where they lie elsewhere."""
-        remote = self._loaded.remote if self._loaded is not None else None
-        return None if remote is None else remote.why_not_ready()
+        return None if self._remote is None else self._remote.why_not_ready()
+
+    @property
+    def _remote(self) -> RemoteEngine | None:
+        """The engine, where its graphs lie elsewhere."""
+        return self._loaded.remote if self._loaded is not None else None
 
     def _make_decoder(self, loaded: LoadedModel, observer: ModelObserver) -> DecoderLoop:
         """Where the texts of a model that writes are written."""
@@ -328,5 +358,12 @@ class ServedModel:
 
 
 def _unload(loaded: LoadedModel) -> None:
+    """Unload every graph; raises what the first of those that failed raised."""
+    faults = []
     for key in loaded.keys.values():
-        loaded.engine.unload(key)
+        try:
+            loaded.engine.unload(key)
+        except Exception as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]

@@ -31,16 +31,17 @@ from vlp_spec.tasks import (
 
 from vlp_server.core.admission import Admission
 from vlp_server.core.answer_flows import AnswerFlows
+from vlp_server.core.available_models import AvailableModels
 from vlp_server.core.collections import Collections, Flows
 from vlp_server.core.content_digest import content_digest
 from vlp_server.core.dimensions import shortened
 from vlp_server.core.directory import ModelDirectory
 from vlp_server.core.embed_flow import EmbedFlow, Source
+from vlp_server.core.hosted_models import HostedModels
 from vlp_server.core.loading import EngineFactory, LoadedModel, load_model
 from vlp_server.core.metrics import Metrics
 from vlp_server.core.model_loader import ModelLoader
 from vlp_server.core.model_management import ModelManagement
-from vlp_server.core.model_shelf import ModelShelf
 from vlp_server.core.picture_flow import Picture, picture_fault
 from vlp_server.core.preprocess_pool import PreprocessPool
 from vlp_server.core.records import (
@@ -65,6 +66,7 @@ from vlp_server.core.region_flow import RegionFlow
 from vlp_server.core.request_life import Request, RequestLife, Terms, check_task
 from vlp_server.core.served_model import READY, ServedModel
 from vlp_server.core.settings import CoreSettings, ModelSettings
+from vlp_server.core.text_meter import TextMeter
 from vlp_server.core.urgency import Urgency
 from vlp_server.core.usable_model import UsableModel
 from vlp_server.core.watchdog import Watchdog
@@ -85,6 +87,7 @@ class Service:
 
     Attributes:
         management: changes which models are served.
+        hosted: every graph and task by itself, as model servers have them.
 
     Raises:
         ConfigError: the default model is not among the models.
@@ -119,10 +122,11 @@ class Service:
         self._life = RequestLife(settings.admission, self._admission, self._metrics, clock)
         served = [self._serve(model) for model in settings.models]
         self._directory = ModelDirectory(served, settings.default_model)
+        self.hosted = HostedModels(self._directory, self._life)
         self._watchdog = Watchdog(self._directory, settings.watchdog)
-        shelf = ModelShelf(settings)
-        self._loader = ModelLoader(self._directory, self._watchdog, shelf, self._serve, clock)
-        self.management = ModelManagement(self._directory, self._loader, shelf, clock)
+        available = AvailableModels(settings)
+        self._loader = ModelLoader(self._directory, self._watchdog, available, self._serve, clock)
+        self.management = ModelManagement(self._directory, self._loader, available, clock)
         flows = Flows(
             self._directory,
             self._life,
@@ -399,14 +403,21 @@ class Service:
         dimension = cast(EmbeddingPipeline, usable.loaded.pipeline).dimension
         return Encoder(usable.loaded.label, usable.loaded.encoder_digest, dimension)
 
-    def models(self) -> list[ModelCard]:
-        """The served models, the default one first."""
-        return self._directory.cards()
+    def meter(self, model: str | None = None, task: Task | None = None) -> TextMeter:
+        """How the model that a request means counts tokens; errors as there, whatever it does."""
+        return TextMeter.of(self._directory.find(model, task).usable().loaded)
+
+    def models(self, wanted: str | None = None) -> list[ModelCard]:
+        """The served models, the default one first; or the one that a request means (ModelNotFoundError: none)."""
+        return self._directory.cards(wanted)
 
     def alive(self) -> bool:
-        """False when only a restart helps: an engine or a decoder is stuck, or the service's own tasks have died."""
+        """False when only a restart helps: an engine or a decoder is stuck, or the service's own tasks have died.
+
+        A model on trial is not worth a restart, after which it would not even be there.
+        """
         decoding = self._preprocess_busy_s() <= self.settings.watchdog.dead_after_s
-        return decoding and self._watchdog.alive() and all(model.alive() for model in self._directory)
+        return decoding and self._watchdog.alive() and all(model.alive() for model in self._directory.leading())
 
     def readiness(self) -> Readiness:
         """Whether requests should come here, with a reason for each model."""
@@ -444,7 +455,7 @@ class Service:
         """Ask about pictures; `name` is what the queries are in messages."""
 
         async def answer(usable: UsableModel, urgency: Urgency) -> QueryReply[Any]:
-            results, timings = await self._answers.answer(request.task, usable, pictures, queries, urgency)
+            results, timings = await self._answers.answer(Task(request.operation), usable, pictures, queries, urgency)
             return QueryReply(usable.loaded.label, results, timings)
 
         check = functools.partial(self._check_queries, name, len(queries), pictures)

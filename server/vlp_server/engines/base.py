@@ -75,10 +75,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostedModel:
-    """What another process calls a graph or a task, and in which version."""
+    """What another process calls a graph or a task, and in which version.
+
+    Attributes:
+        required: whether it is asked from here. One that is not is managed along with the others, where it is there.
+    """
 
     name: str
     version: int
+    required: bool = True
 
 
 class Runner(Protocol):
@@ -116,7 +121,7 @@ class RemoteEngine(Engine, Protocol):
 
         Args:
             loop: on which `infer` is awaited; it runs.
-            task_models: what the other process must have besides the graphs.
+            task_models: what the other process must have besides the graphs, if it is required.
             prove: blocking; runs every graph's canary, or raises. Nothing is run before it has passed, and it is asked
                 again when the other process has been away.
         """
@@ -134,6 +139,18 @@ class RemoteEngine(Engine, Protocol):
 
     def disproved(self) -> bool:
         """Whether it was asked and gave wrong answers, wherever it could be asked: waiting is of little use then."""
+
+    async def check(self) -> None:
+        """Run the canaries again wherever it can be asked.
+
+        A place where they are wrong is asked no more until it has proved itself again, and `found_wrong` tells of it.
+        """
+
+    def found_wrong(self) -> list[str]:
+        """What was found wrong since this was last asked, safe to show, for each place; by whoever looked."""
+
+    def places(self) -> Mapping[str, bool]:
+        """Each address, and whether it is asked now; for metrics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +20,7 @@ from vlp_server.engines.dummy_deployment import CELL_BYTES, DUMMY_FAMILY
 
 MAGIC_WORDS = {"[fail]": FAIL_TOKEN, "[nan]": NAN_TOKEN, "[stall]": STALL_TOKEN, "[poison]": POISON_TOKEN}
 _WORD_IDS = 30_000
+_WORD = re.compile(r"\S+")
 _CELL_PIXELS = 32
 _MAX_CELLS_A_SIDE = 16
 # Input -> the dynamic axis that it grows along; inputs that are not named have one size.
@@ -30,6 +32,25 @@ _AXES = {
     "input_ids": "text",
     "text_mask": "text",
 }
+
+
+class DummyWords:
+    """Words for tokens; a TokenCounter.
+
+    Args:
+        most: words that a graph takes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def tokens_read(self, text: str) -> int:
+        """The words that a graph is given."""
+        return min(len(text.split()), self._most)
+
+    def token_ends(self, text: str) -> list[int]:
+        """Where each word ends."""
+        return [found.end() for found in _WORD.finditer(text)]
 
 
 class DummyArrays:
@@ -45,6 +66,7 @@ class DummyArrays:
         self._image_limits = image_limits
         self._text_limits = text_limits
         self._max_words = deployment.axes["text"].max
+        self.text_processor = DummyWords(self._max_words)
 
     def prepare_image(self, data: bytes) -> PreparedImage:
         """Decode a picture and take the mean colours of its cells."""

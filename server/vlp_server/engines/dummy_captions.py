@@ -46,10 +46,14 @@ class DummyCaptionPipeline(DummyArrays):
             query.decoding,
             _DEFAULTS,
             num_texts=query.num_captions,
-            room=POSITIONS - prompt_tokens,
+            room=self.room(prompt_tokens),
             end_id=END_TOKEN,
             pad_id=PAD_TOKEN,
         )
+
+    def room(self, prompt_tokens: int) -> int:
+        """Tokens that can follow a prompt."""
+        return POSITIONS - prompt_tokens
 
     def text_of(self, query: CaptionQuery, tokens: Sequence[int]) -> str:
         """The prompt, and each token as its number."""
@@ -57,4 +61,9 @@ class DummyCaptionPipeline(DummyArrays):
 
     def result(self, query: CaptionQuery, texts: Sequence[GeneratedText]) -> CaptionResult:
         """The captions."""
-        return CaptionResult(tuple(ScoredCaption(self.text_of(query, text.tokens), text.score) for text in texts))
+        return CaptionResult(
+            tuple(
+                ScoredCaption(self.text_of(query, text.tokens), text.score, len(text.tokens), text.ended)
+                for text in texts
+            )
+        )

@@ -198,7 +198,9 @@ def _region_settings() -> RegionSettings:
 
 
 def _graph(name: str, role: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> GraphRef:
-    return GraphRef(role=role, name=name, version=1, backend="dummy", files={}, inputs=inputs, outputs=outputs)
+    return GraphRef(
+        role=role, name=f"{name}-{role}", version=1, backend="dummy", files={}, inputs=inputs, outputs=outputs
+    )
 
 
 def _prefixed(spec: TensorSpec, prefix: str) -> TensorSpec:

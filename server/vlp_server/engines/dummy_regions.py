@@ -9,6 +9,7 @@ import numpy as np
 from vlp_pipeline.pipeline import Buckets, FoundRegions, Item, PreparedImage
 from vlp_pipeline.region_settings import RegionSettings
 from vlp_pipeline.regions import RegionLimits, Regions, check_region_shape, check_regions
+from vlp_pipeline.text import TokenCounter
 from vlp_pipeline.vqa import sigmoid
 from vlp_spec.deployment import Deployment
 
@@ -53,6 +54,7 @@ class DummyRegionReader:
     def __init__(self, pipeline: Any, deployment: Deployment) -> None:
         self._pipeline = pipeline
         self.family: str = pipeline.family
+        self.text_processor: TokenCounter = pipeline.text_processor
         self.regions = RegionSettings.from_mapping(deployment.image)
 
     def prepare_regions(self, regions: Regions) -> PreparedImage:

@@ -31,8 +31,12 @@ class EngineSettings:
         dummy_latency_s: how long the dummy engine takes for a batch, seconds.
         triton_urls: gRPC addresses of Triton servers, host:port; each must hold all the models.
         triton_connections: calls of one model that are under way at Triton at a time; more wait here.
-        triton_manage: load and unload models on Triton servers that are in explicit mode.
-        triton_ca_file: certificate authority of Triton's TLS certificate, PEM; none: no TLS.
+        triton_manage: load and unload models on Triton servers that are in explicit mode; needs
+            triton_control_secret_file.
+        triton_control_secret_file: file with the secret that opens model control on the Triton servers, the one that
+            `vlpserve triton --explicit` was given.
+        triton_ca_file: certificate authority that signed the TLS certificate of Triton's gRPC port, PEM: the gateway
+            then speaks TLS, and refuses a server whose certificate it did not sign; none: no TLS.
     """
 
     engine: str = "onnx"
@@ -47,6 +51,7 @@ class EngineSettings:
     triton_urls: tuple[str, ...] = ()
     triton_connections: int = 64
     triton_manage: bool = False
+    triton_control_secret_file: Path | None = None
     triton_ca_file: Path | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +72,10 @@ class EngineSettings:
         faults += [f"triton_urls: got {url!r}, expected host:port" for url in self.triton_urls if not _ADDRESS(url)]
         if self.engine == "triton" and not self.triton_urls:
             faults.append("triton_urls: empty; name at least one Triton server, such as localhost:8001")
+        if self.engine == "triton" and self.triton_manage and self.triton_control_secret_file is None:
+            faults.append(
+                "triton_control_secret_file: not set; triton_manage needs the secret that opens model control on Triton"
+            )
         if not self.providers:
             faults.append(f"providers: empty, expected at least one of {', '.join(PROVIDERS)}")
         if faults:

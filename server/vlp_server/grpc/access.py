@@ -17,12 +17,11 @@ _HOW = f"send it as metadata '{_AUTHORIZATION}: Bearer KEY' or '{_KEY}: KEY'"
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
-def key_for(ring: KeyRing, metadata: Metadata, needed: Role) -> AccessKey:
-    """The caller's key, which may do what is asked.
+def key_for(ring: KeyRing, metadata: Metadata) -> AccessKey:
+    """The caller's key.
 
     Raises:
         UnauthenticatedError: there is none, or one that is not known.
-        PermissionDeniedError: its role does not suffice.
     """
     sent = _sent_keys(metadata)
     if not sent:
@@ -32,9 +31,17 @@ def key_for(ring: KeyRing, metadata: Metadata, needed: Role) -> AccessKey:
     key = ring.find(sent.pop())
     if key is None:
         raise UnauthenticatedError("the API key that was sent is not known here")
+    return key
+
+
+def check_role(key: AccessKey, needed: Role) -> None:
+    """Refuse a key that does not suffice.
+
+    Raises:
+        PermissionDeniedError: its role does less.
+    """
     if not key.role.covers(needed):
         raise PermissionDeniedError(f"role {key.role}: this needs a key of the role {needed}")
-    return key
 
 
 def _sent_keys(metadata: Metadata) -> set[bytes]:

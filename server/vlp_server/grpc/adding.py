@@ -11,6 +11,7 @@ import numpy as np
 from vlp_proto.vlp.v1 import collections_pb2, content_pb2
 from vlp_spec.errors import DeadlineError, InvalidArgumentError, VlpError
 
+from vlp_server.core.call_checks import check_count
 from vlp_server.grpc.call import IDEMPOTENCY_KEY, Call
 from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.pictures import read_picture
@@ -19,9 +20,8 @@ from vlp_server.grpc.rpc import Method, Sent, Streamed
 from vlp_server.grpc.statuses import fault_of
 from vlp_server.grpc.structs import read_struct
 from vlp_server.index.store import ItemResult, Vector
-from vlp_server.intake.new_items import FETCH_SHARE, NewId, SentItem, add_sent, new_ids
+from vlp_server.intake.new_items import FETCH_SHARE, NewId, SentItem, add_sent, items_weight, new_ids
 from vlp_server.intake.picture_source import PictureUrl
-from vlp_server.intake.texts import check_count
 
 _pb = collections_pb2
 SentItems = Sent[_pb.AddItemsRequest]
@@ -81,6 +81,7 @@ class _Adding:
             self._check(sent.message)
         with self._call.part() as part:
             items = [self._item(item) for sent in batch for item in sent.message.items]
+            part.charge(items_weight(items))
 
             async def fetch(picture: bytes | PictureUrl) -> bytes:
                 return await part.picture(picture, FETCH_SHARE)

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
+from urllib.parse import unquote
 
 import grpc.aio
 from vlp_pipeline.regions import Regions
+from vlp_spec.tasks import Task
 
+from vlp_server.access.limits import Admitted
+from vlp_server.access.prices import Weight
 from vlp_server.config.server import ServerConfig
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.records import Timings
@@ -19,6 +23,12 @@ from vlp_server.intake.picture_source import PARALLEL_FETCHES, Fetch, PictureUrl
 from vlp_server.intake.request_ids import request_id_of
 from vlp_server.intake.stage_times import server_timing
 
+VISION_LANGUAGE = "vlp.v1.VisionLanguage"
+_TASKS = {
+    **{f"/{VISION_LANGUAGE}/{task.capitalize()}": str(task) for task in Task},
+    f"/{VISION_LANGUAGE}/StreamCaption": str(Task.CAPTION),
+    f"/{VISION_LANGUAGE}/Embed": str(Task.EMBEDDINGS),
+}
 REQUEST_ID_KEY = "x-request-id"
 TIMING_KEY = "server-timing"
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -48,6 +58,9 @@ class CallRecord:
         key: name of the caller's API key.
         model: that answered.
         kind: of the fault.
+        words: what the caller asked in its own words, for an access log that may have them.
+        bytes_in: of its messages, as far as they were read.
+        bytes_out: of the answers.
     """
 
     method: str
@@ -58,11 +71,19 @@ class CallRecord:
     model: str | None = None
     kind: str | None = None
     timings: Timings | None = None
+    words: tuple[str, ...] = ()
+    bytes_in: int = 0
+    bytes_out: int = 0
 
     @classmethod
     def begin(cls, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> CallRecord:
         """The record of a call that has just come."""
-        return cls(method, request_id_of(metadata_value(context, REQUEST_ID_KEY) or ""), context.peer())
+        return cls(method, request_id_of(metadata_value(context, REQUEST_ID_KEY) or ""), address_of(context.peer()))
+
+    @property
+    def task(self) -> str | None:
+        """That the method does; None where it does none."""
+        return _TASKS.get(self.method)
 
     def seconds(self) -> float:
         """How long it has lasted."""
@@ -84,6 +105,7 @@ class Call:
         take: counts further bytes that the call holds.
         take_fetched: counts the bytes of pictures that are fetched.
         fetch: gets a picture by its URL, None where the operator has not allowed it.
+        admitted: what its caller's limits know of it.
     """
 
     config: ServerConfig
@@ -93,6 +115,7 @@ class Call:
     take: TakeBytes
     take_fetched: TakeBytes
     fetch: Fetch | None
+    admitted: Admitted
 
     @classmethod
     def begin(
@@ -100,8 +123,10 @@ class Call:
         config: ServerConfig,
         record: CallRecord,
         context: grpc.aio.ServicerContext[Any, Any],
+        *,
         take: TakeBytes,
         fetch: Fetch | None,
+        admitted: Admitted,
     ) -> Call:
         """A call that is inside now."""
         left_s = context.time_remaining()
@@ -113,6 +138,7 @@ class Call:
             take=take,
             take_fetched=at_most(take, _fetched_bytes(config)),
             fetch=fetch,
+            admitted=admitted,
         )
 
     @property
@@ -122,9 +148,18 @@ class Call:
             return None
         return min(self.ends, time.monotonic() + self.config.http.max_request_timeout_s)
 
+    def charge(self, weight: Weight) -> None:
+        """Let the caller pay for what it asks, before any work is done.
+
+        Raises:
+            RateLimitedError: it asks more than its limits allow.
+        """
+        self.record.words = weight.words
+        self.admitted.charge(weight.cost)
+
     @contextmanager
     def part(self) -> Iterator[Call]:
-        """A part of the call by itself: what it held is given back at its end."""
+        """A part of the call by itself: what it holds, and has under way, is given back at its end."""
         held = 0
 
         def take(size_bytes: int) -> None:
@@ -133,7 +168,9 @@ class Call:
             held += size_bytes
 
         try:
-            yield replace(self, take=take, take_fetched=at_most(take, _fetched_bytes(self.config)))
+            with self.admitted.part() as admitted:
+                take_fetched = at_most(take, _fetched_bytes(self.config))
+                yield replace(self, take=take, take_fetched=take_fetched, admitted=admitted)
         finally:
             self.take(-held)
 
@@ -162,6 +199,12 @@ class Call:
     async def pictures(self, sources: Sequence[PictureUrl | P]) -> list[bytes | P]:
         """As `picture`, for several, in their order."""
         return await all_or_first_error(sources, lambda source: self.picture(source), PARALLEL_FETCHES)
+
+
+def address_of(peer: str) -> str:
+    """The address in what the library calls a peer, such as ipv4:127.0.0.1:50000 or ipv6:%5B::1%5D:50000."""
+    kind, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else peer
 
 
 def metadata_value(context: grpc.aio.ServicerContext[Any, Any], name: str) -> str | None:

@@ -9,13 +9,14 @@ from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_spec.errors import InternalError
 from vlp_spec.tasks import CaptionQuery, Decoding
 
+from vlp_server.access.prices import queries_weight
+from vlp_server.core.call_checks import check_text
 from vlp_server.core.records import CaptionPiece, CaptionReply
 from vlp_server.grpc.call import Call
 from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.pictures import read_picture
 from vlp_server.grpc.rpc import Method, Streamed, Unary
 from vlp_server.grpc.texts import model_of
-from vlp_server.intake.texts import check_text
 
 _pb = vision_language_pb2
 _OPTIONAL = ("max_tokens", "min_tokens", "num_beams", "length_penalty", "seed")
@@ -31,12 +32,14 @@ def caption_methods(door: GrpcDoor) -> dict[str, Method]:
 
 async def _caption(door: GrpcDoor, call: Call, request: _pb.CaptionRequest) -> _pb.CaptionResponse:
     query, model = _query_of(door, request), model_of(request.model)
+    call.charge(queries_weight([query]))
     picture = await call.picture(read_picture(request.picture, "picture"))
     return _response(call.noted(await door.service.caption(picture, query, model=model, deadline=call.deadline)))
 
 
 async def _stream(door: GrpcDoor, call: Call, request: _pb.CaptionRequest) -> AsyncGenerator[_pb.StreamCaptionResponse]:
     query, model = _query_of(door, request), model_of(request.model)
+    call.charge(queries_weight([query]))
     picture = await call.picture(read_picture(request.picture, "picture"))
     reply = None
     stream = door.service.stream_caption(picture, query, model=model, deadline=call.deadline)

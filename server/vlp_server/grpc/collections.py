@@ -9,6 +9,8 @@ from typing import TypeVar, cast
 from vlp_proto.vlp.v1 import collections_pb2
 from vlp_spec.errors import InvalidArgumentError, ItemNotFoundError
 
+from vlp_server.access.prices import search_weight
+from vlp_server.core.call_checks import check_count, check_text
 from vlp_server.core.collection_records import CollectionSearch, CollectionWish, Rerank, SearchReply
 from vlp_server.grpc.adding import adding_methods, vector_of
 from vlp_server.grpc.call import Call
@@ -20,7 +22,6 @@ from vlp_server.grpc.texts import model_of
 from vlp_server.index.filters import parse_filter
 from vlp_server.index.settings import IndexKind, IndexSettings
 from vlp_server.index.store import CollectionInfo, Metric, SearchEffort
-from vlp_server.intake.texts import check_count, check_text
 
 _pb = collections_pb2
 T = TypeVar("T")
@@ -116,7 +117,10 @@ async def _delete_item(door: GrpcDoor, call: Call, request: _pb.DeleteItemReques
 
 async def _search(door: GrpcDoor, call: Call, request: _pb.SearchRequest) -> bytes:
     search = _search_of(door, request)
-    if request.WhichOneof("query") == "picture":
+    by_picture = request.WhichOneof("query") == "picture"
+    looks = search.rerank.k if search.rerank else 0
+    call.charge(search_weight(search.text, int(by_picture), looks))
+    if by_picture:
         search = dataclasses.replace(search, picture=await call.picture(read_picture(request.picture, "picture")))
     found = await door.service.collections.search(request.collection, search, deadline=call.deadline)
     reply = call.noted(found)

@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import grpc.aio
 from vlp_spec.errors import PermissionDeniedError
 
-from vlp_server.access.key_ring import KeyRing
-from vlp_server.access.keys import Role
+from vlp_server.access.keys import AccessKey, Role
 from vlp_server.config.server import ServerConfig
-from vlp_server.grpc.access import key_for
+from vlp_server.core.in_flight import InFlight
+from vlp_server.grpc.access import check_role, key_for
 from vlp_server.grpc.call import Call, CallRecord
 from vlp_server.grpc.door_metrics import DoorMetrics
 from vlp_server.grpc.method_roles import role_of
+from vlp_server.intake.access_log import Exchange
 from vlp_server.intake.fetch import UrlFetcher
 from vlp_server.intake.picture_source import Fetch
-from vlp_server.intake.room import Room
+from vlp_server.intake.shared import Shared
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -30,23 +32,23 @@ class GrpcDoor:
     Args:
         service: answers; started and closed by whoever made it.
         config: the whole configuration.
-        room: shared with the other doors of the process; None makes one from the configuration.
+        shared: with the other doors of the process; None makes it from the configuration.
         fetcher: fetches pictures by URL where the configuration allows it; None makes one from the configuration.
     """
 
     def __init__(
-        self, service: Service, config: ServerConfig, room: Room | None = None, fetcher: UrlFetcher | None = None
+        self, service: Service, config: ServerConfig, shared: Shared | None = None, fetcher: UrlFetcher | None = None
     ) -> None:
         self.service = service
         self.config = config
-        self.room = room or Room(config.http.max_in_flight, config.http.max_in_flight_bytes)
         self.metrics = DoorMetrics(service.metrics)
+        shared = shared or Shared.of(config, service.metrics)
+        self.room, self.limits, self.access_log = shared.room, shared.limits, shared.access_log
+        self._ring = shared.ring
+        self.in_flight = InFlight()
         self._fetch: Fetch | None = None
         if config.url_fetch.enabled:
             self._fetch = (fetcher or UrlFetcher(config.url_fetch)).fetch
-        self._ring: KeyRing | None = None
-        if config.access.asks_for_keys:
-            self._ring = KeyRing(config.access.keys, config.access.keys_file)
 
     @contextmanager
     def let_in(self, record: CallRecord, context: grpc.aio.ServicerContext[Any, Any]) -> Iterator[Call]:
@@ -54,18 +56,37 @@ class GrpcDoor:
 
         Raises:
             UnauthenticatedError, PermissionDeniedError: its key does not allow it.
+            RateLimitedError: the caller asks more than its limits allow.
             OverloadedError, UnavailableError: see Room.enter.
         """
-        self._check_key(record, context)
-        with self.room.enter() as take, self.metrics.in_flight.track_inprogress():
-            yield Call.begin(self.config, record, context, take, self._fetch)
+        key = self._key_of(record, context)
+        with (
+            self.limits.admit(key) as admitted,
+            self.room.enter() as take,
+            self.in_flight.enter(),
+            self.metrics.in_flight.track_inprogress(),
+        ):
+            yield Call.begin(self.config, record, context, take=take, fetch=self._fetch, admitted=admitted)
 
-    def _check_key(self, record: CallRecord, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def observe(self, record: CallRecord, status: grpc.StatusCode) -> None:
+        """Count and log a call that has ended."""
+        seconds = record.seconds()
+        self.metrics.observe(record.method, status.name, record.kind, seconds)
+        if self.access_log is not None:
+            exchange = Exchange("gRPC", record.peer, status.name, record.method, record.bytes_in, record.bytes_out)
+            self.access_log.write(record, exchange, seconds)
+
+    def _key_of(self, record: CallRecord, context: grpc.aio.ServicerContext[Any, Any]) -> AccessKey | None:
+        """The caller's key; None where nobody is asked for one."""
         needed = role_of(record.method)
         if self._ring is not None:
-            record.key = key_for(self._ring, context.invocation_metadata() or (), needed).name
-        elif needed is Role.ADMIN and not self.config.http.admin:
+            key = key_for(self._ring, context.invocation_metadata() or ())
+            record.key = key.name
+            check_role(key, needed)
+            return key
+        if needed is Role.ADMIN and not self.config.http.admin:
             raise PermissionDeniedError(
                 "changing models is closed, because this server asks nobody for a key: give it keys "
                 "(access.keys_file), or set http.admin where only its operators reach it"
             )
+        return None

@@ -11,12 +11,12 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from vlp_spec.errors import TaskNotSupportedError
 
+from vlp_server.grpc.call import VISION_LANGUAGE
 from vlp_server.grpc.door import GrpcDoor
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
 COLLECTIONS = "vlp.v1.Collections"
 MODELS = "vlp.v1.Models"
-VISION_LANGUAGE = "vlp.v1.VisionLanguage"
 _LOOK_S = 0.25
 # Watchers need no key; each holds a call for as long as it likes.
 _MAX_WATCHERS = 64

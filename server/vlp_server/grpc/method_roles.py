@@ -33,7 +33,18 @@ def _paths(methods: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
     return frozenset(f"/vlp.v1.{service}/{name}" for service, names in methods.items() for name in names)
 
 
-_READING, _WRITING = _paths(_READ), _paths(_WRITE)
+_OIP = (
+    "ModelReady",
+    "ServerMetadata",
+    "ModelMetadata",
+    "ModelInfer",
+    "ModelStreamInfer",
+    "ModelConfig",
+    "ModelStatistics",
+    "RepositoryIndex",
+)
+_READING = _paths(_READ) | {f"/inference.GRPCInferenceService/{name}" for name in _OIP}
+_WRITING = _paths(_WRITE)
 
 
 def role_of(method: str) -> Role:

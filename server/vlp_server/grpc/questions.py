@@ -15,12 +15,13 @@ from vlp_spec.tasks import (
     VqaQuery,
 )
 
+from vlp_server.access.prices import queries_weight
+from vlp_server.core.call_checks import check_texts
 from vlp_server.grpc.call import Call
 from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.pictures import read_subject
 from vlp_server.grpc.rpc import Method, Unary
 from vlp_server.grpc.texts import model_of, queries_of
-from vlp_server.intake.texts import check_texts
 
 _pb = vision_language_pb2
 DEFAULT_TOP_K = 5
@@ -50,6 +51,7 @@ async def _vqa(door: GrpcDoor, call: Call, request: _pb.VqaRequest) -> _pb.VqaRe
         max_chars=limits.question_chars,
     )
     model = model_of(request.model)
+    call.charge(queries_weight(queries))
     picture = await call.picture(await read_subject(call, request.picture, "picture"))
     reply = call.noted(await door.service.vqa(picture, queries, model=model, deadline=call.deadline))
     results = [
@@ -65,6 +67,7 @@ async def _vqa(door: GrpcDoor, call: Call, request: _pb.VqaRequest) -> _pb.VqaRe
 async def _match(door: GrpcDoor, call: Call, request: _pb.MatchRequest) -> _pb.MatchResponse:
     queries = queries_of("texts", request.texts, MatchQuery, **_text_limits(door))
     model = model_of(request.model)
+    call.charge(queries_weight(queries))
     picture = await call.picture(await read_subject(call, request.picture, "picture"))
     reply = call.noted(await door.service.match(picture, queries, model=model, deadline=call.deadline))
     scores = [
@@ -82,6 +85,7 @@ async def _match(door: GrpcDoor, call: Call, request: _pb.MatchRequest) -> _pb.M
 async def _entailment(door: GrpcDoor, call: Call, request: _pb.EntailmentRequest) -> _pb.EntailmentResponse:
     queries = queries_of("hypotheses", request.hypotheses, EntailmentQuery, **_text_limits(door))
     model = model_of(request.model)
+    call.charge(queries_weight(queries))
     picture = await call.picture(await read_subject(call, request.picture, "picture"))
     reply = call.noted(await door.service.entailment(picture, queries, model=model, deadline=call.deadline))
     results = [
@@ -96,6 +100,7 @@ async def _entailment(door: GrpcDoor, call: Call, request: _pb.EntailmentRequest
 async def _reasoning(door: GrpcDoor, call: Call, request: _pb.ReasoningRequest) -> _pb.ReasoningResponse:
     queries = queries_of("statements", request.statements, ReasoningQuery, **_text_limits(door))
     model = model_of(request.model)
+    call.charge(queries_weight(queries, pictures=2))
     sides = [
         await read_subject(call, request.left, "left"),
         await read_subject(call, request.right, "right"),
@@ -113,6 +118,7 @@ async def _grounding(door: GrpcDoor, call: Call, request: _pb.GroundingRequest) 
     top_k = _top_k(request)
     queries = queries_of("phrases", request.phrases, lambda phrase: GroundingQuery(phrase, top_k), **_text_limits(door))
     model = model_of(request.model)
+    call.charge(queries_weight(queries))
     picture = await call.picture(await read_subject(call, request.picture, "picture"))
     reply = call.noted(await door.service.grounding(picture, queries, model=model, deadline=call.deadline))
     results = [

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from vlp_server.oip.grpc_messages import message_pool
 
 REFLECTION_SERVICE: str = reflection.SERVICE_NAME
 # Each stream holds a call for as long as it is open.
@@ -17,11 +21,44 @@ MAX_STREAMS = 16
 _STREAM_S = 30.0
 
 
+class _Pools:
+    """Several pools of descriptors, asked one after the other: the Open Inference Protocol has one of its own."""
+
+    def __init__(self, *pools: Any) -> None:
+        self._pools = pools
+
+    def FindFileByName(self, name: str) -> Any:
+        """As a pool's; KeyError where none has it."""
+        return self._first("FindFileByName", name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:
+        """As a pool's; KeyError where none has it."""
+        return self._first("FindFileContainingSymbol", symbol)
+
+    def FindMessageTypeByName(self, name: str) -> Any:
+        """As a pool's; KeyError where none has it."""
+        return self._first("FindMessageTypeByName", name)
+
+    def FindExtensionByNumber(self, message: Any, number: int) -> Any:
+        """As a pool's; KeyError where none has it."""
+        return self._first("FindExtensionByNumber", message, number)
+
+    def FindAllExtensions(self, message: Any) -> Any:
+        """As the pool's that has the message."""
+        return message.file.pool.FindAllExtensions(message)
+
+    def _first(self, method: str, *wanted: Any) -> Any:
+        for pool in self._pools[:-1]:
+            with contextlib.suppress(KeyError):
+                return getattr(pool, method)(*wanted)
+        return getattr(self._pools[-1], method)(*wanted)
+
+
 class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
     """The library's own, for so many streams at a time, each for so long."""
 
     def __init__(self, services: Sequence[str]) -> None:
-        super().__init__(services)
+        super().__init__(services, pool=_Pools(descriptor_pool.Default(), message_pool()))
         self._open = 0
 
     async def ServerReflectionInfo(

@@ -24,7 +24,6 @@ from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.statuses import Fault, fault_of
 
 logger = logging.getLogger(__name__)
-access_logger = logging.getLogger("vlpserve.access")
 
 Q = TypeVar("Q", bound=Message)
 Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
@@ -123,6 +122,7 @@ async def _answered(
             with door.let_in(record, context) as call:
                 async with aclosing(work(call)) as parts:
                     async for part in parts:
+                        record.bytes_out += len(part)
                         yield part
             context.set_trailing_metadata(record.metadata())
             status = grpc.StatusCode.OK
@@ -137,7 +137,7 @@ async def _answered(
             status = fault.status
             await context.abort(fault.status, fault.details, (*fault.metadata(), *record.metadata()))
     finally:
-        _observe(door, record, status)
+        door.observe(record, status)
 
 
 def _noted_fault(record: CallRecord, error: VlpError) -> Fault:
@@ -168,6 +168,7 @@ async def _messages(call: Call, context: Context, kind: type[Q], timeout_s: floa
         OverloadedError: other requests hold the memory that it needs.
     """
     while (data := await _next_bytes(context, timeout_s)) is not None:
+        call.record.bytes_in += len(data)
         call.take(len(data))
         try:
             message = kind.FromString(data)
@@ -185,22 +186,3 @@ async def _next_bytes(context: Context, timeout_s: float | None) -> bytes | None
     except grpc.aio.BaseError:
         raise CancelledError("the client went away before its message was there") from None
     return None if data is grpc.aio.EOF else bytes(data)
-
-
-def _observe(door: GrpcDoor, record: CallRecord, status: grpc.StatusCode) -> None:
-    seconds = record.seconds()
-    door.metrics.observe(record.method, status.name, record.kind, seconds)
-    if not door.config.log.access:
-        return
-    line = {
-        "request_id": record.request_id,
-        "client": record.peer,
-        "method": "gRPC",
-        "path": record.method,
-        "status": status.name,
-        "duration_ms": round(seconds * 1000, 1),
-        "key": record.key,
-        "model": record.model,
-        "kind": record.kind,
-    }
-    access_logger.info("request", extra={"fields": line})

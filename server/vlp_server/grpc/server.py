@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import logging
 from pathlib import Path
@@ -14,17 +16,22 @@ from vlp_spec.errors import ConfigError
 
 from vlp_server.config.server import ServerConfig
 from vlp_server.config.settings import GrpcConfig
+from vlp_server.grpc.call import VISION_LANGUAGE
 from vlp_server.grpc.captions import caption_methods
 from vlp_server.grpc.collections import collection_methods
 from vlp_server.grpc.door import GrpcDoor
-from vlp_server.grpc.health import COLLECTIONS, HEALTH_SERVICE, MODELS, VISION_LANGUAGE, Health
+from vlp_server.grpc.health import COLLECTIONS, HEALTH_SERVICE, MODELS, Health
 from vlp_server.grpc.models import model_methods
+from vlp_server.grpc.oip_gate import OipGate
 from vlp_server.grpc.questions import question_methods
 from vlp_server.grpc.reflection import add_reflection
 from vlp_server.grpc.rpc import service_handler
 from vlp_server.grpc.vectors import vector_methods
 from vlp_server.intake.fetch import UrlFetcher
-from vlp_server.intake.room import Room
+from vlp_server.intake.shared import Shared
+from vlp_server.oip.grpc_messages import SERVICE
+from vlp_server.oip.grpc_service import add_inference_service
+from vlp_server.oip.inference import OpenInference
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 # Health and reflection answer beside as many calls as there may be.
 _SPARE_CALLS = 128
+# For answers that are on their way, and so long at most for who only watches.
+_LAST_WORDS_S = 1.0
 
 
 class GrpcServer:
@@ -40,18 +49,26 @@ class GrpcServer:
     Args:
         service: started and closed by whoever made it.
         config: the whole configuration.
-        room: shared with the other doors of the process.
+        shared: with the other doors of the process; None makes it from the configuration.
         fetcher: in place of the one that the configuration makes.
+        oip: the Open Inference Protocol, the same one as the other doors have; None: it is not served here.
 
     Attributes:
         door: what its methods share.
     """
 
     def __init__(
-        self, service: Service, config: ServerConfig, room: Room | None = None, fetcher: UrlFetcher | None = None
+        self,
+        service: Service,
+        config: ServerConfig,
+        shared: Shared | None = None,
+        *,
+        fetcher: UrlFetcher | None = None,
+        oip: OpenInference | None = None,
     ) -> None:
+        self._oip = oip
         self._config = config
-        self.door = GrpcDoor(service, config, room, fetcher)
+        self.door = GrpcDoor(service, config, shared, fetcher)
         self._server: grpc.aio.Server | None = None
         self.port = 0
 
@@ -85,9 +102,13 @@ class GrpcServer:
             MODELS: model_methods(door),
         }
         server.add_generic_rpc_handlers([service_handler(door, name, methods) for name, methods in services.items()])
-        health_pb2_grpc.add_HealthServicer_to_server(Health(door), server)
+        others: tuple[str, ...] = ()
+        if self._oip is not None:
+            add_inference_service(server, self._oip, OipGate(door))
+            others = (SERVICE,)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(door, others), server)
         if self._config.grpc.reflection:
-            add_reflection(server, [*services, HEALTH_SERVICE])
+            add_reflection(server, [*services, *others, HEALTH_SERVICE])
         self.port = self._bind(server, credentials)
         await server.start()
         self._server = server
@@ -98,8 +119,14 @@ class GrpcServer:
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let running ones end for so long, then cancel them. May be called twice."""
         self.door.room.closing = True
-        if self._server is not None:
-            await self._server.stop(grace_s)
+        if self._server is None:
+            return
+        # While calls run the door itself refuses new ones, with a status that tells to ask another server; the library
+        # would answer some of them as cancelled.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self.door.in_flight.drained()
+        await self._server.stop(min(grace_s, _LAST_WORDS_S))
 
     def _bind(self, server: grpc.aio.Server, credentials: grpc.ServerCredentials | None) -> int:
         host, port = self._config.grpc.host, self._config.grpc_port

@@ -1,8 +1,7 @@
-"""Faults as gRPC answers them: the one table from kind to status, and the trailing metadata that says the rest."""
+"""Faults as the protocol answers them: a status, and the trailing metadata that says the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from urllib.parse import quote
@@ -10,41 +9,13 @@ from urllib.parse import quote
 from grpc import StatusCode
 from vlp_spec.errors import CapacityError, ErrorKind, InternalError, InvalidArgumentError, StartupError, VlpError
 
+from vlp_server.intake.grpc_codes import STATUS
+
 KIND_KEY = "error-kind"
 FIELD_KEY = "error-field"
 RETRY_AFTER_KEY = "retry-after-s"
 # A status travels in a header, where a byte that is not printable ASCII takes three; clients read 8 KiB by default.
 _MESSAGE_BYTES = 4096
-
-STATUS: Mapping[ErrorKind, StatusCode] = {
-    ErrorKind.INVALID_ARGUMENT: StatusCode.INVALID_ARGUMENT,
-    ErrorKind.INVALID_IMAGE: StatusCode.INVALID_ARGUMENT,
-    ErrorKind.UNSUPPORTED_MEDIA_TYPE: StatusCode.INVALID_ARGUMENT,
-    # Not RESOURCE_EXHAUSTED, though gRPC itself says that of a message over the limit: clients try that again.
-    ErrorKind.TOO_LARGE: StatusCode.INVALID_ARGUMENT,
-    ErrorKind.MODEL_NOT_FOUND: StatusCode.NOT_FOUND,
-    ErrorKind.TASK_NOT_SUPPORTED: StatusCode.INVALID_ARGUMENT,
-    ErrorKind.MODEL_CONFLICT: StatusCode.FAILED_PRECONDITION,
-    ErrorKind.COLLECTION_NOT_FOUND: StatusCode.NOT_FOUND,
-    ErrorKind.ITEM_NOT_FOUND: StatusCode.NOT_FOUND,
-    ErrorKind.COLLECTION_EXISTS: StatusCode.ALREADY_EXISTS,
-    ErrorKind.ENCODER_MISMATCH: StatusCode.FAILED_PRECONDITION,
-    ErrorKind.NO_PICTURES: StatusCode.FAILED_PRECONDITION,
-    ErrorKind.NO_EXTRACTOR: StatusCode.FAILED_PRECONDITION,
-    ErrorKind.UNAUTHENTICATED: StatusCode.UNAUTHENTICATED,
-    ErrorKind.PERMISSION_DENIED: StatusCode.PERMISSION_DENIED,
-    ErrorKind.CANCELLED: StatusCode.CANCELLED,
-    ErrorKind.OVERLOADED: StatusCode.RESOURCE_EXHAUSTED,
-    ErrorKind.UNAVAILABLE: StatusCode.UNAVAILABLE,
-    ErrorKind.DEADLINE_EXCEEDED: StatusCode.DEADLINE_EXCEEDED,
-    ErrorKind.STORAGE_FULL: StatusCode.RESOURCE_EXHAUSTED,
-    ErrorKind.INFERENCE_FAILED: StatusCode.INTERNAL,
-    ErrorKind.INTERNAL: StatusCode.INTERNAL,
-    # Start-up faults are never on the wire: should one get here, `fault_of` turns it into `internal`.
-    ErrorKind.CONFIG: StatusCode.INTERNAL,
-    ErrorKind.ARTIFACT: StatusCode.INTERNAL,
-    ErrorKind.PROOF: StatusCode.INTERNAL,
-}
 
 
 @dataclass(frozen=True, slots=True)

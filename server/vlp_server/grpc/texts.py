@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from vlp_spec.errors import InvalidArgumentError
 
-from vlp_server.intake.texts import check_model, check_texts
+from vlp_server.core.call_checks import check_texts
+from vlp_server.intake.texts import check_model
 
 Q = TypeVar("Q")
 

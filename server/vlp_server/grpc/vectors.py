@@ -8,6 +8,8 @@ from vlp_proto.vlp.v1 import content_pb2, vision_language_pb2
 from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.tasks import PLACEHOLDER, ClassifyQuery
 
+from vlp_server.access.prices import embedding_weight, pictures_weight, queries_weight
+from vlp_server.core.call_checks import check_count, check_text, check_texts
 from vlp_server.core.embed_flow import Source
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.records import EmbedReply, RegionsReply
@@ -18,7 +20,6 @@ from vlp_server.grpc.questions import box_of, label_score
 from vlp_server.grpc.rpc import Method, Unary
 from vlp_server.grpc.texts import model_of
 from vlp_server.intake.picture_source import PARALLEL_FETCHES, PictureUrl
-from vlp_server.intake.texts import check_count, check_text, check_texts
 
 _pb = vision_language_pb2
 # Numbers of an answer from which on it is written in a thread.
@@ -40,6 +41,7 @@ async def _classify(door: GrpcDoor, call: Call, request: _pb.ClassifyRequest) ->
     check_texts("templates", request.templates, limits.templates, limits.text_chars)
     query = ClassifyQuery(tuple(request.labels), tuple(request.templates) or (PLACEHOLDER,))
     model = model_of(request.model)
+    call.charge(queries_weight([query]))
     picture = await call.picture(read_picture(request.picture, "picture"))
     reply = call.noted(await door.service.classify(picture, query, model=model, deadline=call.deadline))
     return _pb.ClassifyResponse(model=reply.model, scores=[label_score(one) for one in reply.result.scores])
@@ -47,6 +49,7 @@ async def _classify(door: GrpcDoor, call: Call, request: _pb.ClassifyRequest) ->
 
 async def _regions(door: GrpcDoor, call: Call, request: _pb.RegionsRequest) -> bytes:
     model = model_of(request.model)
+    call.charge(pictures_weight(1))
     picture = await call.picture(read_picture(request.picture, "picture"))
     reply = call.noted(await door.service.regions(picture, model=model, deadline=call.deadline))
     body = await asyncio.to_thread(_regions_body, reply, request.features)
@@ -77,6 +80,9 @@ async def _embed(door: GrpcDoor, call: Call, request: _pb.EmbedRequest) -> bytes
     check_count("inputs", len(request.inputs), door.config.limits.inputs)
     model = model_of(request.model)
     sources = [_source(one, f"inputs[{index}]", door) for index, one in enumerate(request.inputs)]
+
+    texts = [source for source in sources if isinstance(source, str)]
+    call.charge(embedding_weight(texts, len(sources) - len(texts)))
 
     async def fetch(source: Source | PictureUrl) -> Source:
         return source if isinstance(source, str) else await call.picture(source)

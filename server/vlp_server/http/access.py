@@ -43,7 +43,7 @@ class Access:
         try:
             if need.role is not None:
                 key = self._key_of(headers)
-                context.key = key.name
+                context.key, context.access_key = key.name, key
                 _check_role(key, need.role, need.route)
         except RequestError as error:
             context.route = need.route

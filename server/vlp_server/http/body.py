@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
-from vlp_spec.errors import CancelledError, DeadlineError, InvalidArgumentError, TooLargeError
+from vlp_spec.errors import CancelledError, DeadlineError, InvalidArgumentError, TooLargeError, UnsupportedMediaError
 
 from vlp_server.http.problems import DoorKind, Problem, ProblemError
 from vlp_server.intake.memory import TakeBytes
@@ -51,13 +51,25 @@ class BodyStream:
         self._take = take
         self._deadline = deadline
 
-    def check_length(self) -> None:
-        """Refuse a body that announces more than is allowed, before any of it is read.
+    @property
+    def max_bytes(self) -> int:
+        """Of the whole body; unpacked, where it is packed."""
+        return self._limits.max_bytes
+
+    def check_length(self, *, packed: bool = False) -> None:
+        """Refuse a body that announces more than is allowed, or a form that is not read, before any of it is.
+
+        Args:
+            packed: whether it may be compressed; who reads it so unpacks it, and bounds what comes out.
 
         Raises:
+            UnsupportedMediaError: it is compressed, and may not be.
             TooLargeError: Content-Length is over the limit.
             InvalidArgumentError: Content-Length is not a number.
         """
+        encoding = self._headers.get("content-encoding", "identity").strip().lower()
+        if not packed and encoding not in ("", "identity"):
+            raise UnsupportedMediaError(f"Content-Encoding: got {encoding!r:.40}; send the body as it is")
         announced = self._headers.get("content-length")
         if announced is None:
             return
@@ -66,17 +78,21 @@ class BodyStream:
         if int(announced) > self._limits.max_bytes:
             raise self._too_large(f"{int(announced)} bytes")
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, *, packed: bool = False) -> AsyncIterator[bytes]:
         """The body, piece by piece as it arrives.
+
+        Args:
+            packed: as in `check_length`.
 
         Raises:
             TooLargeError: more bytes than allowed have arrived, announced or not.
+            UnsupportedMediaError: they are compressed, and may not be.
             ProblemError: request_timeout: the body took too long.
             OverloadedError: other requests hold the memory that it needs.
             DeadlineError: the caller's own deadline passed while its body was arriving.
             CancelledError: the client went away.
         """
-        self.check_length()
+        self.check_length(packed=packed)
         started, received, more = time.monotonic(), 0, True
         while more:
             message = await self._next_message(started)
@@ -91,9 +107,9 @@ class BodyStream:
             if chunk:
                 yield chunk
 
-    async def read(self) -> bytes:
-        """The whole body; errors as `chunks`."""
-        return b"".join([chunk async for chunk in self.chunks()])
+    async def read(self, *, packed: bool = False) -> bytes:
+        """The whole body; arguments and errors as `chunks`."""
+        return b"".join([chunk async for chunk in self.chunks(packed=packed)])
 
     async def _next_message(self, started: float) -> Message:
         end = started + self._limits.timeout_s

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeVar
 from starlette.requests import Request
 from vlp_pipeline.regions import Regions
 
+from vlp_server.access.limits import Admitted
+from vlp_server.access.prices import Weight
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.records import Timings
 from vlp_server.http.body import BodyStream
@@ -46,6 +48,7 @@ class Call:
         take: counts further bytes that the request holds.
         take_fetched: counts the bytes of pictures that are fetched.
         fetch: gets a picture by its URL, None where the operator has not allowed it.
+        admitted: what its caller's limits know of it.
     """
 
     request: Request
@@ -55,6 +58,16 @@ class Call:
     take: TakeBytes
     take_fetched: TakeBytes
     fetch: Fetch | None
+    admitted: Admitted
+
+    def charge(self, weight: Weight) -> None:
+        """Let the caller pay for what it asks, now that it was read, before any work is done.
+
+        Raises:
+            RateLimitedError: it asks more than its limits allow.
+        """
+        self.context.words = weight.words
+        self.admitted.charge(weight.cost)
 
     async def answer(self, work: Coroutine[Any, Any, R]) -> R:
         """Await what answers the request, and note its model and timings; the client's going away ends it.
@@ -110,11 +123,14 @@ def let_in(door: Door, request: Request) -> Iterator[Call]:
 
     Raises:
         OverloadedError, UnavailableError: see Door.admit.
+        RateLimitedError: the caller asks more than its limits allow.
         InvalidArgumentError: its deadline is none.
     """
     context = context_of(request.scope)
-    with door.admit() as take:
+    key, limits = context.access_key, door.limits
+    context.rate_state = lambda: limits.state(key)
+    with limits.admit(key) as admitted, door.admit() as take:
         deadline = deadline_of(request.headers, context.started, door.config.http.max_request_timeout_s)
         body = BodyStream(request.receive, request.headers, door.body_limits, take, deadline)
         take_fetched = at_most(take, max(door.body_limits.max_bytes, door.config.url_fetch.max_bytes))
-        yield Call(request, context, deadline, body, take, take_fetched, door.fetch)
+        yield Call(request, context, deadline, body, take, take_fetched, door.fetch, admitted)

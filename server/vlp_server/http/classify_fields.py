@@ -10,11 +10,13 @@ from pydantic import Field
 from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.tasks import PLACEHOLDER, ClassifyQuery
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.call_checks import check_texts
 from vlp_server.http.fields import CallFields, one_or_several
 from vlp_server.http.picture_fields import PictureField
 from vlp_server.http.picture_request import CallShape
-from vlp_server.intake.texts import check_model, check_texts
+from vlp_server.intake.texts import check_model
 
 
 class ClassifyFields(CallFields):
@@ -64,4 +66,6 @@ def ask_of(fields: ClassifyFields, limits: LimitsConfig) -> ClassifyAsk:
     return ClassifyAsk(query, fields.model)
 
 
-CLASSIFY_CALL = CallShape(ClassifyFields, ClassifyJson, ask_of)
+CLASSIFY_CALL = CallShape(
+    ClassifyFields, ClassifyJson, ask_of, weigh=lambda ask, pictures: queries_weight([ask.query], pictures)
+)

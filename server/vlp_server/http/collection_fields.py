@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from vlp_spec.errors import InvalidArgumentError, VlpError
 
+from vlp_server.access.prices import Weight, search_weight
 from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.call_checks import check_count, check_text
 from vlp_server.core.collection_records import CollectionSearch, CollectionWish, Rerank
 from vlp_server.http.fields import CallFields, StrictFields
 from vlp_server.http.json_body import parse_object
@@ -20,7 +22,7 @@ from vlp_server.index.settings import IndexSettings
 from vlp_server.index.store import SearchEffort
 from vlp_server.intake.new_items import NewId, SentItem
 from vlp_server.intake.picture_source import check_not_empty
-from vlp_server.intake.texts import check_count, check_model, check_text
+from vlp_server.intake.texts import check_model
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 
@@ -215,4 +217,8 @@ def search_of(fields: SearchFields, limits: LimitsConfig) -> CollectionSearch:
     )
 
 
-SEARCH_CALL = CallShape(SearchFields, SearchJson, search_of, needs_picture=False)
+def _search_weight(search: CollectionSearch, pictures: int) -> Weight:
+    return search_weight(search.text, pictures, search.rerank.k if search.rerank else 0)
+
+
+SEARCH_CALL = CallShape(SearchFields, SearchJson, search_of, needs_picture=False, weigh=_search_weight)

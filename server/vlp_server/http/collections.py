@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from vlp_spec.errors import ItemNotFoundError, VlpError
 
+from vlp_server.core.call_checks import check_count
 from vlp_server.core.collection_records import AddReply, SearchReply
 from vlp_server.http.body_forms import IMAGE, BodyForms, Files, Pairs, read_body
 from vlp_server.http.call import Call, let_in
@@ -44,9 +45,8 @@ from vlp_server.http.schemas import (
     SearchHits,
 )
 from vlp_server.index.store import CollectionInfo, StoredItem
-from vlp_server.intake.new_items import FETCH_SHARE, SentItem, add_sent, new_ids
+from vlp_server.intake.new_items import FETCH_SHARE, SentItem, add_sent, items_weight, new_ids
 from vlp_server.intake.picture_source import PictureUrl
-from vlp_server.intake.texts import check_count
 
 # Hits of an answer from which on it is written in a thread.
 _INLINE_HITS = 200
@@ -132,6 +132,7 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
     async def add_items(name: str, request: Request) -> Response:
         with let_in(door, request) as call:
             sent = await _read_items(door, call, name)
+            call.charge(items_weight(sent))
             reply = await call.answer(_add(door, call, name, sent))
         return JSONResponse(_added(reply))
 

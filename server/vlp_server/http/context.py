@@ -6,13 +6,17 @@ import dataclasses
 import logging
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Scope
 from vlp_spec.errors import ErrorKind, InvalidArgumentError, VlpError
 
+from vlp_server.access.keys import AccessKey
+from vlp_server.access.limits import RateState
 from vlp_server.core.records import Timings
 from vlp_server.http.problems import Problem
 from vlp_server.intake.request_ids import request_id_of
@@ -22,9 +26,16 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-Id"
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
-OPENAI_PATHS = frozenset({"/v1/embeddings"})
+OPENAI_PATHS = frozenset({"/v1/chat/completions", "/v1/embeddings", "/v1/models"})
+_OPENAI_PREFIX = "/v1/models/"
+OIP_ROOT = "/v2"
 _SCOPE_KEY = "vlpserve.request"
 _WHOLE = re.compile(r"[0-9]{1,12}")
+
+
+def speaks_openai(path: str) -> bool:
+    """Whether a path, of a request or of a route, answers with errors in OpenAI's form."""
+    return path in OPENAI_PATHS or path.startswith(_OPENAI_PREFIX)
 
 
 @dataclass(slots=True)
@@ -38,8 +49,14 @@ class RequestContext:
         model: that answered, for the access log.
         kind: of the fault, for the access log and the metrics.
         key: name of the caller's API key, for the access log.
+        access_key: the key itself; None: nobody asked for one.
+        words: what the caller asked in its own words, for an access log that may have them.
+        rate_state: tells how the caller's bucket stands; None until its limits were asked.
+        refused: what the connection itself answered in the place of the application, whose own answer nobody got.
+        task: that was done, where its route does not say so.
         route: path of the route that a request was refused at before it was routed, for the metrics.
         openai_errors: whether this path answers with errors in OpenAI's form.
+        oip_errors: whether it does in that of the Open Inference Protocol.
     """
 
     request_id: str
@@ -48,21 +65,33 @@ class RequestContext:
     model: str | None = None
     kind: str | None = None
     key: str | None = None
+    access_key: AccessKey | None = None
+    words: tuple[str, ...] = ()
+    rate_state: Callable[[], RateState | None] | None = None
+    refused: Problem | None = None
+    task: str | None = None
     route: str | None = None
     openai_errors: bool = False
+    oip_errors: bool = False
 
     @classmethod
     def begin(cls, scope: Scope) -> RequestContext:
         """Make the context of a request and keep it in its scope."""
-        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        context = cls(request_id_of(given))
-        context.openai_errors = scope["path"] in OPENAI_PATHS
+        context = cls(request_id_of(Headers(scope=scope).get(REQUEST_ID_HEADER, "")))
+        context.openai_errors = speaks_openai(scope["path"])
+        context.oip_errors = is_oip(scope["path"])
         scope[_SCOPE_KEY] = context
         return context
 
     def respond(self, problem: Problem) -> Response:
         """The answer that a problem is, in the form that this path speaks."""
-        return problem.openai_response() if self.openai_errors else problem.response(self.request_id)
+        if self.oip_errors:
+            return problem.oip_response()
+        return problem.openai_response(self.request_id) if self.openai_errors else problem.response(self.request_id)
+
+    def document(self, problem: Problem) -> dict[str, Any]:
+        """The document of a problem, in the form that this path speaks."""
+        return problem.openai_document(self.request_id) if self.openai_errors else problem.document(self.request_id)
 
     def refuse(self, problem: Problem, error: Exception, headers: Headers) -> Response:
         """The answer that a fault is, noted for the log.
@@ -99,6 +128,11 @@ class RequestContext:
 
     def _stages(self) -> dict[str, float]:
         return {} if self.timings is None else stages_of(self.timings)
+
+
+def is_oip(path: str) -> bool:
+    """Whether a path is one of the Open Inference Protocol's."""
+    return path == OIP_ROOT or path.startswith(f"{OIP_ROOT}/")
 
 
 def context_of(scope: Scope) -> RequestContext:

@@ -25,6 +25,7 @@ class DoorMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.connections = Gauge("vlpserve_http_connections", "Open connections", registry=self.registry)
         self.in_flight = Gauge("vlpserve_http_in_flight", "Requests being read or answered", registry=self.registry)
         self.in_flight_bytes = Gauge(
             "vlpserve_http_in_flight_bytes",
@@ -32,7 +33,7 @@ class DoorMetrics:
             registry=self.registry,
         )
 
-    def observe(self, route: str, method: str, status: int, kind: str | None, seconds: float) -> None:
+    def observe(self, route: str, method: str, status: int | str, kind: str | None, seconds: float) -> None:
         """Count one answered request."""
         known = method if method in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH") else "other"
         self._requests.labels(route, known, str(status), kind or "").inc()

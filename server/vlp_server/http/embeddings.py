@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from vlp_server.access.prices import embedding_weight
 from vlp_server.core.embed_flow import Source
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.records import EmbedReply
@@ -43,6 +44,8 @@ def embeddings_router(door: Door) -> APIRouter:
         with let_in(door, request) as call:
             fields = await read_json(request, call.body, EmbeddingsJson)
             ask = await embeddings_ask(fields, door.config.limits)
+            texts = [item for item in ask.items if isinstance(item, str)]
+            call.charge(embedding_weight(texts, len(ask.items) - len(texts)))
             reply = await call.answer(_embed(door, call, ask))
             if reply.vectors.size > _INLINE_NUMBERS:
                 return await asyncio.to_thread(_response, reply, ask.as_base64)

@@ -9,11 +9,12 @@ from pydantic import Field, WithJsonSchema
 from vlp_spec.errors import InvalidArgumentError
 
 from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.call_checks import check_count, check_text
 from vlp_server.core.embed_flow import Source
 from vlp_server.http.fields import StrictFields
 from vlp_server.http.pictures import read_source
 from vlp_server.intake.picture_source import PictureUrl
-from vlp_server.intake.texts import check_count, check_model, check_text
+from vlp_server.intake.texts import check_model
 
 _TEXT_ITEM = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 _IMAGE_ITEM = {"type": "object", "properties": {"image": {"type": "string"}}, "required": ["image"]}

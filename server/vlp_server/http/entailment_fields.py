@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from vlp_spec.tasks import EntailmentQuery
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.fields import CallFields
 from vlp_server.http.picture_fields import PictureOrRegionsFields
@@ -35,4 +36,10 @@ def ask_of(fields: EntailmentFields, limits: LimitsConfig) -> TextsAsk[Entailmen
     return texts_ask(fields, EntailmentQuery, max_texts=limits.texts, max_chars=limits.text_chars)
 
 
-ENTAILMENT_CALL = CallShape(EntailmentFields, EntailmentJson, ask_of, takes_regions=True)
+ENTAILMENT_CALL = CallShape(
+    EntailmentFields,
+    EntailmentJson,
+    ask_of,
+    takes_regions=True,
+    weigh=lambda ask, pictures: queries_weight(ask.queries, pictures),
+)

@@ -1,22 +1,19 @@
-"""The outermost layer of the door, plain ASGI: request id, Server-Timing, the access line, and no fault unanswered."""
+"""The outermost layer of the door, plain ASGI: request id, Server-Timing, RateLimit, and a line for the access log."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import math
 import time
-from urllib.parse import quote
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from vlp_spec.errors import InternalError, UnavailableError
 
-from vlp_server.http.context import REQUEST_ID_HEADER, RequestContext
+from vlp_server.http.context import REQUEST_ID_HEADER, RequestContext, context_of
 from vlp_server.http.door_metrics import DoorMetrics
-from vlp_server.http.problems import CLIENT_CLOSED_REQUEST, problem_of
+from vlp_server.http.problems import CLIENT_CLOSED_REQUEST
+from vlp_server.intake.access_log import AccessLog, Exchange
 
-logger = logging.getLogger(__name__)
-access_logger = logging.getLogger("vlpserve.access")
+RATE_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 
 class Envelope:
@@ -25,76 +22,53 @@ class Envelope:
     Args:
         app: what answers.
         metrics: the door's figures.
-        access: whether to log a line for every request.
+        access_log: gets a line for every request; None: there is none.
     """
 
-    def __init__(self, app: ASGIApp, metrics: DoorMetrics, access: bool) -> None:
+    def __init__(self, app: ASGIApp, metrics: DoorMetrics, access_log: AccessLog | None) -> None:
         self._app = app
         self._metrics = metrics
-        self._access = access
+        self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = RequestContext.begin(scope)
-        status = CLIENT_CLOSED_REQUEST
-        started = False
+        context = context_of(scope)
+        exchange = Exchange(scope["method"], (scope.get("client") or ("-",))[0], CLIENT_CLOSED_REQUEST)
+
+        async def receive_counted() -> Message:
+            message = await receive()
+            exchange.bytes_in += len(message.get("body", b""))
+            return message
 
         async def send_enveloped(message: Message) -> None:
-            nonlocal status, started
             if message["type"] == "http.response.start":
-                started, status = True, message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID_HEADER] = context.request_id
-                headers["Server-Timing"] = context.server_timing()
-                headers["X-Content-Type-Options"] = "nosniff"
+                exchange.status = message["status"]
+                _add_headers(MutableHeaders(scope=message), context)
+            elif message["type"] == "http.response.body":
+                exchange.bytes_out += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, send_enveloped)
-        except asyncio.CancelledError:
-            # The drain's time is over. The task ends here in any case; its caller is told why.
-            if started:
-                raise
-            problem = problem_of(UnavailableError("the server stopped before the answer was there; ask again"))
-            context.kind = problem.kind
-            await context.respond(problem)(scope, receive, send_enveloped)
-        except Exception:
-            # The stack goes to the log alone: a caller learns nothing of the inside.
-            logger.exception("request %s: a fault that nothing handles", context.request_id)
-            if started:
-                raise
-            problem = problem_of(InternalError())
-            context.kind = problem.kind
-            await context.respond(problem)(scope, receive, send_enveloped)
+            await self._app(scope, receive_counted, send_enveloped)
         finally:
-            self._observe(scope, context, status)
-
-    def _observe(self, scope: Scope, context: RequestContext, status: int) -> None:
-        seconds = time.monotonic() - context.started
-        route = getattr(scope.get("route"), "path", None) or context.route or "other"
-        self._metrics.observe(route, scope["method"], status, context.kind, seconds)
-        if not self._access:
-            return
-        # Neither the query string nor the body: both may hold a caller's question.
-        line = {
-            "request_id": context.request_id,
-            "client": (scope.get("client") or ("-",))[0],
-            "method": scope["method"],
-            "path": _path_as_sent(scope),
-            "status": status,
-            "duration_ms": round(seconds * 1000, 1),
-            "key": context.key,
-            "model": context.model,
-            "kind": context.kind,
-        }
-        access_logger.info("request", extra={"fields": line})
+            seconds = time.monotonic() - context.started
+            if context.refused is not None:
+                exchange.status, context.kind = context.refused.status, context.refused.kind
+            exchange.route = getattr(scope.get("route"), "path", None) or context.route or "other"
+            self._metrics.observe(exchange.route, exchange.method, exchange.status, context.kind, seconds)
+            if self._access_log is not None:
+                self._access_log.write(context, exchange, seconds)
 
 
-def _path_as_sent(scope: Scope) -> str:
-    """The path with its percent signs: decoded it could hold a line break, and so a line of the log of its own."""
-    raw = scope.get("raw_path")
-    path = quote(scope["path"]) if raw is None else raw.partition(b"?")[0].decode("ascii", "backslashreplace")
-    return "".join(char if char.isprintable() else f"%{ord(char):02X}" for char in path)
+def _add_headers(headers: MutableHeaders, context: RequestContext) -> None:
+    headers[REQUEST_ID_HEADER] = context.request_id
+    headers["Server-Timing"] = context.server_timing()
+    headers["X-Content-Type-Options"] = "nosniff"
+    state = None if context.rate_state is None else context.rate_state()
+    if state is not None:
+        values = math.floor(state.limit), math.floor(state.remaining), math.ceil(state.reset_s)
+        for name, value in zip(RATE_HEADERS, values, strict=True):
+            headers[name] = str(value)

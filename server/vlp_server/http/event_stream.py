@@ -89,4 +89,5 @@ class EventStream(Response):
     def _told(self, error: Exception) -> bytes:
         problem = problem_of(error if isinstance(error, VlpError) else InternalError(detail=repr(error)))
         self._context.note_fault(problem, error)
-        return event(problem.document(self._context.request_id), ERROR_EVENT)
+        # OpenAI's clients know an error by its document, and give another name to nobody.
+        return event(self._context.document(problem), None if self._context.openai_errors else ERROR_EVENT)

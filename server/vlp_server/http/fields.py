@@ -36,7 +36,11 @@ class CallFields(StrictFields):
     PLURALS: ClassVar[Mapping[str, str]] = {}
 
     model: Annotated[
-        str | None, Field(description="name, name@version or name@alias; the default model of the task where left out.")
+        str | None,
+        Field(
+            description="name, name@version or name@alias; the default model of the task where left out.",
+            json_schema_extra={"minLength": 1},
+        ),
     ] = None
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from vlp_spec.tasks import MAX_TOP_K, GroundingQuery
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.fields import CallFields
 from vlp_server.http.picture_fields import PictureOrRegionsFields
@@ -28,9 +29,13 @@ class GroundingFields(CallFields):
     phrases: Annotated[
         list[str] | None, Field(description="Several phrases about the same picture, in place of `phrase`.")
     ] = None
-    top_k: Annotated[int, Field(description=f"How many boxes to return for a phrase, 1 to {MAX_TOP_K}.")] = (
-        DEFAULT_TOP_K
-    )
+    top_k: Annotated[
+        int,
+        Field(
+            description=f"How many boxes to return for a phrase, 1 to {MAX_TOP_K}.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_TOP_K},
+        ),
+    ] = DEFAULT_TOP_K
 
 
 class GroundingJson(GroundingFields, PictureOrRegionsFields):
@@ -47,4 +52,10 @@ def ask_of(fields: GroundingFields, limits: LimitsConfig) -> TextsAsk[GroundingQ
     )
 
 
-GROUNDING_CALL = CallShape(GroundingFields, GroundingJson, ask_of, takes_regions=True)
+GROUNDING_CALL = CallShape(
+    GroundingFields,
+    GroundingJson,
+    ask_of,
+    takes_regions=True,
+    weigh=lambda ask, pictures: queries_weight(ask.queries, pictures),
+)

@@ -54,7 +54,13 @@ def health_router(door: Door) -> APIRouter:
         )
         return problem.response(context_of(request.scope).request_id)
 
-    @router.get("/metrics", operation_id="metrics", summary="Figures in Prometheus' text form")
+    @router.get(
+        "/metrics",
+        operation_id="metrics",
+        summary="Figures in Prometheus' text form",
+        response_class=Response,
+        responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         text = generate_latest(door.service.metrics) + generate_latest(door.metrics.registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)

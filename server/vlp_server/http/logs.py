@@ -7,7 +7,11 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from vlp_spec.errors import ConfigError
+
 from vlp_server.config.settings import LogConfig, LogFormat
+from vlp_server.http.access_lines import AccessLines
+from vlp_server.intake.access_log import ACCESS_LOGGER
 
 
 class TextFormatter(logging.Formatter):
@@ -41,10 +45,30 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up_logs(config: LogConfig) -> None:
-    """Send the log of the whole process to standard error in the configured form."""
+    """Send the log of the whole process to standard error in the configured form, and that of accesses to its place.
+
+    Raises:
+        ConfigError: the file of the access log cannot be opened.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if config.format is LogFormat.JSON else TextFormatter())
     logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
     # Other people's chatter about every connection is not news at our "info".
     for name in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # A line for every broken request is the access log's, and not for callers to fill this one with.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.ERROR, logging.getLogger().level))
+    if config.access:
+        _set_up_access_log(config)
+
+
+def _set_up_access_log(config: LogConfig) -> None:
+    try:
+        lines = AccessLines(config.access_file)
+    except OSError as error:
+        raise ConfigError([f"log.access_file: cannot write {config.access_file} ({error.strerror})"]) from error
+    logger = logging.getLogger(ACCESS_LOGGER)
+    # Whoever wants this log wants it whatever the level of the other one.
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [lines]

@@ -10,11 +10,13 @@ from pydantic import Field
 from vlp_spec.errors import InvalidArgumentError
 from vlp_spec.tasks import MatchQuery
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.call_checks import check_texts
 from vlp_server.http.fields import CallFields, one_or_several
 from vlp_server.http.picture_fields import PictureOrRegionsFields
 from vlp_server.http.picture_request import CallShape
-from vlp_server.intake.texts import check_model, check_texts
+from vlp_server.intake.texts import check_model
 
 
 class MatchFields(CallFields):
@@ -60,4 +62,10 @@ def ask_of(fields: MatchFields, limits: LimitsConfig) -> MatchAsk:
     return MatchAsk(tuple(queries), fields.model)
 
 
-MATCH_CALL = CallShape(MatchFields, MatchJson, ask_of, takes_regions=True)
+MATCH_CALL = CallShape(
+    MatchFields,
+    MatchJson,
+    ask_of,
+    takes_regions=True,
+    weigh=lambda ask, pictures: queries_weight(ask.queries, pictures),
+)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from vlp_server.core.records import ModelCard
 from vlp_server.http.door import Door
+from vlp_server.http.openapi import openai_problem_responses
 from vlp_server.http.schemas import Model, ModelList, RequestLimits
 
 
@@ -18,6 +20,16 @@ def models_router(door: Door) -> APIRouter:
     @router.get("/v1/models", operation_id="models", summary="List the served models")
     async def models() -> ModelList:
         return ModelList(data=[_model(card) for card in door.service.models()], request_limits=_limits(door))
+
+    @router.get(
+        "/v1/models/{model}",
+        operation_id="model",
+        summary="Describe a served model",
+        responses=openai_problem_responses(404),
+    )
+    async def model(model: Annotated[str, Path(description="name, name@version or name@alias.")]) -> Model:
+        (card,) = door.service.models(model)
+        return _model(card)
 
     return router
 

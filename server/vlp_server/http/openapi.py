@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -14,17 +15,37 @@ from vlp_server.http.picture_request import CallShape
 from vlp_server.http.problems import PROBLEM_MEDIA_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
+_DEFINITIONS = "#/$defs/"
 _RAW_ONLY = " Only with an image/* body; elsewhere the fields are in the body."
 
 
 def _inline_schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema()
+    # A reference counts from the root of the whole description, where these are not.
+    schema = dict(_resolved(schema, schema.pop("$defs", {})))
     for field in schema["properties"].values():
         field.pop("title", None)
     return schema
 
 
+def _resolved(value: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema with its definitions in the place of the references to them; none holds itself."""
+    if isinstance(value, list):
+        return [_resolved(item, definitions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = definitions.get(str(value.get("$ref", "")).removeprefix(_DEFINITIONS), {})
+    rest = {key: item for key, item in value.items() if not (key == "$ref" and found)}
+    return {key: _resolved(item, definitions) for key, item in {**found, **rest}.items()}
+
+
 _BINARY = {"type": "string", "format": "binary"}
+_EVENT = {
+    "type": "object",
+    "description": "One event: its name, where it has one, and what it says.",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 _FILE_TEXTS = {
     (IMAGE, 1): "The picture, as a file.",
     (IMAGE, 2): "The two pictures, as files, left first.",
@@ -72,8 +93,9 @@ def _header_parameters() -> list[dict[str, Any]]:
         {
             "name": REQUEST_ID_HEADER,
             "in": "header",
-            "description": "Name of this request in logs and errors; a new one where left out.",
-            "schema": {"type": "string", "maxLength": 128},
+            "description": "Name of this request in logs and errors, up to 128 letters, digits and ._:-; a new one "
+            "where it is left out or another.",
+            "schema": {"type": "string"},
         },
     ]
 
@@ -131,8 +153,8 @@ def items_operation(body: type[BaseModel]) -> dict[str, Any]:
 
 
 def event_content(example: str) -> dict[str, Any]:
-    """A response that is sent piece by piece; `example` shows one."""
-    return {"schema": {"type": "string"}, "example": example}
+    """A response that is sent piece by piece, with what each event holds; `example` shows one."""
+    return {"schema": _EVENT, "example": example}
 
 
 def openai_problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from vlp_pipeline.regions import FIELD as REGIONS
 from vlp_pipeline.regions import Regions
 from vlp_spec.errors import InvalidArgumentError
 
+from vlp_server.access.prices import Weight, pictures_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.body_forms import IMAGE, BodyForms, Files, Pairs, read_body
 from vlp_server.http.call import Call
@@ -36,6 +37,7 @@ class CallShape(Generic[A]):
         pictures: that a call is about: 1, or 2, of which a form repeats `image`.
         needs_picture: whether a call without any is refused.
         takes_regions: whether `regions` may stand in the place of the pictures.
+        weigh: what is asked of how many pictures -> what it costs.
     """
 
     fields: type[CallFields]
@@ -44,6 +46,7 @@ class CallShape(Generic[A]):
     pictures: int = 1
     needs_picture: bool = True
     takes_regions: bool = False
+    weigh: Callable[[A, int], Weight] = lambda ask, pictures: pictures_weight(pictures)
 
     @property
     def image_field(self) -> str:
@@ -95,12 +98,14 @@ async def read_call(call: Call, shape: CallShape[A], limits: LimitsConfig) -> Se
         images, regions = _listed(fields, shape.image_field, shape), _listed(fields, REGIONS, shape)
         _check_counts(shape, shape.image_field, len(images), len(regions))
         ask = shape.ask(fields, limits)
+        call.charge(shape.weigh(ask, len(images) or len(regions)))
         return SentCall(ask, await _read_images(images), await _read_regions(regions, limits, call))
 
     async def of_files(files: Files, pairs: Pairs) -> SentCall[A]:
         images, regions = files[IMAGE], files.get(REGIONS, [])
         _check_counts(shape, IMAGE, len(images), len(regions))
         ask = shape.ask(fields_from_pairs(shape.fields, pairs), limits)
+        call.charge(shape.weigh(ask, len(images) or len(regions)))
         return SentCall(ask, tuple(map(check_not_empty, images)), await _read_regions(regions, limits, call))
 
     forms: BodyForms[CallFields, SentCall[A]] = BodyForms(

@@ -17,6 +17,8 @@ from typing import Any
 from starlette.responses import Response
 from vlp_spec.errors import CapacityError, ErrorKind, InternalError, InvalidArgumentError, StartupError, VlpError
 
+from vlp_server.http.openai_errors import openai_error, openai_headers
+
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:vlpserve:problem:"
 CLIENT_CLOSED_REQUEST = 499
@@ -50,6 +52,7 @@ STATUS: Mapping[ErrorKind | DoorKind, int] = {
     ErrorKind.PERMISSION_DENIED: 403,
     ErrorKind.CANCELLED: CLIENT_CLOSED_REQUEST,
     ErrorKind.OVERLOADED: 429,
+    ErrorKind.RATE_LIMITED: 429,
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.DEADLINE_EXCEEDED: 504,
     ErrorKind.STORAGE_FULL: 507,
@@ -112,15 +115,21 @@ class Problem:
         """The whole answer: status, headers and document."""
         return self._respond(self.document(request_id), PROBLEM_MEDIA_TYPE)
 
-    def openai_response(self) -> Response:
-        """The same in the form of OpenAI's API; its `code` is the kind."""
-        document = {
-            "message": self.detail,
-            "type": "invalid_request_error" if self.status < 500 and self.status != 429 else "server_error",
-            "param": self.field,
-            "code": str(self.kind),
-        }
-        return self._respond({"error": document}, "application/json")
+    def openai_document(self, request_id: str) -> dict[str, Any]:
+        """The same in the form of OpenAI's API, with the members of the problem document beside."""
+        error = openai_error(self.kind, self.status, self.detail, self.field)
+        return {"error": error, **self.document(request_id)}
+
+    def openai_response(self, request_id: str) -> Response:
+        """The whole answer in the form of OpenAI's API."""
+        response = self._respond(self.openai_document(request_id), "application/json")
+        response.headers.update(openai_headers(self.kind))
+        return response
+
+    def oip_response(self) -> Response:
+        """The same in the form of the Open Inference Protocol: one text, that begins with the kind."""
+        field = f"({self.field})" if self.field is not None else ""
+        return self._respond({"error": f"{self.kind}{field}: {self.detail}"}, "application/json")
 
     def _respond(self, document: Mapping[str, Any], media_type: str) -> Response:
         headers = dict(self.headers)

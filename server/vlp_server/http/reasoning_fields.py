@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from vlp_spec.tasks import ReasoningQuery
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.fields import CallFields
 from vlp_server.http.picture_fields import PicturePairFields
@@ -35,4 +36,11 @@ def ask_of(fields: ReasoningFields, limits: LimitsConfig) -> TextsAsk[ReasoningQ
     return texts_ask(fields, ReasoningQuery, max_texts=limits.texts, max_chars=limits.text_chars)
 
 
-REASONING_CALL = CallShape(ReasoningFields, ReasoningJson, ask_of, pictures=2, takes_regions=True)
+REASONING_CALL = CallShape(
+    ReasoningFields,
+    ReasoningJson,
+    ask_of,
+    pictures=2,
+    takes_regions=True,
+    weigh=lambda ask, pictures: queries_weight(ask.queries, pictures),
+)

@@ -14,10 +14,19 @@ from starlette.routing import compile_path
 
 from vlp_server.access.keys import Role
 
-_OPEN = ("GET /", "GET /docs", "GET /openapi.json", "GET /livez", "GET /readyz")
+_OPEN = (
+    "GET /",
+    "GET /docs",
+    "GET /openapi.json",
+    "GET /livez",
+    "GET /readyz",
+    "GET /v2/health/live",
+    "GET /v2/health/ready",
+)
 _METRICS = ("GET /metrics",)
 _READ = (
     "GET /v1/models",
+    "GET /v1/models/{model}",
     "POST /v1/vqa",
     "POST /v1/caption",
     "POST /v1/classify",
@@ -27,6 +36,7 @@ _READ = (
     "POST /v1/grounding",
     "POST /v1/regions",
     "POST /v1/embeddings",
+    "POST /v1/chat/completions",
     "GET /v1/collections",
     "GET /v1/collections/{name}",
     "GET /v1/collections/{name}/items/{item_id}",
@@ -34,6 +44,14 @@ _READ = (
     # These two only ask, though they are sent by POST.
     "POST /v1/collections/{name}/items/lookup",
     "POST /v1/collections/{name}/search",
+)
+_OIP_MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+_OIP = (
+    "GET /v2",
+    "POST /v2/repository/index",
+    "GET /v2/models/stats",
+    *(f"GET {model}{end}" for model in _OIP_MODEL for end in ("", "/ready", "/config", "/stats")),
+    *(f"POST {model}/infer" for model in _OIP_MODEL),
 )
 _WRITE = (
     "PUT /v1/collections/{name}",
@@ -71,6 +89,7 @@ class RouteRoles:
             *_rows(_OPEN, None),
             *_rows(_METRICS, None if open_metrics else Role.READ),
             *_rows(_READ, Role.READ),
+            *_rows(_OIP, Role.READ),
             *_rows(_WRITE, Role.WRITE),
         ]
 

@@ -406,7 +406,7 @@ class ProblemDocument(BaseModel):
 
 
 class OpenAIError(BaseModel):
-    """`code` is the stable kind of the fault, made for programs; `param` the field at fault."""
+    """`code` is OpenAI's word for the fault where it has one, else its `kind`; `param` is the field at fault."""
 
     message: str
     type: str
@@ -414,7 +414,7 @@ class OpenAIError(BaseModel):
     code: str
 
 
-class OpenAIErrorDocument(BaseModel):
-    """An error in OpenAI's form."""
+class OpenAIErrorDocument(ProblemDocument):
+    """An error in OpenAI's form, with the members of a problem document (RFC 9457) beside."""
 
     error: OpenAIError

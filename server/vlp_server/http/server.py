@@ -22,9 +22,11 @@ from vlp_server.config.server import ServerConfig
 from vlp_server.core.records import ModelState
 from vlp_server.http.app import create_app
 from vlp_server.http.door import Door
+from vlp_server.http.open_files import make_room_for
 from vlp_server.http.protocol import bounded_protocol
 from vlp_server.intake.beside import DoorBeside
-from vlp_server.intake.room import Room
+from vlp_server.intake.shared import Shared
+from vlp_server.oip.inference import OpenInference
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
@@ -37,7 +39,7 @@ _BACKLOG = 1024
 _RECOVERY_LOOK_S = 1.0
 
 Announce = Callable[[str], None]
-MakeBeside = Callable[[Room], DoorBeside]
+MakeBeside = Callable[[Shared, OpenInference], DoorBeside]
 
 
 class _Uvicorn(uvicorn.Server):
@@ -56,7 +58,7 @@ class HttpServer:
         service: not started yet; closed at the end.
         config: the whole configuration.
         announce: gets the server's address once it is ready.
-        make_beside: makes the door that is served beside it, which shares its room.
+        make_beside: makes the door that is served beside it, from what the two share.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class HttpServer:
             StartupError: no model can be served.
         """
         listener = bind(self._config.http.host, self._config.http.port)
+        make_room_for(self._config.http.max_connections)
         if not self._config.access.asks_for_keys:
             _warn_of_openness(listener.getsockname()[0])
         try:
@@ -87,14 +90,16 @@ class HttpServer:
     async def _serve(self, listener: socket.socket) -> None:
         app = create_app(self._service, self._config)
         door: Door = app.state.door
-        server = _Uvicorn(self._uvicorn_config(app))
+        server = _Uvicorn(self._uvicorn_config(app, door))
+        door.metrics.connections.set_function(lambda: len(server.server_state.connections))
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._stop, number, server, door)
         await self._service.start()
         try:
             if self._make_beside is not None:
-                beside = self._make_beside(door.room)
+                shared = Shared(door.room, door.limits, app.state.key_ring, door.access_log)
+                beside = self._make_beside(shared, door.oip)
                 await beside.start()
                 self._beside = beside
             await self._answer(server, listener)
@@ -121,12 +126,12 @@ class HttpServer:
             ready.cancel()
             await asyncio.gather(ready, return_exceptions=True)
 
-    def _uvicorn_config(self, app: object) -> uvicorn.Config:
+    def _uvicorn_config(self, app: object, door: Door) -> uvicorn.Config:
         http = self._config.http
         return uvicorn.Config(
             app,  # type: ignore[arg-type]
             loop="asyncio",
-            http=bounded_protocol(http),
+            http=bounded_protocol(http, door.note_refused),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -150,7 +155,8 @@ class HttpServer:
         while not (readiness := await self._service.wait_ready(timeout_s=3600.0)).ready:
             cards = self._service.models()
             failed = [f"{card.name}: {card.reason}" for card in cards if card.state == ModelState.FAILED]
-            if len(failed) == len(cards):
+            # Only one that was never loaded stays so: graphs elsewhere that answer wrongly may be put right there.
+            if all(card.state == ModelState.FAILED and card.version is None for card in cards):
                 raise StartupError("these models cannot be served:\n" + "\n".join(failed))
             if not failed and all(card.state != ModelState.LOADING for card in cards):
                 raise StartupError(f"not ready: {readiness.reason}")

@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 
 from vlp_spec.errors import InvalidArgumentError
 
+from vlp_server.core.call_checks import check_texts
 from vlp_server.http.fields import CallFields, one_or_several
-from vlp_server.intake.texts import check_model, check_texts, placed
+from vlp_server.intake.texts import check_model, placed
 
 Q = TypeVar("Q")
 

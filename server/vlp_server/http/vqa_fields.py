@@ -8,12 +8,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from vlp_spec.tasks import MAX_TOP_K, VqaQuery
 
+from vlp_server.access.prices import queries_weight
 from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.call_checks import check_texts
 from vlp_server.http.fields import CallFields
 from vlp_server.http.picture_fields import PictureOrRegionsFields
 from vlp_server.http.picture_request import CallShape
 from vlp_server.http.text_queries import TextsAsk, texts_ask
-from vlp_server.intake.texts import check_texts
 
 DEFAULT_TOP_K = 5
 
@@ -27,9 +28,13 @@ class VqaFields(CallFields):
     questions: Annotated[
         list[str] | None, Field(description="Several questions about the same picture, in place of `question`.")
     ] = None
-    top_k: Annotated[int, Field(description=f"How many answers to return for a question, 1 to {MAX_TOP_K}.")] = (
-        DEFAULT_TOP_K
-    )
+    top_k: Annotated[
+        int,
+        Field(
+            description=f"How many answers to return for a question, 1 to {MAX_TOP_K}.",
+            json_schema_extra={"minimum": 1, "maximum": MAX_TOP_K},
+        ),
+    ] = DEFAULT_TOP_K
     answers: Annotated[
         list[str] | None,
         Field(
@@ -60,4 +65,6 @@ def ask_of(fields: VqaFields, limits: LimitsConfig) -> TextsAsk[VqaQuery]:
     )
 
 
-VQA_CALL = CallShape(VqaFields, VqaJson, ask_of, takes_regions=True)
+VQA_CALL = CallShape(
+    VqaFields, VqaJson, ask_of, takes_regions=True, weigh=lambda ask, pictures: queries_weight(ask.queries, pictures)
+)

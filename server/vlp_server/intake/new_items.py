@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlp_spec.errors import InvalidArgumentError, VlpError
 
+from vlp_server.access.prices import Weight, pictures_weight
 from vlp_server.core.collection_records import AddReply, CollectionItem
 from vlp_server.core.fan_out import each_outcome
 from vlp_server.index.store import ItemResult, Vector
@@ -59,6 +60,12 @@ def new_ids(collection: str, key: str | None, name: str) -> NewId:
     if not _SANE_KEY.fullmatch(key):
         raise InvalidArgumentError(f"{name}: expected 1 to 256 printable characters of ASCII", field=name)
     return lambda index: hashlib.sha256(f"{collection}/{key}/{index}".encode()).hexdigest()[:32]
+
+
+def items_weight(items: Sequence[SentItem]) -> Weight:
+    """What it costs to add them: a picture is looked at once, a ready vector is only kept."""
+    seen = [item for item in items if item.fault is None and item.vector is None]
+    return pictures_weight(len(seen), len(items) - len(seen))
 
 
 async def add_sent(

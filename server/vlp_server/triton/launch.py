@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vlp_spec.errors import ArtifactError, ConfigError
 from vlp_spec.triton_names import SITE_VARIABLE
 
+from vlp_server.engines.triton_control import CONTROL_HEADER, CONTROL_SECRET_VARIABLE
+
 _IMAGE_BINARY = Path("/opt/tritonserver/bin/tritonserver")
+_SYSTEM = Path("/usr")
 _STUB = "triton_python_backend_stub"
 _MIB = 1024 * 1024
+# Of the protocols of tritonserver, those that nobody needs who only asks models.
+_SHUT = ("shared-memory", "trace", "logging")
+_CONTROL = ("model-repository", *_SHUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +36,9 @@ class TritonLaunch:
     Attributes:
         repository: with model_repository/ and deployments/.
         host: address that all doors listen on.
-        cache_bytes: of the response cache; 0: none.
-        explicit: models are loaded and unloaded by callers; those of the repository are loaded at the start.
+        explicit: models are loaded and unloaded by whoever knows the control secret, who may thereby run code there;
+            those of the repository are loaded at the start. Otherwise nobody loads or unloads any.
+        control_secret: what opens the protocols of control; needed where explicit, of no use elsewhere.
         allow_partial: whether models that cannot be loaded leave the others serving.
         shared_memory_bytes: what each Python model begins with for its tensors.
     """
@@ -40,8 +48,8 @@ class TritonLaunch:
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
-    cache_bytes: int = 32 * _MIB
-    explicit: bool = True
+    explicit: bool = False
+    control_secret: str | None = field(default=None, repr=False)
     allow_partial: bool = False
     shared_memory_bytes: int = 4 * _MIB
     log_verbose: bool = False
@@ -90,7 +98,7 @@ def triton_command(launch: TritonLaunch, found: TritonInstallation, folder: Path
 
     Raises:
         ArtifactError: the repository has no models.
-        ConfigError: the wheel has no stub for this Python.
+        ConfigError: the wheel has no stub for this Python, or models may be loaded and there is no secret.
     """
     models = launch.repository / "model_repository"
     names = (
@@ -113,26 +121,47 @@ def triton_command(launch: TritonLaunch, found: TritonInstallation, folder: Path
         f"--exit-on-error={str(not launch.allow_partial).lower()}",
         f"--backend-config=python,shm-default-byte-size={launch.shared_memory_bytes}",
         "--exit-timeout-secs=30",
+        # Callers ping while a call is under way; by default Triton takes more than two in five minutes for an attack.
+        "--grpc-http2-min-recv-ping-interval-without-data=10000",
     ]
-    if launch.cache_bytes:
-        command.append(f"--cache-config=local,size={launch.cache_bytes}")
+    command += _restrictions(launch)
     if launch.explicit:
         command += ["--model-control-mode=explicit", *(f"--load-model={name}" for name in names)]
     if launch.log_verbose:
         command.append("--log-verbose=1")
     if found.wheel is not None:
-        command += [
-            f"--backend-directory={_backends(found.wheel, folder)}",
-            f"--cache-directory={found.wheel / 'caches'}",
-        ]
+        command.append(f"--backend-directory={_backends(found.wheel, folder)}")
     return command
 
 
 def triton_environment(environ: dict[str, str], found: TritonInstallation) -> dict[str, str]:
-    """Variables of the process: the wheel's stubs do not read PYTHONPATH, so models are told where packages are."""
+    """Variables of the process: the wheel's stubs do not read PYTHONPATH, so models are told where packages are.
+
+    They bring a Python of their own without its library, and would take that of the first python3 on the PATH, whose
+    compiled modules may want a newer one: an activated environment. So the system's comes first, where it has one of
+    this version. The secret is not among them: models' code has no use for it.
+    """
+    environ = {name: value for name, value in environ.items() if name != CONTROL_SECRET_VARIABLE}
     if found.wheel is None:
         return environ
-    return {**environ, SITE_VARIABLE: os.pathsep.join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})}
+    site = os.pathsep.join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    library = _SYSTEM / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "os.py"
+    first = f"{_SYSTEM / 'bin'}{os.pathsep}" if library.is_file() else ""
+    return {**environ, "PATH": first + environ.get("PATH", os.defpath), SITE_VARIABLE: site}
+
+
+def _restrictions(launch: TritonLaunch) -> list[str]:
+    """Arguments that shut protocols; where nobody manages models, to everybody: by a word that nobody is told."""
+    secret = launch.control_secret if launch.explicit else secrets.token_hex(32)
+    if secret is None:
+        raise ConfigError(
+            [
+                "triton: whoever may load models there may run code there, so --explicit needs a secret (`openssl rand "
+                f"-hex 32` makes one): name its file by --control-secret-file, or set {CONTROL_SECRET_VARIABLE}"
+            ]
+        )
+    shut = f"{','.join(_CONTROL if launch.explicit else _SHUT)}:{CONTROL_HEADER}={secret}"
+    return [f"--http-restricted-api={shut}", f"--grpc-restricted-protocol={shut}"]
 
 
 def _backends(wheel: Path, folder: Path) -> Path:

@@ -2,7 +2,8 @@
 
 The service of the gateway runs in this process, with the graphs of the same Triton as its engine. Requests are
 answered as they are done, through their response senders, so that many are under way at a time and one that is slow,
-broken or cancelled hurts no other. Captions are decoupled: piece by piece, and last the whole.
+broken or cancelled hurts no other. Captions are decoupled: piece by piece, and last the whole. Answers are kept by the
+service. Triton's response cache would keep errors, too, and give them again as successes without outputs (2.51).
 """
 
 from __future__ import annotations
@@ -10,38 +11,41 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vlp_spec.errors import CancelledError, ErrorKind, InternalError, InvalidArgumentError, StartupError, VlpError
+from vlp_spec.errors import CancelledError, DeadlineError, ErrorKind, InternalError, StartupError, VlpError
 from vlp_spec.found_deployment import find_deployment, find_encoder
 from vlp_spec.tasks import Task
-from vlp_spec.triton_names import ANSWER, IMAGE, OPTIONS, RESULT, TEXT
+from vlp_spec.triton_names import ANSWER, RESULT
 
+from vlp_server.config.settings import LimitsConfig
+from vlp_server.core.admission import Admission
 from vlp_server.core.records import ModelState
 from vlp_server.core.service import Service
-from vlp_server.core.settings import CacheSettings, CoreSettings, ModelSettings
+from vlp_server.core.settings import CoreSettings, ModelSettings
 from vlp_server.engines.settings import EngineSettings
 from vlp_server.engines.task_wire import fault_text
+from vlp_server.task_models.task_calls import do_task, stream_task
+from vlp_server.task_models.task_records import TaskReply, TaskRequest
 from vlp_server.triton.bls_engine import BlsEngine
 from vlp_server.triton.parameters import parameters_of, repository_of
-from vlp_server.triton.task_calls import Asked, Told, do_task, stream_task
+from vlp_server.triton.task_request import read_request
 
 logger = logging.getLogger(__name__)
 _START_LIMIT_S = 120.0
 _DRAIN_S = 10.0
 _LOOK_S = 0.05
-_US = 1_000_000
 # A task model may be there before its graphs; who asks in that moment waits a little.
 _GRAPHS_WAIT_S = 10.0
+_WAITING_RETRY_S = 2.0
 
 
 class TaskModel:
-    """One task of one deployment. Its parameters: deployment, task.
+    """One task of one deployment. Its parameters: deployment, task, and threads of what runs in this process.
 
     Args:
         backend: the module triton_python_backend_utils.
@@ -64,8 +68,10 @@ class TaskModel:
         references = [self._reference, *_extractor(root, self._reference)]
         settings = CoreSettings(
             models=tuple(ModelSettings(reference=one, repository=root, engine=engine) for one in references),
-            cache=CacheSettings(answer_entries=0),  # Triton's own response cache keeps answers
         )
+        self._limits = LimitsConfig()
+        self._waiting = Admission(settings.admission)
+        self._were_ready = False
         self._wanted = asyncio.Event()
         self._service = Service(settings, make_engine=lambda made: BlsEngine(made, self._backend, self._wanted))
         self._loop = asyncio.new_event_loop()
@@ -84,9 +90,13 @@ class TaskModel:
         for request in requests:
             sender = request.get_response_sender()
             try:
-                asked = self._read(request)
+                asked = read_request(self._backend, request)
             except VlpError as error:
                 self._send_error(sender, error)
+                continue
+            except Exception as error:  # of one request; those that came with it are answered
+                logger.exception("a request could not be read")
+                self._send_error(sender, InternalError(detail=repr(error)))
                 continue
             asyncio.run_coroutine_threadsafe(self._answer(request, asked, sender), self._loop)
 
@@ -109,25 +119,13 @@ class TaskModel:
         await self._service.drain(_DRAIN_S)
         await self._service.close()
 
-    def _read(self, request: Any) -> Asked:
-        waited_us = request.timeout()
-        return Asked(
-            images=[bytes(one) for one in self._values(request, IMAGE)],
-            texts=[_decoded(one) for one in self._values(request, TEXT)],
-            options=b"".join(self._values(request, OPTIONS)),
-            deadline=time.monotonic() + waited_us / _US if waited_us else None,
-        )
-
-    def _values(self, request: Any, name: str) -> list[bytes]:
-        tensor = self._backend.get_input_tensor_by_name(request, name)
-        return [] if tensor is None else list(tensor.as_numpy().reshape(-1))
-
-    async def _answer(self, request: Any, asked: Asked, sender: Any) -> None:
+    async def _answer(self, request: Any, asked: TaskRequest, sender: Any) -> None:
         work = asyncio.ensure_future(self._work(asked, sender))
         try:
             while not (await asyncio.wait({work}, timeout=_LOOK_S))[0]:
                 if request.is_cancelled():
-                    work.cancel()
+                    work.cancel()  # once: its own clean-up must not be interrupted
+                    await asyncio.wait({work})
             work.result()
         except asyncio.CancelledError:
             self._send_error(sender, CancelledError("the caller has gone away"))
@@ -137,33 +135,47 @@ class TaskModel:
             logger.exception("a request failed")
             self._send_error(sender, InternalError(detail=repr(error)))
 
-    async def _work(self, asked: Asked, sender: Any) -> None:
-        await self._graphs_there()
+    async def _work(self, asked: TaskRequest, sender: Any) -> None:
+        await self._graphs_there(asked)
         final = self._backend.TRITONSERVER_RESPONSE_COMPLETE_FINAL
         if self._task is not Task.CAPTION:
-            told = await do_task(self._service, self._task, self._reference, asked)
-            sender.send(self._response(told), flags=final)
+            reply = await do_task(self._service, self._task, self._reference, asked, self._limits)
+            sender.send(self._response(reply), flags=final)
             return
         # The whole comes last, and ends the answers with it: an empty end that is sent right behind it has been seen to
         # crash the backend, once in a thousand captions.
-        async with aclosing(stream_task(self._service, self._reference, asked)) as news:
+        async with aclosing(stream_task(self._service, self._reference, asked, self._limits)) as news:
             async for one in news:
                 sender.send(self._response(one), flags=final if one.results else 0)
                 if one.results:
                     return
         raise InternalError(detail="a caption ended without its end")
 
-    async def _graphs_there(self) -> None:
-        end = time.monotonic() + _GRAPHS_WAIT_S
-        while not self._service.readiness().ready and time.monotonic() < end:
-            await asyncio.sleep(_LOOK_S)
+    async def _graphs_there(self, asked: TaskRequest) -> None:
+        """Wait for graphs that Triton may still be loading; where they have gone again, the service refuses at once.
 
-    def _response(self, told: Told) -> Any:
+        Raises:
+            DeadlineError: they did not come in the caller's time.
+            OverloadedError: as many requests, or bytes of pictures, wait as may be inside.
+        """
+        loop = asyncio.get_running_loop()
+        with self._waiting.enter(asked.size_bytes, _WAITING_RETRY_S):
+            end = loop.time() + _GRAPHS_WAIT_S
+            while not self._seen_ready() and loop.time() < end:
+                if asked.deadline is not None and loop.time() >= asked.deadline:
+                    raise DeadlineError("the deadline passed while the request waited for the model")
+                await asyncio.sleep(_LOOK_S)
+
+    def _seen_ready(self) -> bool:
+        self._were_ready = self._were_ready or self._service.readiness().ready
+        return self._were_ready
+
+    def _response(self, reply: TaskReply) -> Any:
         tensor = self._backend.Tensor
-        tensors = [tensor(name, array) for name, array in told.arrays.items()]
-        if not told.arrays:
-            tensors.append(tensor(ANSWER, _objects([answer.encode() for answer in told.answers])))
-        tensors.append(tensor(RESULT, _objects(told.results)))
+        tensors = [tensor(name, array) for name, array in reply.arrays.items()]
+        if not reply.arrays:
+            tensors.append(tensor(ANSWER, _objects([answer.encode() for answer in reply.answers])))
+        tensors.append(tensor(RESULT, _objects(reply.results)))
         return self._backend.InferenceResponse(output_tensors=tensors)
 
     def _send_error(self, sender: Any, error: VlpError) -> None:
@@ -195,18 +207,11 @@ def _code(codes: Any, kind: ErrorKind) -> Any:
             return codes.INVALID_ARG
         case ErrorKind.MODEL_NOT_FOUND | ErrorKind.NO_EXTRACTOR:
             return codes.NOT_FOUND
-        case ErrorKind.OVERLOADED | ErrorKind.UNAVAILABLE | ErrorKind.DEADLINE_EXCEEDED:
+        case ErrorKind.OVERLOADED | ErrorKind.RATE_LIMITED | ErrorKind.UNAVAILABLE | ErrorKind.DEADLINE_EXCEEDED:
             return codes.UNAVAILABLE
         case ErrorKind.CANCELLED:
             return codes.CANCELLED
     return codes.INTERNAL
-
-
-def _decoded(text: bytes) -> str:
-    try:
-        return bytes(text).decode()
-    except UnicodeDecodeError:
-        raise InvalidArgumentError(f"{TEXT}: not UTF-8", field=TEXT) from None
 
 
 def _objects(values: Sequence[bytes]) -> NDArray[np.object_]:

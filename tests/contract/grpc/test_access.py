@@ -95,3 +95,20 @@ async def test_no_key_is_in_the_access_log(scripted: Any, caplog: pytest.LogCapt
     assert [line["key"] for line in lines] == ["my-read", None]
     assert KEYS[Role.READ][0] not in f"{caplog.text} {lines}"
     assert "vlp_wrong" not in f"{caplog.text} {lines}"
+
+
+async def test_a_caller_has_one_quota_and_pays_for_what_it_asks(scripted: Any) -> None:
+    # A call, a look at a picture, and a question of one character.
+    cost = 10 + 144 + 1
+    config = ServerConfig(access=AccessConfig(keys=CONFIG.access.keys, rate=0.001, burst=2.0 * cost))
+    async with open_grpc(scripted, config) as rig:
+        for _ in range(2):
+            await rig.vision.Vqa(REQUEST, metadata=bearer(Role.READ))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await rig.vision.Vqa(REQUEST, metadata=bearer(Role.READ))
+        other = await rig.vision.Vqa(REQUEST, metadata=bearer(Role.WRITE))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert trailing(caught.value)["error-kind"] == "rate_limited"
+    assert float(trailing(caught.value)["retry-after-s"]) > 1
+    assert other.model == "scripted@1"
+    assert len(scripted.calls) == 3

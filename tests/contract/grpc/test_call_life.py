@@ -14,6 +14,7 @@ from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import HttpConfig, ServerConfig
 from vlp_server.grpc.server import GrpcServer
 from vlp_server.intake.room import Room
+from vlp_server.intake.shared import Shared
 from vlp_spec.errors import ConfigError
 
 REQUEST = vision_language_pb2.VqaRequest(picture=picture_of(b"picture"), questions=["a"])
@@ -100,7 +101,7 @@ async def test_too_many_calls_at_once_are_refused_and_others_answered(scripted: 
 
 async def test_room_is_shared_with_the_other_doors(scripted: Any) -> None:
     room = Room(max_requests=1, max_bytes=1 << 20)
-    async with open_grpc(scripted, room=room) as rig:
+    async with open_grpc(scripted, shared=replace(Shared.of(ServerConfig(), None), room=room)) as rig:
         with room.enter():
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await rig.vision.Vqa(REQUEST)
@@ -111,7 +112,7 @@ async def test_room_is_shared_with_the_other_doors(scripted: Any) -> None:
 async def test_bytes_that_others_hold_are_not_given_twice(scripted: Any) -> None:
     room = Room(max_requests=9, max_bytes=1000)
     large = vision_language_pb2.VqaRequest(picture=picture_of(b"a" * 900), questions=["a"])
-    async with open_grpc(scripted, room=room) as rig:
+    async with open_grpc(scripted, shared=replace(Shared.of(ServerConfig(), None), room=room)) as rig:
         with room.enter() as take:
             take(500)
             assert await status_of(rig.vision.Vqa(large)) is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -11,7 +11,7 @@ import pytest
 from grpc_rig import Rig, open_grpc, picture_of, trailing
 from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import ServerConfig
-from vlp_server.grpc.statuses import STATUS
+from vlp_server.intake.grpc_codes import STATUS
 from vlp_spec import errors
 from vlp_spec.errors import CapacityError, ConfigError, ErrorKind, InternalError, StartupError, VlpError
 
@@ -120,7 +120,7 @@ async def test_figures_and_the_access_line_name_the_method(scripted: Any, caplog
             await rig.vision.Vqa(REQUEST, metadata=(("x-request-id", "one"),))
             await refused(rig.vision.Vqa(vision_language_pb2.VqaRequest()))
     lines = [record.fields for record in caplog.records if record.name == "vlpserve.access"]  # type: ignore[attr-defined]
-    assert [(line["path"], line["status"], line["kind"]) for line in lines] == [
+    assert [(line["route"], line["status"], line["kind"]) for line in lines] == [
         (VQA, "OK", None),
         (VQA, "INVALID_ARGUMENT", "invalid_argument"),
     ]

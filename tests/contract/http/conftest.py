@@ -27,6 +27,8 @@ from vlp_server.core.records import (
 )
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings, EngineSettings, ModelSettings
+from vlp_server.core.text_meter import TextMeter
+from vlp_server.engines.dummy_arrays import DummyWords
 from vlp_server.http.app import create_app
 from vlp_spec.tasks import (
     CaptionQuery,
@@ -63,6 +65,7 @@ class ScriptedService:
         self.steps: list[Any] = ["a red", " boat"]
         self.result: Any = CaptionResult(CAPTIONS)
         self.left = self.finished = 0
+        self.tasks: tuple[Task, ...] = (Task.VQA,)
         self.ready = Readiness(True, {"scripted@1": "ready"})
         self.is_alive = True
 
@@ -116,7 +119,20 @@ class ScriptedService:
             await self.behave()
         return QueryReply("scripted@1", [result for _ in queries], Timings(queue_ms=1.0, infer_ms=2.5, batch_items=3))
 
-    def models(self) -> list[ModelCard]:
+    def meter(self, model: str | None = None, task: Task | None = None) -> TextMeter:
+        return TextMeter("scripted@1", self.tasks, self)
+
+    @property
+    def text_processor(self) -> DummyWords:
+        return DummyWords(40)
+
+    def begin(self, query: CaptionQuery) -> list[str]:
+        return ["start", *query.prompt.split()]
+
+    def room(self, prompt_tokens: int) -> int:
+        return 40 - prompt_tokens
+
+    def models(self, wanted: str | None = None) -> list[ModelCard]:
         card = ModelCard(
             name="scripted",
             version=1,

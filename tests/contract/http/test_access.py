@@ -16,13 +16,26 @@ from vlp_server.access.keys import Role, new_key
 from vlp_server.access.keys_file import add_key
 from vlp_server.config import AccessConfig, HttpConfig, LogConfig, ServerConfig
 from vlp_server.http.app import create_app
+from vlp_server.http.context import speaks_openai
 from vlp_spec.errors import ConfigError
 
 Open = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
-OPEN = {"GET /", "GET /docs", "GET /openapi.json", "GET /livez", "GET /readyz", "GET /metrics"}
+OPEN = {
+    "GET /",
+    "GET /docs",
+    "GET /openapi.json",
+    "GET /livez",
+    "GET /readyz",
+    "GET /metrics",
+    "GET /v2/health/live",
+    "GET /v2/health/ready",
+}
+OIP_MODELS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 READ = {
     "GET /v1/models",
+    "GET /v1/models/{model}",
+    "POST /v1/chat/completions",
     *(
         f"POST /v1/{task}"
         for task in (
@@ -43,6 +56,11 @@ READ = {
     "GET /v1/collections/{name}/items/{item_id}/image",
     "POST /v1/collections/{name}/items/lookup",
     "POST /v1/collections/{name}/search",
+    "GET /v2",
+    "GET /v2/models/stats",
+    "POST /v2/repository/index",
+    *(f"GET {model}{end}" for model in OIP_MODELS for end in ("", "/ready", "/config", "/stats")),
+    *(f"POST {model}/infer" for model in OIP_MODELS),
 }
 WRITE = {
     "PUT /v1/collections/{name}",
@@ -182,7 +200,7 @@ async def test_a_key_in_the_address_is_no_key(guarded: httpx.AsyncClient) -> Non
 
 
 async def test_a_refusal_is_a_problem_of_a_stable_kind(guarded: httpx.AsyncClient) -> None:
-    unknown = await guarded.get("/v1/models", headers={**bearer("vlp_wrong"), "X-Request-Id": "r1"})
+    unknown = await guarded.get("/v1/collections", headers={**bearer("vlp_wrong"), "X-Request-Id": "r1"})
     denied = await guarded.delete("/v1/collections/pets", headers=bearer(KEYS[Role.READ]))
     for response, status, kind in ((unknown, 401, "unauthenticated"), (denied, 403, "permission_denied")):
         assert response.headers["content-type"] == "application/problem+json"
@@ -195,11 +213,16 @@ async def test_a_refusal_is_a_problem_of_a_stable_kind(guarded: httpx.AsyncClien
     assert "vlp_wrong" not in unknown.text
 
 
-async def test_embeddings_refuse_in_the_form_of_openai(guarded: httpx.AsyncClient) -> None:
-    response = await guarded.post("/v1/embeddings", json={"input": "a"})
+@pytest.mark.parametrize(
+    "route", ["POST /v1/embeddings", "POST /v1/chat/completions", "GET /v1/models", "GET /v1/models/{model}"]
+)
+async def test_some_refuse_in_the_form_of_openai(route: str, guarded: httpx.AsyncClient) -> None:
+    response = await ask(guarded, route, {})
     assert response.status_code == 401
-    assert response.json()["error"]["code"] == "unauthenticated"
+    assert response.json()["error"]["code"] == "invalid_api_key"
     assert response.json()["error"]["type"] == "invalid_request_error"
+    assert response.json()["kind"] == "unauthenticated"
+    assert response.headers["content-type"] == "application/json"
     assert response.headers["www-authenticate"] == "Bearer"
 
 
@@ -289,7 +312,8 @@ def test_the_description_says_what_each_route_needs(route: str) -> None:
         return
     assert operation["security"] == [{"bearer": [role]}, {"header": [role]}]
     (media_type,) = operation["responses"]["401"]["content"]
-    assert media_type == ("application/json" if path == "/v1/embeddings" else "application/problem+json")
+    own_form = speaks_openai(path) or path.startswith("/v2")
+    assert media_type == ("application/json" if own_form else "application/problem+json")
     assert {"401", "403"} <= set(operation["responses"])
     schemes = description["components"]["securitySchemes"]
     assert (schemes["bearer"]["scheme"], schemes["header"]["name"]) == ("bearer", "X-Api-Key")

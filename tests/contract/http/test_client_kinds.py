@@ -11,6 +11,7 @@ from vlp_spec.errors import ErrorKind
 
 CAPACITY = {
     ErrorKind.OVERLOADED,
+    ErrorKind.RATE_LIMITED,
     ErrorKind.UNAVAILABLE,
     ErrorKind.DEADLINE_EXCEEDED,
     ErrorKind.STORAGE_FULL,

@@ -77,46 +77,46 @@ def results_of(done: Result) -> list[dict[str, Any]]:
     return results
 
 
-def test_judge_tells_what_the_door_says_of_each_hypothesis(run: Run, client: Client, left: Path) -> None:
+def test_entail_tells_what_the_door_says_of_each_hypothesis(run: Run, client: Client, left: Path) -> None:
     expected = client.entailment(left, "a dog")
-    (one,) = results_of(run("judge", left, "a dog", "--json"))
+    (one,) = results_of(run("entail", left, "a dog", "--json"))
     assert one == {"hypothesis": "a dog", "label": expected.label, "scores": dict(expected.scores)}
-    table = run("judge", left, "a dog")
+    table = run("entail", left, "a dog")
     lines = table.stdout.splitlines()
     assert lines[0].split() == ["label", "score"]
     assert lines[1].split()[:2] == [expected.label, f"{expected.scores[expected.label]:.3f}"]
     assert lines[-1] == "(dummy-entailment@1)"
-    several = run("judge", left, "a dog", "a cat").stdout.splitlines()
+    several = run("entail", left, "a dog", "a cat").stdout.splitlines()
     assert [line for line in several if line in ("a dog", "a cat")] == ["a dog", "a cat"]
-    by_stdin = run("judge", "-", "a dog", "--json", input=left.read_bytes())
+    by_stdin = run("entail", "-", "a dog", "--json", input=left.read_bytes())
     assert results_of(by_stdin) == [one]
 
 
-def test_compare_tells_what_the_door_says_of_two_pictures(run: Run, client: Client, left: Path, right: Path) -> None:
+def test_reason_tells_what_the_door_says_of_two_pictures(run: Run, client: Client, left: Path, right: Path) -> None:
     expected = client.reasoning((left, right), "two dogs")
-    found = results_of(run("compare", left, right, "two dogs", "a cat", "--json"))
+    found = results_of(run("reason", left, right, "two dogs", "a cat", "--json"))
     assert found[0] == {"statement": "two dogs", "label": expected.label, "score": expected.score}
     assert [one["statement"] for one in found] == ["two dogs", "a cat"]
-    swapped = results_of(run("compare", right, left, "two dogs", "--json"))
+    swapped = results_of(run("reason", right, left, "two dogs", "--json"))
     assert swapped[0]["score"] != expected.score
     for arguments in (("-", right), (left, "-")):
         picture = left if arguments[0] == "-" else right
-        done = run("compare", *arguments, "two dogs", "--json", input=picture.read_bytes())
+        done = run("reason", *arguments, "two dogs", "--json", input=picture.read_bytes())
         assert results_of(done)[0]["score"] == expected.score
-    head, row, model = run("compare", left, right, "two dogs").stdout.splitlines()
+    head, row, model = run("reason", left, right, "two dogs").stdout.splitlines()
     assert head.split() == ["statement", "label", "true"]
     assert row.split()[2:4] == [str(expected.label).lower(), f"{expected.score:.3f}"]
     assert model == "(dummy-reasoning@1)"
 
 
-def test_point_tells_where_the_door_finds_a_phrase(run: Run, client: Client, left: Path) -> None:
+def test_ground_tells_where_the_door_finds_a_phrase(run: Run, client: Client, left: Path) -> None:
     expected = client.grounding(left, "the dog", top_k=2)
-    (one,) = results_of(run("point", left, "the dog", "--top-k", "2", "--json"))
+    (one,) = results_of(run("ground", left, "the dog", "--top-k", "2", "--json"))
     assert one["phrase"] == "the dog"
     assert [(tuple(found["box"]), found["score"]) for found in one["boxes"]] == [
         (found.box, found.score) for found in expected.boxes
     ]
-    lines = run("point", left, "the dog", "--top-k", 2).stdout.splitlines()
+    lines = run("ground", left, "the dog", "--top-k", 2).stdout.splitlines()
     assert lines[0].split() == ["x0", "y0", "x1", "y1", "score"]
     assert lines[1].split()[:4] == [f"{edge:.3f}" for edge in expected.boxes[0].box]
     assert len(lines) == 4
@@ -146,9 +146,9 @@ def test_what_was_kept_stands_for_the_picture(run: Run, left: Path, right: Path,
         assert run("regions", side, "--npz", kept[side]).exit_code == 0
     calls: list[tuple[str, list[Path], str, str]] = [
         ("ask", [left], "what?", "dummy-reader"),
-        ("judge", [left], "a dog", "dummy-reader-entailment"),
-        ("point", [left], "the dog", "dummy-reader-grounding"),
-        ("compare", [left, right], "two dogs", "dummy-reader-reasoning"),
+        ("entail", [left], "a dog", "dummy-reader-entailment"),
+        ("ground", [left], "the dog", "dummy-reader-grounding"),
+        ("reason", [left, right], "two dogs", "dummy-reader-reasoning"),
     ]
     for command, sides, text, model in calls:
         by_picture = run(command, *sides, text, "--model", model, "--json")
@@ -159,18 +159,18 @@ def test_what_was_kept_stands_for_the_picture(run: Run, left: Path, right: Path,
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["judge", "{left}", " "], 1, "hypotheses[0]: empty"),
-        (["judge", "{left}", "a", "--model", "dummy"], 1, "does not do entailment"),
-        (["judge", "{left}", "a", "--model", "nobody"], 1, "not served here"),
-        (["judge", "{folder}/none.jpg", "a"], 2, "none.jpg: No such file or directory"),
-        (["judge", "{folder}/none.npz", "a"], 2, "none.npz: No such file or directory"),
-        (["judge", "{regions}", "a"], 1, "reads pictures, not regions"),
-        (["judge", "{left}"], 2, "Missing argument"),
-        (["compare", "{left}", "{regions}", "a"], 2, "give two of one kind"),
-        (["compare", "{folder}/none.jpg", "{left}", "a"], 2, "none.jpg: No such file or directory"),
-        (["compare", "-", "-", "a"], 2, "standard input holds one picture"),
-        (["compare", "{left}", "a"], 2, "Missing argument"),
-        (["point", "{left}", "a", "--top-k", "0"], 1, "top_k: got 0"),
+        (["entail", "{left}", " "], 1, "hypotheses[0]: empty"),
+        (["entail", "{left}", "a", "--model", "dummy"], 1, "does not do entailment"),
+        (["entail", "{left}", "a", "--model", "nobody"], 1, "not served here"),
+        (["entail", "{folder}/none.jpg", "a"], 2, "none.jpg: No such file or directory"),
+        (["entail", "{folder}/none.npz", "a"], 2, "none.npz: No such file or directory"),
+        (["entail", "{regions}", "a"], 1, "reads pictures, not regions"),
+        (["entail", "{left}"], 2, "Missing argument"),
+        (["reason", "{left}", "{regions}", "a"], 2, "give two of one kind"),
+        (["reason", "{folder}/none.jpg", "{left}", "a"], 2, "none.jpg: No such file or directory"),
+        (["reason", "-", "-", "a"], 2, "standard input holds one picture"),
+        (["reason", "{left}", "a"], 2, "Missing argument"),
+        (["ground", "{left}", "a", "--top-k", "0"], 1, "top_k: got 0"),
         (["regions", "{regions}"], 2, "these are regions already"),
         (["regions", "{left}", "--npz", "{folder}/left.zip"], 2, "expected a name ending with .npz"),
         (["regions", "{left}", "--npz", "{folder}/no/such/folder.npz"], 2, "folder.npz: No such file or directory"),

@@ -175,3 +175,55 @@ async def test_a_client_that_hangs_up_cancels_its_work(scripted: Any, connect: A
         raw.writer.close()
         await cancelled.wait()
     assert cancelled.is_set()
+
+
+async def test_who_hangs_up_cancels_the_request_that_is_answered_and_not_the_last_one_sent(
+    scripted: Any, connect: Any
+) -> None:
+    entered, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    scripted.behave = wait
+    async with listening(scripted) as port:
+        raw = await connect(port)
+        raw.send(2 * (HEAD + "Content-Length: 3\r\n\r\nabc"))
+        await entered.wait()
+        raw.writer.close()
+        await cancelled.wait()
+    assert len(scripted.calls) == 1
+
+
+async def test_a_slow_body_behind_an_answered_request_is_not_taken_for_the_rest_of_its_body(
+    scripted: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_S", 0.05)
+    release = asyncio.Event()
+    scripted.behave = release.wait
+    async with listening(scripted) as port:
+        raw = await connect(port)
+        raw.send(HEAD + "Content-Length: 3\r\n\r\nabc" + HEAD + "Content-Length: 3\r\n\r\na")
+        while not scripted.calls:
+            await asyncio.sleep(0)
+        release.set()
+        assert (await raw.answer())[0] == 200
+        await asyncio.sleep(0.2)
+        raw.send("bc")
+        assert (await raw.answer())[0] == 200
+
+
+@pytest.mark.parametrize("given", ["mine", "two words"])
+async def test_a_refusal_of_the_connection_has_the_id_of_the_request_where_it_is_plain(
+    given: str, scripted: Any, connect: Any
+) -> None:
+    async with listening(scripted, header_limit=5) as port:
+        raw = await connect(port)
+        raw.send(f"GET /livez HTTP/1.1\r\nX-Request-Id: {given}\r\n" + "X: y\r\n" * 9 + "\r\n")
+        status, body = await raw.answer()
+    assert status == 431
+    assert (body["request_id"] == given) is (given == "mine")

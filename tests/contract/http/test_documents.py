@@ -95,7 +95,7 @@ async def test_access_lines_hold_no_question(
     (line,) = [record for record in caplog.records if record.name == "vlpserve.access"]
     fields: dict[str, Any] = line.__dict__["fields"]
     assert fields["request_id"] == response.headers["x-request-id"]
-    assert (fields["path"], fields["status"], fields["model"]) == ("/v1/vqa", 200, "scripted@1")
+    assert (fields["route"], fields["status"], fields["model"]) == ("/v1/vqa", 200, "scripted@1")
     assert "she" not in json.dumps(fields)
 
 
@@ -218,3 +218,24 @@ async def test_captions_are_described_in_both_of_their_forms(door: httpx.AsyncCl
     streamed = await door.post("/v1/caption", files={"image": ("a", b"x")}, data={"stream": "true"})
     example = content["text/event-stream"]["example"].split("\n\n")
     assert [event.split("{")[0] for event in example] == [event.split("{")[0] for event in streamed.text.split("\n\n")]
+
+
+def test_every_reference_of_the_description_leads_somewhere() -> None:
+    description = json.loads(openapi_text())
+    found: list[str] = []
+
+    def gather(value: Any) -> None:
+        if isinstance(value, dict):
+            found.extend([value["$ref"]] if isinstance(value.get("$ref"), str) else [])
+            for item in value.values():
+                gather(item)
+        for item in value if isinstance(value, list) else []:
+            gather(item)
+
+    gather(description)
+    assert len(found) > 100
+    for reference in set(found):
+        place: Any = description
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+        assert place

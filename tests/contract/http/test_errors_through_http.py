@@ -4,15 +4,15 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from every_error import all_errors, make_error, raising
 from vlp_server.config import HttpConfig, ServerConfig
 from vlp_server.http.problems import STATUS, DoorKind
 from vlp_spec import errors
-from vlp_spec.errors import CapacityError, ConfigError, ErrorKind, InternalError, StartupError, VlpError
+from vlp_spec.errors import CapacityError, ErrorKind, InternalError, StartupError, VlpError
 
 PICTURE = ("image", ("a", b"picture"))
 CALL: dict[str, Any] = {"files": [PICTURE], "data": {"question": "what?"}}
@@ -24,28 +24,6 @@ CALLS: dict[str, dict[str, Any]] = {
     "grounding": {"files": [PICTURE], "data": {"phrase": "a"}},
     "regions": {"files": [PICTURE], "data": {}},
 }
-
-
-def all_errors(root: type[VlpError] = VlpError) -> Iterator[type[VlpError]]:
-    yield root
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            yield from all_errors(child)
-
-
-def make_error(kind: type[VlpError]) -> VlpError:
-    if issubclass(kind, InternalError):
-        return kind(detail="a secret")
-    if issubclass(kind, ConfigError):
-        return kind(["a secret"])
-    return kind("shown" if not issubclass(kind, StartupError) else "a secret", detail="a secret")
-
-
-def raising(error: Exception) -> Callable[[], Any]:
-    async def behave() -> None:
-        raise error
-
-    return behave
 
 
 def test_the_table_has_every_kind() -> None:
@@ -98,7 +76,7 @@ async def test_an_unknown_fault_gives_a_fixed_text_and_the_stack_goes_to_the_log
         ("GET", "/v1/nothing", 404, "not_found"),
         ("GET", "/v1/vqa/", 404, "not_found"),
         ("GET", "/v1/vqa", 405, "method_not_allowed"),
-        ("DELETE", "/v1/models", 405, "method_not_allowed"),
+        ("DELETE", "/v1/collections", 405, "method_not_allowed"),
         ("GET", "/v1/entailment", 405, "method_not_allowed"),
         ("PUT", "/v1/reasoning", 405, "method_not_allowed"),
         ("GET", "/v1/grounding", 405, "method_not_allowed"),
@@ -112,6 +90,21 @@ async def test_what_the_framework_refuses_has_the_same_form(
     assert (response.status_code, response.json()["kind"]) == (status, kind)
     assert response.headers["content-type"] == "application/problem+json"
     assert ("allow" in response.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/vqa", "POST"),
+        ("/v1/collections/a", "DELETE, GET, PUT"),
+        ("/v1/collections/a/items/b", "DELETE, GET"),
+        ("/v1/collections/a/items/lookup", "DELETE, GET, POST"),
+        ("/docs", "GET"),
+    ],
+)
+async def test_all_methods_of_a_path_are_named(path: str, allowed: str, door: httpx.AsyncClient) -> None:
+    response = await door.request("PATCH", path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "abc", "", "300001", "9" * 30])

@@ -234,7 +234,7 @@ def test_the_command_shows_what_became_of_the_model(run: Callable[..., Result]) 
         ["tiny@3", "on", "disk", "0"],
     ]
     assert run("switch", "tiny@2").exit_code == 0
-    listed = json.loads(run("versions", "tiny", "--json").output)
+    listed = json.loads(run("versions", "tiny", "--json").output)["models"]
     assert [(one["version"], one["current"], one["previous"]) for one in listed][:2] == [
         (1, False, True),
         (2, True, False),
@@ -261,4 +261,5 @@ def test_the_command_shows_what_became_of_the_model(run: Callable[..., Result]) 
 )
 def test_a_command_line_that_means_nothing_asks_nobody(arguments: tuple[str, ...], run: Callable[..., Result]) -> None:
     assert run(*arguments).exit_code == 2
-    assert [one["state"] for one in json.loads(run("versions", "--json").output)] == ["served", "on_disk", "on_disk"]
+    found = json.loads(run("versions", "--json").output)["models"]
+    assert [one["state"] for one in found] == ["served", "on_disk", "on_disk"]

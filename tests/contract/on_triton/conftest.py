@@ -24,6 +24,15 @@ def triton_repository(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def triton(triton_repository, tmp_path_factory):
-    with TritonProcess(tmp_path_factory.mktemp("tritonserver"), triton_repository) as started:
+def control_secret_file(tmp_path_factory):
+    """What opens Triton's protocols of control, so that tests may unload and load its models."""
+    file = tmp_path_factory.mktemp("control") / "secret"
+    file.write_text("a-secret-of-these-tests")
+    return file
+
+
+@pytest.fixture(scope="session")
+def triton(triton_repository, control_secret_file, tmp_path_factory):
+    arguments = ["--explicit", f"--control-secret-file={control_secret_file}"]
+    with TritonProcess(tmp_path_factory.mktemp("tritonserver"), triton_repository, *arguments) as started:
         yield started

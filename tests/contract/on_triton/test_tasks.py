@@ -2,6 +2,7 @@
 
 import json
 import queue
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +12,8 @@ from service_rig import Rig, picture
 from tritonclient.utils import InferenceServerException
 from vlp_server.core.settings import EngineSettings, ModelSettings
 from vlp_server.engines.task_wire import parse_result
+from vlp_server.engines.triton_control import control_metadata
+from vlp_spec.found_deployment import find_deployment
 from vlp_spec.tasks import CaptionQuery, Task, VqaQuery
 from vlp_zoo import zoo_path
 
@@ -177,14 +180,103 @@ async def test_a_caption_is_streamed_in_pieces_and_ends_with_the_whole(client):
     assert refused.startswith("invalid_argument(num_beams): ")
 
 
-def test_the_response_cache_answers_the_same_question_again_and_no_other(client, triton):
+def computed(triton, deployment):
+    """Rows that the graphs of a deployment have computed."""
+    graphs = find_deployment(zoo_path() / "repository", deployment).deployment.graphs
+    return sum(triton.metric("nv_inference_count", model=graph.name) for graph in graphs)
+
+
+def test_the_same_question_is_answered_again_without_its_graphs(client, triton):
     model, data = "scenes-vilt-vqa.vqa", picture("green", (77, 66))
-    hits = triton.metric("nv_cache_num_hits_per_model", model=model)
     first = ask(client, model, [data], ["what is there ?"])
+    before = computed(triton, "scenes-vilt-vqa")
     assert ask(client, model, [data], ["what is there ?"]) == first
-    assert triton.metric("nv_cache_num_hits_per_model", model=model) == hits + 1
+    assert computed(triton, "scenes-vilt-vqa") == before
     ask(client, model, [data], ["how many cats are there ?"])
-    assert triton.metric("nv_cache_num_hits_per_model", model=model) == hits + 1
+    assert computed(triton, "scenes-vilt-vqa") == before + 1
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "texts", "kind"),
+    [
+        ("scenes-vilt-vqa.vqa", [b"no picture"], ["what ?"], "invalid_image: "),
+        ("scenes-vilt-vqa.vqa", [PICTURE], [" "], "invalid_argument(question): "),
+        ("scenes-clip.embeddings", [b"no picture"], [], "invalid_image: "),
+        ("scenes-clip.classify", [PICTURE], ["a", "a"], "invalid_argument(labels): "),
+        ("scenes-detector.regions", [b"no picture"], [], "invalid_image: "),
+    ],
+)
+def test_a_fault_is_the_same_fault_again(client, model, images, texts, kind):
+    faults = [fault(client, model, images, texts) for _ in range(3)]
+    assert faults[0] == faults[1] == faults[2]
+    assert (faults[0][0], faults[0][1][: len(kind)]) == ("StatusCode.INVALID_ARGUMENT", kind)
+
+
+def test_a_deadline_and_a_lane_come_as_parameters(client, triton):
+    model = "scenes-vilt-vqa.vqa"
+
+    def refused(text, **parameters):
+        with pytest.raises(InferenceServerException) as caught:
+            client.infer(model, inputs([PICTURE], [text]), parameters=parameters)
+        return caught.value.message().partition(": ")[0]
+
+    assert refused("are there two dogs ?", timeout_ms=1) == "deadline_exceeded"
+    for given in ({"timeout_ms": 0}, {"timeout_ms": 3_600_001}, {"timeout_ms": "5"}, {"timeout_ms": True}):
+        assert refused("what ?", **given) == "invalid_argument(timeout_ms)"
+    assert refused("what ?", lane="express") == "invalid_argument(lane)"
+    for lane in ("interactive", "bulk"):
+        reply = client.infer(
+            model, inputs([PICTURE], [f"{lane} ?"]), parameters={"lane": lane, "timeout_ms": 30_000, "other": "x"}
+        )
+        assert len(reply.as_numpy("answer")) == 1
+    text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["a cat"]}
+    url = "/v2/models/scenes-clip.embeddings/infer"
+    for parameters, expected in (({"lane": "bulk", "timeout_ms": 30_000}, 200), ({"timeout_ms": 1.5}, 400)):
+        status, answer = triton.post(url, {"inputs": [text], "parameters": parameters})
+        assert status == expected, answer
+
+
+def test_one_request_holds_no_more_than_a_call_of_the_http_api(client):
+    for model, images, texts, options in (
+        ("scenes-vilt-vqa.vqa", [PICTURE], ["what ?"] * 65, {}),
+        ("scenes-clip.classify", [PICTURE], [str(number) for number in range(1001)], {}),
+        ("scenes-clip.classify", [PICTURE], ["cat"], {"templates": [f"{number} {{}}" for number in range(101)]}),
+        ("scenes-clip.embeddings", [], ["a cat"] * 2049, {}),
+        ("scenes-itm.match", [PICTURE], ["a cat"] * 65, {}),
+    ):
+        status, message = fault(client, model, images, texts, **options)
+        assert (status, message.partition(": ")[0]) == ("StatusCode.INVALID_ARGUMENT", "too_large")
+
+
+def test_a_task_lives_through_its_graph_being_unloaded_and_loaded_again(client, control_secret_file):
+    headers, model = control_metadata(control_secret_file), "tiny.vqa"
+    assert len(ask(client, model, [PICTURE], ["what"])[0]) == 1
+    client.unload_model("tiny-fp32", headers=headers)
+    try:
+        wait_until(lambda: not client.is_model_ready("tiny-fp32"))
+        for text in ("is", "how many"):
+            status, message = fault(client, model, [PICTURE], [text])
+            assert (status, message.partition(": ")[0]) == ("StatusCode.UNAVAILABLE", "unavailable")
+    finally:
+        client.load_model("tiny-fp32", headers=headers)
+    wait_until(lambda: answers_or_is_unavailable(client, model, "colour"))
+
+
+def answers_or_is_unavailable(client, model, text):
+    """Whether there is an answer; a fault of any other kind is an error."""
+    try:
+        return len(ask(client, model, [PICTURE], [text])[0]) == 1
+    except InferenceServerException as error:
+        if not error.message().startswith("unavailable: "):
+            raise
+        return False
+
+
+def wait_until(condition, limit_s=30.0):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_plain_http_is_enough(triton):

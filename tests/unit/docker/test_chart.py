@@ -21,7 +21,7 @@ VARIANTS: Mapping[str, dict[str, Any]] = {
     "as it comes": {},
     "everything": {
         "gateway": {"autoscaling": {"enabled": True}, "service": {"type": "LoadBalancer"}},
-        "triton": {"autoscaling": {"enabled": True}, "gpus": 1},
+        "triton": {"autoscaling": {"enabled": True}, "gpus": 1, "controlSecret": "control"},
         "repository": {"existingClaim": "models"},
         "settings": {"http.max_in_flight_bytes": 67108864, "batch.max_padding_waste": 0.5, "log.access": True},
         "access": {"existingSecret": "keys"},
@@ -163,6 +163,25 @@ def test_triton_is_reached_by_gateways_alone(chart: Chart) -> None:
     gateways = one(documents, "NetworkPolicy", "demo-gateway")["spec"]["podSelector"]
     assert [rule["from"] for rule in asked] == [[{"podSelector": gateways}]]
     assert policy["egress"] == []
+
+
+def test_models_on_triton_are_fixed_unless_a_secret_lets_the_gateways_manage_them(chart: Chart) -> None:
+    def arguments(documents: list[dict[str, Any]]) -> list[str]:
+        (container,) = one(documents, "StatefulSet", "demo-triton")["spec"]["template"]["spec"]["containers"]
+        given: list[str] = container["args"]
+        return given
+
+    documents = rendered(chart, {})
+    assert "--explicit" not in arguments(documents)
+    assert "VLPSERVE_ENGINE_TRITON_MANAGE" not in environment(documents)
+    documents = rendered(chart, VARIANTS["everything"])
+    file = "/etc/vlpserve/control/secret"
+    assert arguments(documents)[-3:] == ["--explicit", "--control-secret-file", file]
+    assert environment(documents)["VLPSERVE_ENGINE_TRITON_CONTROL_SECRET_FILE"] == file
+    assert environment(documents)["VLPSERVE_ENGINE_TRITON_MANAGE"] == "true"
+    for spec in pod_specs(documents):
+        (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "control"]
+        assert volume["secret"]["secretName"] == "control"
 
 
 def test_keys_and_gpus_are_there_when_they_are_asked_for(chart: Chart) -> None:

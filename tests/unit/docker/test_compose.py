@@ -35,6 +35,7 @@ def test_all_files_are_looked_at() -> None:
         "compose.gpu.yml",
         "compose.keys.yml",
         "compose.loadtest.yml",
+        "compose.manage.yml",
         "compose.monitoring.yml",
     }
     assert len(DOCKERFILES) == 5
@@ -54,6 +55,24 @@ def test_what_runs_on_has_limits_and_is_reached_from_this_machine_alone(name: st
     if name != "repository":
         assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
     assert all("127.0.0.1" in port for port in service.get("ports", []))
+
+
+def test_models_on_triton_are_fixed_unless_a_secret_lets_the_gateway_manage_them() -> None:
+    plain, manage = (
+        yaml.safe_load((DOCKER / name).read_text())["services"] for name in ("docker-compose.yml", "compose.manage.yml")
+    )
+    assert "--explicit" not in plain["triton"]["command"]
+    assert "ports" not in plain["triton"]
+    command = manage["triton"]["command"]
+    assert "--explicit" in command
+    file = command[command.index("--control-secret-file") + 1]
+    assert manage["gateway"]["environment"] == {
+        "VLPSERVE_ENGINE_TRITON_MANAGE": "true",
+        "VLPSERVE_ENGINE_TRITON_CONTROL_SECRET_FILE": file,
+    }
+    (secret,) = manage["triton"]["secrets"]
+    assert manage["gateway"]["secrets"] == [secret]
+    assert file == f"/run/secrets/{secret}"
 
 
 @pytest.mark.parametrize("path", COMPOSE_FILES, ids=lambda path: path.stem)

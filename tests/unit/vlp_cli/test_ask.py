@@ -80,7 +80,7 @@ def test_standard_input() -> None:
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        (ConnectError("http://x: refused; is the server up?"), 1, "is the server up?"),
+        (ConnectError("http://x: refused; is the server up?"), 3, "is the server up?"),
         (FileNotFoundError(2, "No such file or directory"), 2, "a.jpg: No such file or directory"),
     ],
 )

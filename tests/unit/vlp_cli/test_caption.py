@@ -83,9 +83,9 @@ def test_words_are_printed_as_they_come_and_other_captions_below(door: Door) -> 
 def test_a_fault_in_the_middle_is_told_on_a_line_of_its_own(door: Door) -> None:
     door.text = f"{WORDS}event: error\ndata: {PROBLEM}\n\n"
     done = run("--stream")
-    assert done.exit_code == 1
+    assert done.exit_code == 4
     assert done.stdout == "a red boat\n"
-    assert done.stderr == "Error: the server stopped\n"
+    assert done.stderr == "Error: unavailable: the server stopped\n"
 
 
 def test_a_picture_on_standard_input(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_keys_of_a_file_from_first_to_last(tmp_path: Path) -> None:
     ]
     listed = run("list", file)
     assert [line.split() for line in listed.stdout.splitlines()] == [
-        ["name", "role"],
+        ["name", "role", "quota"],
         ["laptop", "read"],
         ["robot", "admin"],
     ]
@@ -47,6 +47,15 @@ def test_keys_of_a_file_from_first_to_last(tmp_path: Path) -> None:
     assert "no keys" in run("list", file).stdout
 
 
+def test_a_key_with_a_quota_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "keys.txt"
+    made = run("new", "laptop", "--rate", "50", "--concurrency", "0", "--file", file)
+    assert made.exit_code == 0
+    assert file.read_text() == f"laptop:read:{digest(made.stdout.strip())}:rate=50:concurrency=0\n"
+    (line,) = run("list", file).stdout.splitlines()[1:]
+    assert line.split() == ["laptop", "read", "rate=50", "concurrency=0"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -54,6 +63,7 @@ def test_keys_of_a_file_from_first_to_last(tmp_path: Path) -> None:
         (("new", "laptop", "--role", "root"), "'root' is not one of 'read', 'write', 'admin'"),
         (("new", "laptop", "--file", "FILE"), "the name 'laptop' is given already"),
         (("revoke", "FILE", "robot"), "there is no key of this name"),
+        (("new", "laptop", "--rate", "-1"), "-1.0 is not in the range"),
         (("list", "FILE.not"), "the keys file cannot be read"),
     ],
 )

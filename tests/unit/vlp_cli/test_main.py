@@ -26,7 +26,9 @@ def test_help_lists_every_command_that_is_not_hidden_and_imports_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ask", "caption", "compare", "config", "generate", "judge", "models", "point", "regions", "serve"]
+    "name",
+    ["ask", "bench", "caption", "classify", "completion", "config", "embed", "entail", "generate", "ground"]
+    + ["loadtest", "match", "models", "reason", "regions", "serve"],
 )
 def test_commands_load(name: str) -> None:
     command = main.load_command(name, COMMANDS[name])
@@ -94,7 +96,9 @@ def test_only_the_command_that_is_asked_for_is_imported() -> None:
     assert (others | {"torch", "vlp_server", "vlp_models", "fastapi"}) & loaded == set()
 
 
-@pytest.mark.parametrize("name", ["caption", "judge", "compare", "point", "regions"])
+@pytest.mark.parametrize(
+    "name", ["bench", "caption", "classify", "embed", "entail", "reason", "ground", "match", "regions"]
+)
 def test_a_command_that_asks_a_server_needs_none_of_it(name: str) -> None:
     code = (
         f"import sys; from vlp_cli.main import cli\n"

@@ -17,11 +17,15 @@ COMMANDS = [
     ("caption", "-"),
     ("collections", "list"),
     ("collections", "drop", "pets", "--yes"),
-    ("compare", "-", "https://example.org/a.jpg", "both"),
+    ("bench",),
+    ("classify", "-", "a dog", "a cat"),
+    ("embed", "a dog"),
+    ("entail", "-", "a dog"),
+    ("ground", "-", "the dog"),
     ("index", "pets", "."),
-    ("judge", "-", "a dog"),
+    ("match", "-", "a dog"),
     ("models", "--url", "http://server"),
-    ("point", "-", "the dog"),
+    ("reason", "-", "https://example.org/a.jpg", "both"),
     ("regions", "-"),
     ("search", "pets", "a dog"),
 ]
@@ -55,9 +59,11 @@ def test_every_command_that_asks_sends_its_key(
     monkeypatch.setenv("VLPSERVE_API_KEY", "vlp_variable")
     by_variable = run(command)
     by_both = run([*command, "--api-key", "vlp_option"])
-    assert sent == [None, "Bearer vlp_option", "Bearer vlp_variable", "Bearer vlp_option"]
-    for done in (without, by_option, by_variable, by_both):
-        assert (done.exit_code, done.stderr) == (1, "Error: not with this key\n")
+    (tmp_path / "key").write_text("vlp_file\n")
+    by_file = run([*command, "--api-key-file", "key"])
+    assert sent == [None, "Bearer vlp_option", "Bearer vlp_variable", "Bearer vlp_option", "Bearer vlp_file"]
+    for done in (without, by_option, by_variable, by_both, by_file):
+        assert (done.exit_code, done.stderr) == (1, "Error: permission_denied: not with this key\n")
 
 
 def test_what_cannot_be_a_key_is_told_without_it(sent: list[str | None]) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import vlp_cli.triton as command
 from click.testing import CliRunner, Result
 from vlp_cli.main import cli
+from vlp_server.engines.triton_control import CONTROL_SECRET_VARIABLE
 from vlp_server.triton.launch import TritonInstallation
 from vlp_spec.errors import ConfigError
+
+SECRET = "0123456789abcdef_-XYZ"
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +45,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str, *argument
 
 
 def test_options_become_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: Path) -> None:
-    options = ["--host", "0.0.0.0", "--http-port", "18000", "--cache-mib", "0", "--fixed", "--allow-partial"]
+    options = ["--host", "0.0.0.0", "--http-port", "18000", "--fixed", "--allow-partial"]
     script = f'echo "$@" > {tmp_path}/arguments'
     done = invoke(monkeypatch, tmp_path, script, str(repository), *options)
     assert done.exit_code == 0, done.output
@@ -60,6 +65,62 @@ def test_a_relative_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp
     done = invoke(monkeypatch, tmp_path, f'echo "$@" > {tmp_path}/arguments', repository.name)
     assert done.exit_code == 0, done.output
     assert f"--model-repository={repository}/model_repository" in (tmp_path / "arguments").read_text().split()
+
+
+@pytest.mark.parametrize("place", ["file", "variable"])
+def test_a_secret_lets_models_be_managed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: Path, place: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n")
+    options = ["--control-secret-file", str(file)] if place == "file" else []
+    monkeypatch.setenv(CONTROL_SECRET_VARIABLE, SECRET if place == "variable" else "another-secret-of-theirs")
+    script = f'echo "$@" > {tmp_path}/arguments; env > {tmp_path}/environment'
+    done = invoke(monkeypatch, tmp_path, script, str(repository), "--explicit", *options)
+    assert done.exit_code == 0, done.output
+    given = (tmp_path / "arguments").read_text().split()
+    assert {"--model-control-mode=explicit", "--load-model=tiny-fp32"} <= set(given)
+    assert f"--http-restricted-api=model-repository,shared-memory,trace,logging:vlpserve-control={SECRET}" in given
+    assert CONTROL_SECRET_VARIABLE not in (tmp_path / "environment").read_text()
+
+
+def test_without_a_secret_models_are_not_managed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: Path
+) -> None:
+    monkeypatch.delenv(CONTROL_SECRET_VARIABLE, raising=False)
+    done = invoke(monkeypatch, tmp_path, f"touch {tmp_path}/started", str(repository), "--explicit")
+    assert done.exit_code == 2
+    assert "--explicit needs a secret" in done.stderr
+    short = tmp_path / "short"
+    short.write_text("password")
+    for options in (["--control-secret-file", str(short)], ["--control-secret-file", str(tmp_path / "missing")]):
+        done = invoke(monkeypatch, tmp_path, f"touch {tmp_path}/started", str(repository), "--explicit", *options)
+        assert done.exit_code == 2
+        assert options[1] in done.stderr
+        assert "password" not in done.stderr
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_signal_that_comes_while_it_is_started_reaches_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: Path
+) -> None:
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            signal.raise_signal(signal.SIGTERM)  # nobody has the new process in hand yet
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    assert invoke(monkeypatch, tmp_path, "exec sleep 20", str(repository)).exit_code == 143
+
+
+def test_nothing_is_started_after_a_signal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: Path) -> None:
+    def found(*_: object) -> list[str]:
+        signal.raise_signal(signal.SIGTERM)
+        return ["touch", str(tmp_path / "started")]
+
+    monkeypatch.setattr(command, "triton_command", found)
+    assert invoke(monkeypatch, tmp_path, "exit 0", str(repository)).exit_code == 143
+    assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +146,6 @@ def test_a_folder_without_models_is_said_to_be_one(monkeypatch: pytest.MonkeyPat
         ([], "Missing argument 'REPOSITORY'"),
         ([".", "--http-port", "0"], "0 is not in the range"),
         ([".", "--grpc-port", "70000"], "70000 is not in the range"),
-        ([".", "--cache-mib", "-1"], "-1 is not in the range"),
     ],
 )
 def test_what_cannot_be_run(

@@ -65,7 +65,10 @@ def test_several_repositories_and_the_newest_versions_of_each_model(source: Path
         "more": [1],
     }
     assert write(target, *repositories, "--versions", 1, "--model", "tiny").exit_code == 0
-    assert {name: deployment_versions(target, name) for name in deployment_names(target)} == {"tiny": [11]}
+    assert {name: deployment_versions(target, name) for name in deployment_names(target)} == {
+        "tiny": [11],
+        "more": [1],  # of the run before
+    }
 
 
 def test_options_are_in_the_configuration(source: Path, tmp_path: Path) -> None:

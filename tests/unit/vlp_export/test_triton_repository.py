@@ -156,10 +156,10 @@ def test_an_unknown_flavour_is_refused(source: Path, tmp_path: Path) -> None:
 
 def test_what_was_there_before_goes_and_what_is_beside_it_stays(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    publish(tmp_path / "old", "old")
-    write_triton_repository(target, [tiny(tmp_path / "old", "old")], PYTHON)
-    (target / "model_repository" / "tiny-fp32").mkdir()
+    publish(tmp_path / "old", scale=2.0)
+    write_triton_repository(target, [tiny(tmp_path / "old")], PYTHON)
     (target / "model_repository" / "tiny-fp32" / "leftover").touch()
+    (target / "model_repository" / "nobody" / "1").mkdir(parents=True)
     (target / "notes.txt").write_text("mine")
     write_triton_repository(target, [tiny(source)], NVIDIA)
     fresh = tmp_path / "fresh"

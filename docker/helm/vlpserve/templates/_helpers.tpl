@@ -77,6 +77,20 @@ initContainers:
   emptyDir: {}
 {{- end }}
 
+{{/* What opens model control on Triton, for Triton and the gateways. */}}
+{{- define "vlpserve.controlMount" -}}
+{{- if .Values.triton.controlSecret }}
+- {name: control, mountPath: /etc/vlpserve/control, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "vlpserve.controlVolume" -}}
+{{- if .Values.triton.controlSecret }}
+- name: control
+  secret: {secretName: {{ .Values.triton.controlSecret }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
 {{/* Every Triton pod that there can ever be, by its own name: the gateways watch each, and ask those that are there. */}}
 {{- define "vlpserve.tritonUrls" -}}
 {{- $count := .Values.triton.replicas | int }}

@@ -51,3 +51,4 @@ def test_faults_of_keys_are_told_beside_others_with_their_source() -> None:
 
 def test_the_client_s_key_is_no_setting_of_the_server_s() -> None:
     assert load_config({}, {**HOME, "VLPSERVE_API_KEY": "vlp_x"}) == load_config({}, HOME)
+    assert load_config({}, {**HOME, "VLPSERVE_TRITON_CONTROL_SECRET": "x"}) == load_config({}, HOME)

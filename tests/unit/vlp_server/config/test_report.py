@@ -25,9 +25,9 @@ def test_the_table_shows_value_and_source() -> None:
 
 
 def test_a_secret_is_shown_to_nobody() -> None:
-    resolved = resolve_config({"store.milvus_token": "root:secret"}, {})
+    resolved = resolve_config({"store.milvus_token": "root:psst"}, {})
     table = config_table(resolved)
-    assert "secret" not in table
+    assert "psst" not in table
     (line,) = [line for line in table.splitlines() if line.startswith("store.milvus_token ")]
     assert line.split()[1:] == ["***", "flag"]
-    assert "secret" not in repr(resolved.config)
+    assert "psst" not in repr(resolved.config)

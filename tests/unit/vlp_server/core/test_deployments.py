@@ -48,6 +48,17 @@ def test_a_file_beside_the_graph_that_nobody_proved_is_refused(root):
         verify_files(find_deployment(root, "tiny"))
 
 
+def test_triton_s_own_file_is_let_be_and_no_other_that_begins_like_it(root):
+    folder = root / "model_repository/tiny-fp32/10"
+    (folder / "model.py").write_text("")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__/model.cpython-311.pyc").write_bytes(b"x")
+    verify_files(find_deployment(root, "tiny"))
+    (folder / "model.py.data").write_bytes(b"x")
+    with pytest.raises(ArtifactError, match=r"model.py.data: not in the manifest"):
+        verify_files(find_deployment(root, "tiny"))
+
+
 def test_a_manifest_that_lists_nothing_is_refused(root):
     deployment = find_deployment(root, "tiny").deployment
     write_manifest(root, deployment, assets={})

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from model_versions import NO_CACHE, QUESTION, Held, ask, dummy, has_gauge, mean
 from service_rig import Rig, picture, read_metric, settle, tiny_model, until
 from tiny_repository import build_graph, publish
 from vlp_server.core.records import ModelState, VersionState
+from vlp_server.core.settings import WatchdogSettings
 from vlp_spec.errors import (
     DeadlineError,
     ModelConflictError,
@@ -412,10 +414,49 @@ async def test_an_engine_that_cannot_unload_is_closed_all_the_same(root, caplog)
     async with Rig(tiny_model(root, "tiny@1"), tiny_model(root, "tiny@2")) as rig:
         engine = rig.engines[0]
         engine.unload = lambda key: 1 / 0
-        await rig.service.management.unload("tiny", 1)
+        with pytest.raises(
+            ModelConflictError, match="'tiny@1' is served here no more, but its engine could not unload"
+        ):
+            await rig.service.management.unload("tiny", 1)
         assert not engine.ready("tiny@1/fusion")
         assert "its engine could not unload it" in caplog.text
         assert await states(rig) == {1: VersionState.ON_DISK, 2: VersionState.SERVED}
+
+
+async def test_the_list_of_versions_does_not_wait_for_an_engine_that_hangs_as_it_unloads(root):
+    async with Rig(tiny_model(root, "tiny@1"), tiny_model(root, "tiny@2")) as rig:
+        go, engine = threading.Event(), rig.engines[0]
+        engine.unload = lambda key: go.wait(10)
+        try:
+            unloading = asyncio.create_task(rig.service.management.unload("tiny", 1))
+            await until(lambda: rig.service._loader.leaving)
+            async with asyncio.timeout(5):
+                assert await states(rig) == {1: VersionState.UNLOADING, 2: VersionState.SERVED}
+        finally:
+            go.set()
+        await unloading
+
+
+async def test_a_version_on_trial_that_hangs_is_no_reason_to_restart():
+    class Clock:
+        offset = 0.0
+
+        def __call__(self):
+            return time.monotonic() + self.offset
+
+    clock, watchdog = Clock(), WatchdogSettings(stall_after_s=60, dead_after_s=600)
+    async with Rig(dummy("dummy"), dummy("other"), clock=clock, watchdog=watchdog) as rig:
+        trial = next(model for model in rig.service._directory if model.is_called("other"))
+        rig.service._directory._configured.discard(trial)  # as if it had been added later
+        blocked = asyncio.create_task(rig.service.vqa(picture(), [VqaQuery("[stall]")], model="other@1"))
+        assert await asyncio.to_thread(rig.engines[1].stalled.wait, 5)
+        clock.offset = 601.0
+        assert not trial.alive()
+        assert rig.service.alive()
+        rig.service._directory.switch("other", trial)
+        assert not rig.service.alive()
+        rig.engines[1].release()
+        await blocked
 
 
 async def test_answers_of_versions_are_kept_apart(root):

@@ -20,6 +20,7 @@ class EngineElsewhere(DummyEngine):
     """Its graphs are there later, in another process as it were."""
 
     away = "waiting for another process"
+    wrong: tuple[str, ...] = ()
 
     def attach(self, loop, prove, task_models=()):
         """Nobody is asked."""
@@ -29,6 +30,16 @@ class EngineElsewhere(DummyEngine):
 
     def disproved(self):
         return False
+
+    def places(self):
+        return {"a:1": self.away is None, "b:2": False}
+
+    async def check(self):
+        """What is wrong is told by `found_wrong`."""
+
+    def found_wrong(self):
+        found, self.wrong = self.wrong, ()
+        return list(found)
 
     def why_not_ready(self):
         return self.away
@@ -67,3 +78,40 @@ async def test_nobody_waits_for_ever_for_what_lies_elsewhere(root, monkeypatch):
             await rig.service.management.load("tiny", 2)
         assert not rig.engines[1]._graphs  # it was told to forget them
         assert await states(rig) == {1: VersionState.SERVED, 2: VersionState.FAILED}
+
+
+class AllElsewhere(Rig):
+    def _make(self, settings):
+        self.engines.append(EngineElsewhere(settings))
+        self.engines[-1].away = None
+        return self.engines[-1]
+
+
+async def test_the_gauges_follow_what_lies_elsewhere(root):
+    async with AllElsewhere(tiny_model(root, "tiny@1")) as rig:
+        (model,) = rig.service._directory
+        model.publish_state()
+        assert rig.value("vlpserve_model_ready", model="tiny@1") == 1
+        assert rig.value("vlpserve_engine_address_up", model="tiny@1", address="a:1") == 1
+        assert rig.value("vlpserve_engine_address_up", model="tiny@1", address="b:2") == 0
+        rig.engines[0].away = "waiting"
+        model.publish_state()
+        assert rig.value("vlpserve_model_ready", model="tiny@1") == 0
+        assert rig.value("vlpserve_engine_address_up", model="tiny@1", address="a:1") == 0
+
+
+async def test_one_place_that_is_wrong_costs_kept_answers_and_not_the_model(root):
+    async with AllElsewhere(tiny_model(root, "tiny@1")) as rig:
+        (model,) = rig.service._directory
+        await ask(rig, "tiny@1")
+        assert (await ask(rig, "tiny@1")).timings.cached == 1
+        await model.check_canary()
+        assert (await ask(rig, "tiny@1")).timings.cached == 1
+        rig.engines[0].wrong = ("canary: output 'y' is off by 3",)
+        await model.check_canary()
+        assert rig.service.readiness().ready
+        assert (await ask(rig, "tiny@1")).timings.cached == 0
+        assert rig.value("vlpserve_canary_total", model="tiny@1", result="failed") == 1
+        rig.engines[0].wrong = ("canary: output 'y' is off by 3",)
+        model.publish_state()  # at the watchdog's next look, whoever found it
+        assert (await ask(rig, "tiny@1")).timings.cached == 0

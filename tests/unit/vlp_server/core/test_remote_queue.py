@@ -180,7 +180,7 @@ async def test_one_that_is_larger_than_the_whole_bound_goes_when_nothing_else_is
 
 
 async def test_bulk_work_fills_its_share_alone():
-    rig = Rig(max_queue_cost=4 * COST, bulk_share=0.5)
+    rig = Rig(parallel=4, max_queue_cost=4 * COST, bulk_share=0.5)
     tasks = [await rig.submit(number, Lane.BULK) for number in range(2)]
     with pytest.raises(OverloadedError, match="full"):
         await (await rig.submit(2, Lane.BULK))
@@ -190,6 +190,19 @@ async def test_bulk_work_fills_its_share_alone():
     for number in (0, 1, 3, 4):
         await rig.answer(number)
     await asyncio.gather(*tasks)
+    await rig.queue.close()
+
+
+async def test_bulk_work_leaves_places_for_who_is_in_a_hurry():
+    rig = Rig(parallel=4)
+    tasks = [await rig.submit(number, Lane.BULK) for number in range(5)]
+    assert rig.there.numbers() == [0, 1]
+    tasks += [await rig.submit(number) for number in (10, 11, 12)]
+    assert rig.there.numbers() == [0, 1, 10, 11]
+    for number in (10, 11, 12, 0, 1, 2, 3, 4):
+        await rig.answer(number)
+    await asyncio.gather(*tasks)
+    assert rig.there.numbers() == [0, 1, 10, 11, 12, 2, 3, 4]
     await rig.queue.close()
 
 

@@ -14,7 +14,7 @@ from vlp_server.core.remote_task_flow import RemoteTaskFlow
 from vlp_server.core.settings import CacheSettings
 from vlp_server.core.urgency import Urgency
 from vlp_server.engines.task_wire import result_json
-from vlp_spec.errors import DeadlineError, InternalError, UnavailableError
+from vlp_spec.errors import DeadlineError, InferenceError, InternalError, InvalidImageError, UnavailableError
 from vlp_spec.tasks import (
     CaptionQuery,
     CaptionResult,
@@ -95,7 +95,7 @@ def rig():
 
 def vqa(call):
     """The question is the answer."""
-    return result_json(VqaResult((ScoredAnswer(call.texts[0], 0.5),)))
+    return [result_json(VqaResult((ScoredAnswer(text, 0.5),))) for text in call.texts]
 
 
 SAID = {
@@ -140,9 +140,39 @@ async def test_only_what_was_not_kept_is_asked_and_answers_keep_their_places(rig
     answers, timings = await rig.ask(VqaQuery("a"), VqaQuery("b"), VqaQuery("c"))
     assert [one.answers[0].answer for one in answers] == ["a", "b", "c"]
     assert timings.cached == 1
-    assert [call.texts[0] for call in rig.there.calls] == ["b", "a", "c"]
+    assert [list(call.texts) for call in rig.there.calls] == [["b"], ["a", "c"]]
     await rig.ask(VqaQuery("b"), pictures=(b"another",))
-    assert len(rig.there.calls) == 4
+    assert len(rig.there.calls) == 3
+
+
+async def test_a_picture_travels_once_for_all_that_is_asked_alike(rig):
+    rig.there.answer = vqa
+    queries = [VqaQuery(f"q{number}", 1 + number % 2) for number in range(100)]
+    answers, timings = await rig.ask(*queries, VqaQuery("q0", 1))
+    assert [one.answers[0].answer for one in answers] == [*(query.question for query in queries), "q0"]
+    assert [(call.options["top_k"], len(call.texts)) for call in rig.there.calls] == [(1, 50), (2, 50)]
+    assert timings.batch_items == 50
+
+
+async def test_a_query_that_fails_takes_none_with_it(rig):
+    def poisoned(call):
+        return _raise(InferenceError("bad")) if "bad" in call.texts else vqa(call)
+
+    rig.there.answer = poisoned
+    joined = asyncio.create_task(rig.ask(*(VqaQuery(text) for text in ("a", "b", "bad", "c"))))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(rig.ask(VqaQuery("a")))
+    with pytest.raises(InferenceError):
+        await joined
+    (answer,), _ = await other
+    assert answer.answers[0].answer == "a"
+
+
+async def test_a_bad_picture_is_not_sent_again_for_each_question(rig):
+    rig.there.answer = lambda call: _raise(InvalidImageError("no picture"))
+    with pytest.raises(InvalidImageError):
+        await rig.ask(*(VqaQuery(str(number)) for number in range(10)))
+    assert len(rig.there.calls) == 1
 
 
 async def test_equal_requests_at_a_time_share_one_call(rig):

@@ -50,7 +50,7 @@ async def told(engine: TritonEngine, call: TaskCall = STREAMED, timeout_s: float
 async def writers(one: TritonStandIn, two: TritonStandIn) -> AsyncIterator[tuple[TritonStandIn, TritonStandIn, Any]]:
     """Two servers, of which the first is asked first, and never asked again once it has gone."""
     async with attached(one, two) as engine:
-        first, second = (one, two) if engine._by_load()[0].url == one.url else (two, one)
+        first, second = (one, two) if engine._tries("g")._left[0].url == one.url else (two, one)
         for server in engine._watching:
             server.cancel()
         yield first, second, engine
@@ -129,7 +129,6 @@ async def test_a_server_that_is_not_there_any_more_is_found_out_by_a_caption(wri
     ("fault", "kind"),
     [
         (Fault("OK", "invalid_image: no picture"), InvalidImageError),
-        (Fault("OK", "overloaded: full"), OverloadedError),
         (Fault("OK", "boom"), InferenceError),
         (Fault("INTERNAL", "boom"), InferenceError),
         (Fault("DEADLINE_EXCEEDED", "late"), DeadlineError),
@@ -144,6 +143,15 @@ async def test_a_fault_of_a_caption_is_told_and_not_tried_elsewhere(
     with pytest.raises(kind):
         await engine.ask(CAPTION, TERMS)
     assert sum(calls(first, second)) == 2
+
+
+async def test_a_caption_that_one_has_no_room_for_is_written_elsewhere(writers: Writers) -> None:
+    first, second, engine = writers
+    first.stream = lambda call: [Fault("OK", "overloaded: full")]
+    second.stream = lambda call: [piece("a"), whole("{}")]
+    assert await told(engine) == ["a", b"{}"]
+    second.stream = first.stream
+    assert await told(engine) == [OverloadedError]
 
 
 async def test_a_caption_has_one_deadline(writers: Writers) -> None:

@@ -5,14 +5,21 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-import vlp_server.engines.triton_server as triton_server
 from service_rig import until
 from triton_standin import Call, Fault, TritonStandIn
 from tritonclient.utils import InferenceServerException
 from vlp_server.engines.base import CallTerms
-from vlp_server.engines.triton_server import AwayError, TritonServer, meaning_of, nobody
+from vlp_server.engines.triton_server import AwayError, LateError, LostCopyError, TritonServer, meaning_of, nobody
 from vlp_spec.deployment import GraphRef
-from vlp_spec.errors import DeadlineError, ErrorKind, InferenceError, InvalidImageError, OverloadedError, VlpError
+from vlp_spec.errors import (
+    DeadlineError,
+    ErrorKind,
+    InferenceError,
+    InvalidImageError,
+    OverloadedError,
+    UnavailableError,
+    VlpError,
+)
 from vlp_spec.tasks import Lane
 from vlp_spec.tensors import TensorSpec
 
@@ -70,6 +77,9 @@ def said(status: str | None, message: str) -> VlpError | AwayError:
         ("CANCELLED", "invalid_image: no picture", InvalidImageError),
         (None, "deadline_exceeded: too late", DeadlineError),
         ("INTERNAL", "inference_failed: the model failed on this item", InferenceError),
+        ("UNAVAILABLE", "unavailable: graph g is not loaded", UnavailableError),
+        # Of one copy of a model.
+        ("INTERNAL", "Failed to process the request(s): Stub process 'g_0_1' is not healthy.", LostCopyError),
     ],
 )
 def test_what_an_error_means(status: str | None, message: str, meaning: type[Exception]) -> None:
@@ -182,62 +192,121 @@ async def test_whoever_leaves_ends_the_call_there(there: TritonStandIn, server: 
 
 
 async def test_what_it_has_and_whether_it_lives(there: TritonStandIn, server: TritonServer) -> None:
-    assert await server.is_alive()
+    assert await server.is_live()
     assert [await server.has("g", version) for version in (1, 2, 3)] == [True, False, True]
     assert not await server.has("h", 1)
     there.live = False
-    assert not await server.is_alive()
+    assert not await server.is_live()
     await there.stop()
-    assert not await server.is_alive()
-    assert not await server.has("g", 1)
+    for look in (server.is_live(), server.has("g", 1)):
+        with pytest.raises(AwayError):
+            await look
     with pytest.raises(AwayError):
         await server.infer(GRAPH, FEEDS, TERMS)
-
-
-async def hurried(server: TritonServer, there: TritonStandIn, count: int) -> None:
-    """So many calls that end in their deadline."""
-    sound, there.answer = there.answer, lambda call: _raise(Fault("DEADLINE_EXCEEDED", "Deadline Exceeded"))
-    for _ in range(count):
-        with pytest.raises(DeadlineError):
-            await server.infer(GRAPH, FEEDS, TERMS)
-    there.answer = sound
 
 
 def _raise(error: Exception) -> dict[str, np.ndarray]:
     raise error
 
 
-async def test_a_server_that_lets_call_after_call_wait_is_asked_no_more(
-    there: TritonStandIn, server: TritonServer
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_callers_who_give_up_one_after_the_other_do_not_hide_a_silence(there: TritonStandIn) -> None:
+    clock = Clock()
+    server = TritonServer(there.url, clock=clock)
+
+    async def for_ever(call: Call) -> dict[str, np.ndarray]:
+        return await asyncio.Future()
+
+    there.answer = for_ever
+    for number in range(1, 4):
+        call = asyncio.create_task(server.infer(GRAPH, FEEDS, TERMS))
+        await until(lambda number=number: len(there.calls) == number)
+        clock.now += 2.0
+        call.cancel()  # as the service does at a request's deadline
+        await asyncio.wait({call})
+        clock.now += 50.0  # nobody asks: no silence
+    assert server.graphs["g"].seconds == pytest.approx(6.0)
+    assert server.longest(server.tasks) == 0.0
+    there.answer = doubled
+    await server.infer(GRAPH, FEEDS, TERMS)
+    assert server.graphs["g"].seconds == 0.0
+    await server.client.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "heard"),
+    [
+        ("INTERNAL", "boom", True),
+        ("INVALID_ARGUMENT", "invalid_image: no picture", True),
+        ("UNAVAILABLE", "Exceeds maximum queue size", False),
+        ("UNAVAILABLE", "Request timeout expired", False),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", False),
+    ],
+)
+async def test_an_error_of_the_servers_is_an_answer_too(
+    there: TritonStandIn, status: str, message: str, heard: bool
 ) -> None:
-    server.up = True
-    await hurried(server, there, triton_server._LATE_LIMIT - 1)
-    await server.infer(GRAPH, FEEDS, TERMS)  # an answer: it does not hang
-    await hurried(server, there, triton_server._LATE_LIMIT - 1)
-    assert server.up
-    await hurried(server, there, 1)
-    assert not server.up
-    assert "in time" in server.reason
+    clock = Clock()
+    server = TritonServer(there.url, clock=clock)
+
+    def late(call: Call) -> dict[str, np.ndarray]:
+        clock.now += 3.0
+        raise Fault(status, message)
+
+    there.answer = late
+    with pytest.raises(VlpError):
+        await server.infer(GRAPH, FEEDS, TERMS)
+    assert server.graphs["g"].seconds == (0.0 if heard else 3.0)
+    await server.client.close()
 
 
-async def test_short_deadlines_say_nothing_about_a_server(there: TritonStandIn, server: TritonServer) -> None:
-    server.up = True
-    there.answer = lambda call: _raise(Fault("DEADLINE_EXCEEDED", "Deadline Exceeded"))
-    for _ in range(2 * triton_server._LATE_LIMIT):
-        with pytest.raises(DeadlineError):
-            await server.infer(GRAPH, FEEDS, CallTerms(timeout_s=triton_server._TIME_ENOUGH_S / 2))
-    assert server.up
+async def test_a_look_that_is_late_is_told_from_one_that_finds_nobody(
+    server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: object, **__: object) -> object:
+        raise InferenceServerException("Deadline Exceeded", "StatusCode.DEADLINE_EXCEEDED")
+
+    monkeypatch.setattr(server.client, "is_server_live", late)
+    with pytest.raises(LateError):
+        await server.is_live()
+    assert [server.late_again() for _ in range(3)] == [False, False, True]
+    server.in_time()
+    assert not server.late_again()
 
 
-def test_down_takes_the_verdict_with_it(caplog: pytest.LogCaptureFixture) -> None:
-    async def play() -> TritonServer:
-        server = TritonServer("127.0.0.1:9")
-        server.up, server.disproved = True, True
+async def test_one_that_fails_again_at_once_is_left_alone_for_longer_each_time() -> None:
+    clock = Clock()
+    server = TritonServer("127.0.0.1:9", clock=clock)
+    pauses = []
+    for _ in range(8):
+        server.proved()
         server.down("gone")
-        server.down("still gone")
-        await server.client.close()
-        return server
+        began = clock.now
+        while server.is_resting:
+            clock.now += 0.5
+        pauses.append(clock.now - began)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    server.proved()
+    clock.now += 60.0  # it has been steady
+    server.down("gone")
+    assert not server.is_resting
+    await server.client.close()
 
-    server = asyncio.run(play())
-    assert (server.up, server.disproved, server.reason) == (False, False, "still gone")
-    assert [record.levelname for record in caplog.records if "not asked any more" in record.message] == ["WARNING"]
+
+async def test_why_it_is_not_asked_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    server = TritonServer("127.0.0.1:9")
+    server.proved()
+    server.down("off by 3", disproved=True)
+    assert server.disproved
+    for _ in range(5):
+        server.down("gone", "Triton at 127.0.0.1:9: UNAVAILABLE refused")
+    assert (server.up, server.disproved, server.reason) == (False, False, "gone")
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert "127.0.0.1:9" in caplog.text
+    await server.client.close()

@@ -245,3 +245,113 @@ async def test_a_decoder_runs_here_and_is_asked_of_nobody(engine: BlsEngine, bac
     assert engine.ready(KEY)
     with pytest.raises(InternalError):
         engine.run("m@2/decoder", feeds)
+
+
+def gone(feeds: Arrays) -> Arrays:
+    raise Refusal("Request for unknown model: 'g' has no available versions")
+
+
+async def test_a_graph_that_has_gone_is_proved_again_when_it_is_back(engine: BlsEngine, backend: Backend) -> None:
+    engine.attach(asyncio.get_running_loop(), prove)
+    await until(lambda: engine.ready(KEY))
+    backend.graphs["g"] = gone
+    with pytest.raises(UnavailableError) as caught:
+        await engine.infer(KEY, FEEDS, TERMS)
+    assert caught.value.retry_after_s > 1
+    assert not engine.ready(KEY)
+    assert engine.why_not_ready() == "graph g version 2 is not loaded, or broken"
+    assert not engine.disproved()
+    backend.graphs["g"] = doubled
+    await until(lambda: engine.ready(KEY))
+    np.testing.assert_array_equal((await engine.infer(KEY, FEEDS, TERMS))["m"], [10, 12])
+
+
+@pytest.mark.parametrize("words", ["Stub process 'g_0_0' is not healthy.", "Model 'g' is not ready."])
+@pytest.mark.parametrize("how", [Refusal, RuntimeError])
+async def test_a_graph_that_broke_is_as_good_as_gone(
+    engine: BlsEngine, backend: Backend, words: str, how: type[Exception]
+) -> None:
+    engine.attach(asyncio.get_running_loop(), prove)
+    await until(lambda: engine.ready(KEY))
+
+    def broken(feeds: Arrays) -> Arrays:
+        raise how(words)
+
+    backend.graphs["g"] = broken
+    with pytest.raises(UnavailableError):
+        await engine.infer(KEY, FEEDS, TERMS)
+    assert not engine.ready(KEY)
+    backend.graphs["g"] = doubled
+    await until(lambda: engine.ready(KEY))
+
+
+async def test_a_graph_that_comes_back_as_another_one_is_not_asked(engine: BlsEngine, backend: Backend) -> None:
+    engine.attach(asyncio.get_running_loop(), prove)
+    await until(lambda: engine.ready(KEY))
+    backend.graphs["g"] = gone
+    with pytest.raises(UnavailableError):
+        await engine.infer(KEY, FEEDS, TERMS)
+    backend.graphs["g"] = lambda feeds: {name: array + 1 for name, array in doubled(feeds).items()}
+    await until(engine.disproved)
+    assert not engine.ready(KEY)
+
+
+@pytest.mark.parametrize("words", ["onnx runtime error 2", "Exceeds maximum queue size", "internal: is not ready"])
+async def test_a_graph_that_fails_on_an_item_or_is_full_is_still_there(
+    engine: BlsEngine, backend: Backend, words: str
+) -> None:
+    engine.attach(asyncio.get_running_loop(), prove)
+    await until(lambda: engine.ready(KEY))
+
+    def refuse(feeds: Arrays) -> Arrays:
+        raise Refusal(words)
+
+    backend.graphs["g"] = refuse
+    with pytest.raises(VlpError):
+        await engine.infer(KEY, FEEDS, TERMS)
+    await settle()
+    assert engine.ready(KEY)
+
+
+async def test_what_stays_away_is_looked_for_less_and_less_often(
+    engine: BlsEngine, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    sleep, enough = asyncio.sleep, asyncio.Event()
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            enough.set()
+        await sleep(0)
+
+    backend.graphs["g"] = gone
+    monkeypatch.setattr(bls_engine.asyncio, "sleep", noted)
+    monkeypatch.setattr(bls_engine, "LONGEST_LOOK_S", 0.03)
+    engine.attach(asyncio.get_running_loop(), prove)
+    async with asyncio.timeout(10):
+        await enough.wait()
+    assert pauses[:5] == [0.005, 0.01, 0.02, 0.03, 0.03]
+
+
+async def test_the_canaries_can_be_run_again(engine: BlsEngine, backend: Backend) -> None:
+    await engine.check()
+    assert engine.found_wrong() == []
+    engine.attach(asyncio.get_running_loop(), prove)
+    await until(lambda: engine.ready(KEY))
+    asked = len(backend.asked)
+    await engine.check()
+    assert engine.found_wrong() == []
+    assert len(backend.asked) == asked + 1
+    backend.graphs["g"] = lambda feeds: {name: array + 1 for name, array in doubled(feeds).items()}
+    await engine.check()
+    assert engine.found_wrong() == ["canary: output 'm' is off by 1"]
+    assert engine.disproved()
+    assert not engine.ready(KEY)
+    backend.graphs["g"] = doubled
+    await until(lambda: engine.ready(KEY))
+    backend.graphs["g"] = gone
+    await engine.check()
+    assert engine.found_wrong() == []
+    await until(lambda: not engine.ready(KEY))
+    assert not engine.disproved()

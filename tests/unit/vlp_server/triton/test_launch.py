@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from vlp_export.triton_model import SITE_VARIABLE as WRITTEN_VARIABLE
+from vlp_server.engines.triton_control import CONTROL_SECRET_VARIABLE
 from vlp_server.triton import launch
 from vlp_server.triton.launch import (
     SITE_VARIABLE,
@@ -99,7 +101,15 @@ def test_without_one_it_is_said_how_to_get_one() -> None:
 
 def test_the_command_line_of_the_image(repository: Path, tmp_path: Path) -> None:
     found = TritonInstallation(Path("/opt/tritonserver/bin/tritonserver"), None)
-    options = TritonLaunch(repository=repository, host="0.0.0.0", http_port=1, grpc_port=2, metrics_port=3)
+    options = TritonLaunch(
+        repository=repository,
+        host="0.0.0.0",
+        http_port=1,
+        grpc_port=2,
+        metrics_port=3,
+        explicit=True,
+        control_secret="s3cr3t",
+    )
     command = triton_command(options, found, tmp_path / "unused")
     assert command[0] == "/opt/tritonserver/bin/tritonserver"
     assert set(command[1:]) == {
@@ -114,7 +124,9 @@ def test_the_command_line_of_the_image(repository: Path, tmp_path: Path) -> None
         "--exit-on-error=true",
         "--backend-config=python,shm-default-byte-size=4194304",
         "--exit-timeout-secs=30",
-        "--cache-config=local,size=33554432",
+        "--grpc-http2-min-recv-ping-interval-without-data=10000",
+        "--http-restricted-api=model-repository,shared-memory,trace,logging:vlpserve-control=s3cr3t",
+        "--grpc-restricted-protocol=model-repository,shared-memory,trace,logging:vlpserve-control=s3cr3t",
         "--model-control-mode=explicit",
         "--load-model=tiny-fp32",
         "--load-model=tiny.vqa",
@@ -126,8 +138,6 @@ def test_what_may_be_chosen(repository: Path, tmp_path: Path) -> None:
     found = TritonInstallation(Path("tritonserver"), None)
     options = TritonLaunch(
         repository=repository,
-        cache_bytes=0,
-        explicit=False,
         allow_partial=True,
         shared_memory_bytes=1024,
         log_verbose=True,
@@ -138,6 +148,22 @@ def test_what_may_be_chosen(repository: Path, tmp_path: Path) -> None:
     assert not [one for one in command if one.startswith(("--cache", "--load-model", "--model-control"))]
 
 
+def test_nobody_manages_models_unless_that_is_asked_for_and_then_with_a_secret(
+    repository: Path, tmp_path: Path
+) -> None:
+    found = TritonInstallation(Path("tritonserver"), None)
+    fixed = [triton_command(TritonLaunch(repository=repository), found, tmp_path) for _ in range(2)]
+    shut = [[one for one in command if "-restricted-" in one] for command in fixed]
+    for http, grpc in shut:
+        assert re.fullmatch("--http-restricted-api=shared-memory,trace,logging:vlpserve-control=[0-9a-f]{64}", http)
+        assert grpc == http.replace("--http-restricted-api", "--grpc-restricted-protocol")
+    assert shut[0] != shut[1]
+    with pytest.raises(ConfigError, match="so --explicit needs a secret .*--control-secret-file") as caught:
+        triton_command(TritonLaunch(repository=repository, explicit=True), found, tmp_path)
+    assert CONTROL_SECRET_VARIABLE in caught.value.faults[0]
+    assert "s3cr3t" not in repr(TritonLaunch(repository=repository, explicit=True, control_secret="s3cr3t"))
+
+
 def test_the_wheels_backend_is_put_together_with_the_stub_of_this_python(
     repository: Path, wheel: Path, tmp_path: Path
 ) -> None:
@@ -145,7 +171,6 @@ def test_the_wheels_backend_is_put_together_with_the_stub_of_this_python(
     folder.mkdir()
     found = TritonInstallation(wheel / "bin" / "tritonserver", wheel)
     command = triton_command(TritonLaunch(repository=repository), found, folder)
-    assert f"--cache-directory={wheel / 'caches'}" in command
     (backends,) = [Path(one.partition("=")[2]) for one in command if one.startswith("--backend-directory=")]
     python = backends / "python"
     assert sorted(path.name for path in python.iterdir()) == [
@@ -178,6 +203,7 @@ def test_a_repository_without_models(tmp_path: Path, content: str) -> None:
 
 def test_models_of_the_wheels_server_are_told_where_packages_are(wheel: Path) -> None:
     environ = {"HOME": "/home/x", SITE_VARIABLE: "old"}
+    with_secret = {**environ, CONTROL_SECRET_VARIABLE: "s3cr3t"}
     made_of = triton_environment(environ, TritonInstallation(wheel / "bin", wheel))
     assert set(made_of[SITE_VARIABLE].split(os.pathsep)) == {
         sysconfig.get_path("purelib"),
@@ -185,7 +211,20 @@ def test_models_of_the_wheels_server_are_told_where_packages_are(wheel: Path) ->
     }
     assert made_of["HOME"] == "/home/x"
     assert environ[SITE_VARIABLE] == "old"
-    assert triton_environment(environ, TritonInstallation(Path("t"), None)) == environ
+    assert triton_environment(with_secret, TritonInstallation(Path("t"), None)) == environ
+    assert triton_environment(with_secret, TritonInstallation(wheel / "bin", wheel)) == made_of
+
+
+def test_an_activated_environment_does_not_lend_the_stubs_its_library(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlp_server.triton.launch._SYSTEM", tmp_path)
+    found, environ = TritonInstallation(wheel / "bin", wheel), {"PATH": "/some/venv/bin:/bin"}
+    assert triton_environment(environ, found)["PATH"] == environ["PATH"]
+    library = tmp_path / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    library.mkdir(parents=True)
+    (library / "os.py").touch()
+    assert triton_environment(environ, found)["PATH"] == f"{tmp_path}/bin:/some/venv/bin:/bin"
 
 
 def test_the_variable_is_the_one_that_written_models_read() -> None:

@@ -1,8 +1,10 @@
 """A task in the Python backend: its service asks the graphs of the same Triton, which real sessions play here."""
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import vlp_server.triton.task_model as task_model
 from service_rig import Rig, picture, tiny_model
 from tiny_repository import publish
 from triton_backend import Arrays, Backend, InferenceResponse, Refusal, Request, model_arguments
+from vlp_server.core.settings import AdmissionSettings, CoreSettings
 from vlp_server.engines.task_wire import parse_result
 from vlp_server.triton.task_model import TaskModel
 from vlp_spec.errors import ErrorKind, StartupError
 from vlp_spec.found_deployment import find_deployment
-from vlp_spec.tasks import CaptionQuery, Task, VqaQuery
+from vlp_spec.tasks import CaptionQuery, Lane, Task, VqaQuery
 from vlp_zoo import zoo_path
 
 RED = picture("red")
@@ -65,12 +68,18 @@ def tiny(tmp_path: Path) -> Iterator[TaskModel]:
         yield model
 
 
-def request(image: bytes = RED, *texts: str | bytes, options: bytes | None = None, timeout_us: int = 0) -> Request:
+def request(
+    image: bytes = RED,
+    *texts: str | bytes,
+    options: bytes | None = None,
+    timeout_us: int = 0,
+    parameters: dict[str, object] | None = None,
+) -> Request:
     given = {"image": [image], "text": [text.encode() if isinstance(text, str) else text for text in texts]}
     if options is not None:
         given["options"] = [options]
     inputs = {name: np.array(values, dtype=np.object_) for name, values in given.items() if values}
-    return Request(inputs, timeout_us)
+    return Request(inputs, timeout_us, parameters)
 
 
 def answered(model: TaskModel, *requests: Request) -> list[InferenceResponse]:
@@ -107,12 +116,18 @@ async def test_answers_are_those_of_the_embedded_engine(tiny: TaskModel, tmp_pat
         (request(RED, "what " * 2000), "INVALID_ARG", "too_large: "),
         (request(RED, "is broken"), "INTERNAL", "inference_failed: "),
         (request(RED, "what", timeout_us=1), "UNAVAILABLE", "deadline_exceeded: "),
+        (request(RED, "what", parameters={"timeout_ms": "5"}), "INVALID_ARG", "invalid_argument(timeout_ms): "),
+        (request(RED, "what", parameters={"lane": "express"}), "INVALID_ARG", "invalid_argument(lane): "),
+        (request(RED, *["what"] * 65), "INVALID_ARG", "too_large: text: got 65, at most 64"),
     ],
     ids=lambda value: value if isinstance(value, str) else "request",
 )
 def test_a_fault_is_one_requests_own(tiny: TaskModel, asked: Request, code: str, message: str) -> None:
     before, bad, after = answered(
-        tiny, request(RED, "what"), Request(_inputs(asked), asked.timeout()), request(RED, "is")
+        tiny,
+        request(RED, "what"),
+        Request(_inputs(asked), asked.timeout(), json.loads(asked.parameters())),
+        request(RED, "is"),
     )
     got_code, got_message = bad.fault()
     assert (got_code, got_message[: len(message)]) == (code, message)
@@ -173,6 +188,79 @@ def test_graphs_that_do_not_come_are_not_waited_for_for_ever(tmp_path: Path, mon
         assert (code, message.partition(":")[0]) == ("UNAVAILABLE", "unavailable")
 
 
+def test_who_waits_for_graphs_does_so_within_their_own_time(tmp_path: Path) -> None:
+    publish(tmp_path)
+    with started(tmp_path, "tiny", "vqa", other=lambda feeds: feeds) as model:
+        (response,) = answered(model, request(RED, "what", parameters={"timeout_ms": 1}))
+        code, message = response.fault()
+        assert (code, message.partition(":")[0]) == ("UNAVAILABLE", "deadline_exceeded")
+
+
+def test_no_more_wait_for_graphs_than_may_be_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_model, "CoreSettings", partial(CoreSettings, admission=AdmissionSettings(max_requests=2)))
+    publish(tmp_path)
+    graphs = graphs_of(tmp_path, "tiny")
+    with started(tmp_path, "tiny", "vqa", other=lambda feeds: feeds) as model:
+        waiting, over = [request(RED, "what"), request(RED, "is")], request(RED, "how many")
+        model.execute([*waiting, over])
+        code, message = over.sender.last().fault()
+        assert (code, message.partition(":")[0]) == ("UNAVAILABLE", "overloaded")
+        assert not any(one.sender.finished.is_set() for one in waiting)
+        model._backend.graphs.update(graphs)
+        assert all(len(one.sender.last().arrays()["answer"]) == 1 for one in waiting)
+
+
+def test_who_asks_when_the_graphs_have_gone_is_refused_until_they_are_back(
+    tiny: TaskModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bls_engine, "LOOK_S", 0.005)
+    answered(tiny, request(RED, "what"))
+    graph, proved = tiny._backend.graphs.pop("tiny-fp32"), threading.Event()
+    for text in ("is", "how many"):
+        (response,) = answered(tiny, request(RED, text))
+        code, message = response.fault()
+        assert (code, message.partition(":")[0]) == ("UNAVAILABLE", "unavailable")
+    tiny._backend.graphs["tiny-fp32"] = lambda feeds: (graph(feeds), proved.set())[0]
+    assert proved.wait(30)
+    response = _sooner_or_later(tiny)
+    assert len(response.arrays()["answer"]) == 1
+
+
+def _sooner_or_later(model: TaskModel) -> InferenceResponse:
+    """The first answer that is none of a model that is not proved yet."""
+    for _ in range(10_000):
+        (response,) = answered(model, request(RED, "it"))
+        if not response.has_error():
+            return response
+        assert response.fault()[1].startswith("unavailable: ")
+    raise AssertionError("its graphs are back, and it does not see them")
+
+
+def test_the_same_call_is_answered_again_without_a_graph_and_its_fault_stays_a_fault(tiny: TaskModel) -> None:
+    (first,) = answered(tiny, request(RED, "what"))
+    asked = len(tiny._backend.asked)
+    (again,) = answered(tiny, request(RED, "what"))
+    assert list(again.arrays()["result"]) == list(first.arrays()["result"])
+    assert len(tiny._backend.asked) == asked
+    faults = [answered(tiny, request(b"no picture", "what"))[0].fault() for _ in range(2)]
+    assert faults[0] == faults[1]
+    assert faults[0][1].startswith("invalid_image: ")
+
+
+async def test_a_lane_is_the_services(tiny: TaskModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = []
+    vqa = tiny._service.vqa
+
+    async def noted(*given: Any, lane: Lane, **terms: Any) -> Any:
+        lanes.append(lane)
+        return await vqa(*given, lane=lane, **terms)
+
+    monkeypatch.setattr(tiny._service, "vqa", noted)
+    answered(tiny, request(RED, "what", parameters={"lane": "bulk"}))
+    answered(tiny, request(RED, "is"))
+    assert lanes == [Lane.BULK, Lane.INTERACTIVE]
+
+
 def test_graphs_that_are_wrong_answer_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_model, "_GRAPHS_WAIT_S", 0.01)
     monkeypatch.setattr(bls_engine, "LOOK_S", 0.005)
@@ -222,6 +310,14 @@ def test_a_fault_that_nobody_foresaw_says_nothing_of_itself(tiny: TaskModel, mon
     monkeypatch.setattr(task_model, "do_task", fail)
     (response,) = answered(tiny, request(RED, "what"))
     assert response.fault() == ("INTERNAL", "internal: internal error; the server's log has the details")
+
+
+def test_a_request_that_cannot_be_read_fails_alone(tiny: TaskModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = request(RED, "what")
+    monkeypatch.setattr(broken, "parameters", lambda: 7)
+    bad, good = answered(tiny, broken, request(RED, "is"))
+    assert bad.fault() == ("INTERNAL", "internal: internal error; the server's log has the details")
+    assert len(good.arrays()["answer"]) == 1
 
 
 def test_what_is_under_way_ends_before_it_stops(tmp_path: Path) -> None:
@@ -294,6 +390,7 @@ def test_every_kind_has_a_code_of_tritons() -> None:
     assert {kind for kind, code in codes.items() if code == "NOT_FOUND"} == {"model_not_found", "no_extractor"}
     assert {kind for kind, code in codes.items() if code == "UNAVAILABLE"} == {
         "overloaded",
+        "rate_limited",
         "unavailable",
         "deadline_exceeded",
     }

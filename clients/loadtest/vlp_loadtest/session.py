@@ -1,0 +1,189 @@
+"""One run of locust: what the server can be asked, before it; report and thresholds, after it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from vlp_loadtest.arrivals import ArrivalProcess
+from vlp_loadtest.dispatcher import Dispatcher
+from vlp_loadtest.measures import Measured
+from vlp_loadtest.mix import Mix, chosen_weights, served_tasks
+from vlp_loadtest.options import WORKERS
+from vlp_loadtest.pictures import Pictures
+from vlp_loadtest.report import build_report, report_html, report_json
+from vlp_loadtest.task_requests import Material, fault_of
+from vlp_loadtest.task_requests import Request as Asked
+from vlp_loadtest.thresholds import Thresholds
+from vlp_loadtest.users import Caller, ClosedLoopUser, MixedUser, OpenLoopUser, Run, new_chance
+
+FAILED, NOTHING_TO_ASK, UNREACHABLE = 1, 2, 3
+_LOOK_TIMEOUT_S = 10.0
+_SPAWN_RATE = 100
+
+
+class Session:
+    """Listens to locust's events.
+
+    Args:
+        environment: locust's.
+    """
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+        self._options = environment.parsed_options
+        self._run: Run | None = None
+        self._cpu_s = self._began = 0.0
+
+    def prepare(self) -> None:
+        """Ask the server for its tasks, and choose the users. Ends the process where there is nothing to ask."""
+        options = self._options
+        if not self._environment.host:
+            _leave(NOTHING_TO_ASK, "no server: give --host")
+        if options.rate is not None and (options.master or options.worker or options.processes):
+            _leave(NOTHING_TO_ASK, "--rate: one process alone; start several where one cannot keep up")
+        headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
+        collection = options.collection or self._first_collection(headers)
+        served = served_tasks(self._get("/v1/models", headers)["data"], options.model)
+        weights = chosen_weights(served, wanted=self._wanted(), collection=collection, bulk_share=options.bulk_share)
+        for name in options.exclude_tags or ():
+            weights.pop(name, None)
+        if not weights:
+            _leave(NOTHING_TO_ASK, f"nothing to ask: the server does {', '.join(sorted(served)) or 'nothing'}")
+        chance = new_chance(options.seed)
+        pictures = Pictures(chance, count=options.pictures, skew=options.skew)
+        self._run = Run(Mix(weights), Material(chance, pictures, options.model, collection), headers)
+        self._choose_users(self._run)
+
+    def begin(self) -> None:
+        """The users are there."""
+        if self._run is not None and self._run.dispatcher is not None:
+            self._run.dispatcher.start()
+
+    def count(self) -> None:
+        """The test starts: from here on the client's own work is counted."""
+        self._cpu_s, self._began = time.process_time(), time.perf_counter()
+        if self._run is not None:
+            self._run.started = self._began
+
+    def halt(self) -> None:
+        """The time is over: nothing more becomes due, and what is under way may end."""
+        if self._run is not None and self._run.dispatcher is not None:
+            self._run.dispatcher.end(self._options.grace)
+
+    def close(self) -> None:
+        """Write the report, and say whether the bounds were kept."""
+        run, options = self._run, self._options
+        if run is None:
+            return
+        self.halt()  # where the run was interrupted
+        measured, duration_s = _result(run)
+        wall_s = time.perf_counter() - self._began
+        cpu_share = (time.process_time() - self._cpu_s) / wall_s if wall_s > 0 else 0.0
+        report = build_report(measured, duration_s=duration_s, cpu_share=cpu_share, load=self._load(run))
+        missed = Thresholds(options.max_p99_ms, options.max_error_share, options.min_rate).missed(report["total"])
+        report["missed"] = missed
+        if options.report_json:
+            Path(options.report_json).write_text(report_json(report), encoding="utf-8")
+        if options.report_html:
+            Path(options.report_html).write_text(report_html(report, missed), encoding="utf-8")
+        _tell(report)
+        if missed:
+            self._environment.process_exit_code = FAILED
+        elif options.max_error_share is not None:
+            self._environment.process_exit_code = 0  # so many errors were allowed
+
+    def _choose_users(self, run: Run) -> None:
+        options = self._options
+        Caller.run_of = run
+        Caller.network_timeout = Caller.connection_timeout = options.timeout
+        options.tags = options.exclude_tags = None  # done with; locust would take them for names of its own
+        if options.rate is not None:
+            run.dispatcher = Dispatcher(
+                options.rate,
+                ArrivalProcess(options.arrivals),
+                lambda: run.mix.draw(run.material.chance),
+                max_outstanding=options.max_outstanding,
+                chance=new_chance(options.seed),
+            )
+            options.num_users = options.num_users or WORKERS
+            options.spawn_rate = max(options.num_users, _SPAWN_RATE)
+            self._environment.user_classes = [OpenLoopUser]
+            return
+        named = [one for one in self._named_users() if one.only in run.mix.weights]
+        self._environment.user_classes = named or [MixedUser]
+
+    def _named_users(self) -> list[type[ClosedLoopUser]]:
+        named = set(self._options.user_classes or ())
+        return [one for one in self._environment.user_classes if one.__name__ in named]
+
+    def _wanted(self) -> set[str]:
+        return {one.only for one in self._named_users() if one.only} | set(self._options.tags or ())
+
+    def _first_collection(self, headers: dict[str, str]) -> str | None:
+        found = self._get("/v1/collections", headers, optional=True)
+        names = [str(one["name"]) for one in found.get("collections", ()) if one["items"]]
+        return names[0] if names else None
+
+    def _get(self, path: str, headers: dict[str, str], *, optional: bool = False) -> Any:
+        """A document of the server; {} where an optional one is not to be had."""
+        base = self._environment.host.rstrip("/")
+        if not base.startswith(("http://", "https://")):
+            _leave(NOTHING_TO_ASK, f"--host {base}: expected http:// or https://")
+        try:
+            # The server itself and no proxy, as the requests of the run.
+            opener = build_opener(ProxyHandler({}))
+            with opener.open(Request(base + path, headers=headers), timeout=_LOOK_TIMEOUT_S) as reply:
+                return json.load(reply)
+        except HTTPError as error:
+            if optional:
+                return {}
+            fault = fault_of(Asked("", path, b"", "", ""), error.code, error.read(10_000))
+            _leave(FAILED, f"{base}{path}: {fault}")
+        except (URLError, OSError, ValueError) as error:
+            _leave(UNREACHABLE, f"{base}{path}: {getattr(error, 'reason', error)}; is the server up?")
+
+    def _load(self, run: Run) -> dict[str, Any]:
+        options = self._options
+        load: dict[str, Any] = {"host": self._environment.host, "users": options.num_users}
+        if options.rate is not None:
+            load |= {"loop": "open", "rate": options.rate, "arrivals": options.arrivals}
+            load |= {"max_outstanding": options.max_outstanding}
+        else:
+            load |= {"loop": "closed"}
+        load |= {"pictures": options.pictures, "skew": options.skew, "bulk_share": options.bulk_share}
+        total = sum(run.mix.weights.values())
+        return load | {"mix": {name: round(weight / total, 4) for name, weight in run.mix.weights.items()}}
+
+
+def _result(run: Run) -> tuple[list[Measured], float]:
+    if run.dispatcher is not None:
+        return run.dispatcher.measured, run.dispatcher.duration_s
+    ends = [one.done_s for one in run.measured if one.done_s is not None]
+    return run.measured, max(ends, default=0.0)
+
+
+def _tell(report: dict[str, Any]) -> None:
+    """The outcome in few words, on standard error: locust may write JSON to standard output."""
+    total = report["total"]
+    times = ", ".join(
+        f"{name} {'-' if value is None else f'{value:.0f} ms'}" for name, value in total["latency_ms"].items()
+    )
+    lines = [
+        f"{total['ok']} of {total['requests']} answered, {total['failed']} failed, {total['shed']} shed, "
+        f"{total['unanswered']} unanswered; {total['rate_per_s']:.2f}/s; {times}"
+    ]
+    if not report["client"]["kept_up"]:
+        lines.append("the client could not keep up: these figures are not the server's alone")
+    lines += [f"missed: {reason}" for reason in report["missed"]]
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+
+
+def _leave(code: int, words: str) -> NoReturn:
+    print(words, file=sys.stderr)  # noqa: T201
+    sys.exit(code)

@@ -1,0 +1,75 @@
+"""Who lets a call of the protocol in: the server that it runs on. Asked before a message is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol, Self
+
+from vlp_server.access.prices import Weight
+
+
+class Passed(Protocol):
+    """A call that was let in, or a part of one."""
+
+    def take(self, size_bytes: int, /) -> None:
+        """Count bytes that it holds; OverloadedError where others hold too many."""
+        ...
+
+    def charge(self, weight: Weight) -> None:
+        """Let its caller pay; RateLimitedError where it asks too much."""
+        ...
+
+    def part(self) -> AbstractContextManager[Passed]:
+        """A part of it, which gives back at its end what it held."""
+        ...
+
+
+class Gate(Protocol):
+    """Lets calls in."""
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server is stopping."""
+        ...
+
+    @property
+    def message_timeout_s(self) -> float | None:
+        """How long a call may take to bring its message."""
+        ...
+
+    def let_in(self, name: str, context: Any) -> AbstractContextManager[Passed]:
+        """Let a call in for the time of its answer, or raise a VlpError.
+
+        Args:
+            name: of the method.
+            context: grpc's, of the call.
+        """
+        ...
+
+
+class FreePass:
+    """Of a call that costs nothing."""
+
+    def take(self, size_bytes: int, /) -> None:
+        """Count nothing."""
+
+    def charge(self, weight: Weight) -> None:
+        """Ask for nothing."""
+
+    @contextmanager
+    def part(self) -> Iterator[Self]:
+        """The same."""
+        yield self
+
+
+class OpenGate:
+    """Lets everybody in: of a server that bounds nothing."""
+
+    closing = False
+    message_timeout_s: float | None = None
+
+    @contextmanager
+    def let_in(self, name: str, context: Any) -> Iterator[Passed]:
+        """Let it in."""
+        yield FreePass()

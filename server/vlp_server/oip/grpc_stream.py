@@ -1,0 +1,97 @@
+"""A stream of requests, answered side by side, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from vlp_spec.errors import VlpError
+
+from vlp_server.engines.task_wire import fault_text
+from vlp_server.oip.gate import Passed
+from vlp_server.oip.grpc_faults import told
+from vlp_server.oip.grpc_messages import message_class, whole
+from vlp_server.oip.grpc_records import FINAL, read_message, write_message
+from vlp_server.oip.inference import OpenInference
+from vlp_server.oip.pricing import request_weight
+
+logger = logging.getLogger(__name__)
+# Requests of one stream under way at a time; the next is read when the first of them is answered.
+_PARALLEL = 16
+# Answers to one request that wait for those before them.
+_AHEAD = 4
+_Lane = asyncio.Queue[Any]
+
+
+class OrderedAnswers:
+    """Answers the requests of one stream: several at a time, each with one answer or many, told in the order of the
+    requests. A request that fails is told so, and hurts no other.
+
+    Args:
+        deadline: of the stream as a whole, time.monotonic() seconds.
+        passed: the call that it is.
+    """
+
+    def __init__(self, inference: OpenInference, deadline: float | None, passed: Passed) -> None:
+        self._passed = passed
+        self._inference = inference
+        self._deadline = deadline
+        self._lanes: asyncio.Queue[_Lane | None] = asyncio.Queue(_PARALLEL)
+
+    async def of(self, requests: AsyncIterator[Any]) -> AsyncGenerator[Any]:
+        """ModelStreamInferResponse messages; being closed ends all that is under way."""
+        tasks: set[asyncio.Task[None]] = set()
+        reading = asyncio.create_task(self._read(requests, tasks))
+        try:
+            while (lane := await self._lanes.get()) is not None:
+                while (message := await lane.get()) is not None:
+                    yield message
+        finally:
+            reading.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(reading, *tasks, return_exceptions=True)
+
+    async def _read(self, requests: AsyncIterator[Any], tasks: set[asyncio.Task[None]]) -> None:
+        try:
+            async for request in requests:
+                lane: _Lane = asyncio.Queue(_AHEAD)
+                await self._lanes.put(lane)
+                task = asyncio.create_task(self._answer(request, lane))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        except Exception:
+            logger.info("a stream of requests broke off", exc_info=True)
+        # Not where this was cancelled: nobody takes lanes any more, and there may be no room.
+        await self._lanes.put(None)
+
+    async def _answer(self, request: Any, lane: _Lane) -> None:
+        try:
+            with self._passed.part() as part:
+                part.take(whole(request).ByteSize())
+                asked = await read_message(request)
+                part.charge(request_weight(asked))
+                async with aclosing(self._inference.stream(asked, self._deadline)) as replies:
+                    async for reply in replies:
+                        response = await write_message(reply, streamed=True)
+                        await lane.put(message_class("ModelStreamInferResponse")(infer_response=response))
+        except VlpError as error:
+            await lane.put(_fault(request, error))
+        except Exception as error:
+            logger.exception("a request of a stream failed")
+            await lane.put(_fault(request, told(error)))
+        await lane.put(None)
+
+
+def _fault(request: Any, error: VlpError) -> Any:
+    fault = told(error)
+    message = message_class("ModelStreamInferResponse")(error_message=fault_text(fault))
+    response = message.infer_response
+    response.parameters[FINAL].bool_param = True
+    if request is None:
+        return message
+    response.model_name, response.model_version, response.id = request.model_name, request.model_version, request.id
+    return message

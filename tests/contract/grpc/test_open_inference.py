@@ -1,0 +1,120 @@
+"""The Open Inference Protocol beside vlp.v1 on one server: the same keys, limits, health and reflection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from collection_rig import collection_service
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_rig import ALL_MODELS, Rig, open_grpc
+from vlp_server.access.keys import Role, new_key
+from vlp_server.config import AccessConfig, ServerConfig
+from vlp_server.intake.shared import Shared
+from vlp_server.oip.grpc_messages import SERVICE, message_class, methods
+from vlp_server.oip.inference import OpenInference
+
+KEY, ENTRY = new_key("reader", Role.READ)
+WITH_KEY = (("authorization", f"Bearer {KEY}"),)
+GUARDED = ServerConfig(access=AccessConfig(keys=(ENTRY.line,)))
+MODEL = "dummy-encoder.embeddings"
+# A call, and the tensor's one patch.
+COST = 10 + 1
+
+
+@asynccontextmanager
+async def serving(folder: Path, config: ServerConfig, shared: Shared | None = None) -> AsyncIterator[Rig]:
+    async with collection_service(folder, ALL_MODELS) as service:
+        oip = OpenInference(service, config.limits, version="0", max_timeout_s=60.0)
+        async with open_grpc(service, config, shared=shared, oip=oip) as rig:
+            yield rig
+
+
+def ask(rig: Rig, name: str, request: Any = None, metadata: Any = WITH_KEY) -> Any:
+    method = methods()[name]
+    call = rig.channel.unary_unary(
+        f"/{SERVICE}/{name}",
+        request_serializer=message_class(method.input_type.name).SerializeToString,
+        response_deserializer=message_class(method.output_type.name).FromString,
+    )
+    return call(message_class(method.input_type.name)() if request is None else request, metadata=metadata)
+
+
+def texts(*values: str, **parameters: Any) -> Any:
+    request = message_class("ModelInferRequest")(model_name=MODEL)
+    tensor = request.inputs.add(name="text", datatype="BYTES", shape=[len(values)])
+    tensor.contents.bytes_contents.extend(value.encode() for value in values)
+    for name, value in parameters.items():
+        kind = "int64_param" if isinstance(value, int) else "string_param"
+        setattr(request.parameters[name], kind, value)
+    return request
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), caught.value.details().partition(":")[0].partition("(")[0]
+
+
+async def test_health_is_open_and_everything_else_needs_a_key(tmp_path: Path) -> None:
+    async with serving(tmp_path, GUARDED) as rig:
+        for name, method in methods().items():
+            if name in ("ServerLive", "ServerReady") or method.server_streaming:
+                continue
+            assert await refused(ask(rig, name, metadata=())) == (grpc.StatusCode.UNAUTHENTICATED, "unauthenticated")
+        stream = rig.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")()
+        assert (await refused(stream.read()))[0] is grpc.StatusCode.UNAUTHENTICATED
+        assert (await ask(rig, "ServerLive", metadata=())).live
+        assert (await ask(rig, "ServerReady", metadata=())).ready
+        assert (await ask(rig, "ModelInfer", texts("a"))).outputs[0].shape == [1, 16]
+
+
+async def test_an_inference_pays_from_the_quota_of_its_caller(tmp_path: Path) -> None:
+    access = replace(GUARDED.access, rate=0.001, burst=2.0 * COST)
+    async with serving(tmp_path, replace(GUARDED, access=access)) as rig:
+        for _ in range(2):
+            await ask(rig, "ModelInfer", texts("a"))
+        code, kind = await refused(ask(rig, "ModelInfer", texts("a")))
+    assert (code, kind) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate_limited")
+
+
+async def test_room_is_that_of_all_calls(tmp_path: Path) -> None:
+    async with serving(tmp_path, ServerConfig()) as rig:
+        room = rig.server.door.room
+        room.closing = True
+        assert (await refused(ask(rig, "ModelInfer", texts("a"))))[0] is grpc.StatusCode.UNAVAILABLE
+        assert not (await ask(rig, "ServerReady")).ready
+        room.closing = False
+        assert (await ask(rig, "ServerReady")).ready
+        assert room.inside == 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("timeout_ms", 0), ("timeout_ms", 3_600_001), ("lane", "fast")])
+async def test_a_task_reads_its_own_parameters(tmp_path: Path, name: str, value: Any) -> None:
+    async with serving(tmp_path, ServerConfig()) as rig:
+        answer = await ask(rig, "ModelInfer", texts("a", timeout_ms=60_000, lane="bulk"))
+        assert answer.outputs[0].shape == [1, 16]
+        got = await refused(ask(rig, "ModelInfer", texts("a", **{name: value})))
+    assert got == (grpc.StatusCode.INVALID_ARGUMENT, "invalid_argument")
+
+
+async def test_health_and_reflection_know_it(tmp_path: Path) -> None:
+    async with serving(tmp_path, ServerConfig()) as rig:
+        answer = await rig.health.Check(health_pb2.HealthCheckRequest(service=SERVICE))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        stub = reflection_pb2_grpc.ServerReflectionStub(rig.channel)
+        asked = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="vlp.v1.VisionLanguage"),
+        ]
+        listed, own, others = [answer async for answer in stub.ServerReflectionInfo(iter(asked))]
+    assert SERVICE in [service.name for service in listed.list_services_response.service]
+    assert len(own.file_descriptor_response.file_descriptor_proto) == 1
+    assert others.file_descriptor_response.file_descriptor_proto
