@@ -49,9 +49,7 @@ class Store:
                 200, json={"known": {one: self.items[one] for one in body["ids"] if one in self.items}}
             )
         results: list[dict[str, Any]] = []
-        ids = [item["id"] for item in body["items"]]
-        if len(set(ids)) < len(ids):
-            return httpx.Response(400, json={"kind": "invalid_argument", "detail": "twice"})
+        seen: set[str] = set()
         self.added.append(len(body["items"]))
         for item in body["items"]:
             if self.full:
@@ -59,6 +57,12 @@ class Store:
                 error = {"kind": "overloaded", "detail": "full", "retry_after_s": 0}
                 results.append({"id": item["id"], "status": "failed", "error": error})
                 continue
+            if item["id"] in seen:
+                results.append(
+                    {"id": item["id"], "status": "failed", "error": {"kind": "invalid_argument", "detail": "twice"}}
+                )
+                continue
+            seen.add(item["id"])
             self.sent.append(item["id"])
             self.metadata[item["id"]] = item["metadata"]
             content = base64.b64decode(item["image"]) if "image" in item else None

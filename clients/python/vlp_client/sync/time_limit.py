@@ -23,7 +23,7 @@ def within(span: Span, work: Callable[[], T], leave: Callable[[], object]) -> T:
     Args:
         span: of the call.
         work: what is done.
-        leave: ends it from outside.
+        leave: ends it from outside, as far as an answer is there; else its thread ends with the headers.
 
     Raises:
         TimeoutError: the time is over.
