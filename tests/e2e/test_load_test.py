@@ -37,9 +37,9 @@ def run_open(url: str, report: Path, *arguments: str) -> tuple[int, dict[str, An
 
 
 @contextmanager
-def stalling_server(stall_after: int) -> Iterator[str]:
-    """Address of a server that answers nobody for STALL_S after so many questions."""
-    command = [sys.executable, str(STUB), str(stall_after), str(STALL_S)]
+def stalling_server(stall_after: int, stall_s: float = STALL_S) -> Iterator[str]:
+    """Address of a server that answers nobody for so long after so many questions."""
+    command = [sys.executable, str(STUB), str(stall_after), str(stall_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -145,3 +145,25 @@ def test_what_is_too_much_is_counted_and_not_sent(tmp_path: Path) -> None:
     assert total["unanswered"] == 5
     assert total["shed"] == total["requests"] - total["unanswered"] - total["ok"] > 0
     assert (total["latency_ms"]["p50"], report["missed"] != []) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("loop", "share"), [(("--rate", "20"), ()), (("--users", "4"), ()), (("--users", "4"), ("--max-error-share", "0"))]
+)
+def test_a_server_that_answers_nobody_is_a_failure(
+    tmp_path: Path, loop: tuple[str, ...], share: tuple[str, ...]
+) -> None:
+    with stalling_server(1, stall_s=3600) as url:
+        arguments = (*loop, "--run-time", "1s", "--grace", "0.2", *share)
+        code, report, said = run_open(url, tmp_path / "r.json", *arguments)
+    assert code == 1, said
+    assert report["total"]["unanswered"] == report["total"]["requests"] > 0
+
+
+def test_several_processes_have_no_bounds_and_fail_where_nobody_is_answered(tmp_path: Path) -> None:
+    arguments = ("--users", "2", "--run-time", "1s", "--grace", "0.2", "--processes", "2")
+    with stalling_server(1, stall_s=3600) as url:
+        code, _, said = run_open(url, tmp_path / "r.json", *arguments)
+        assert (code, "one process alone" in said) == (2, True), said
+        command = [sys.executable, "-m", "vlp_cli", "loadtest", "--url", url, *arguments]
+        assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
