@@ -16,6 +16,7 @@ from vlp_loadtest.mix import Mix, chosen_weights, served_tasks
 from vlp_loadtest.options import WORKERS
 from vlp_loadtest.pictures import Pictures
 from vlp_loadtest.report import build_report, report_html, report_json
+from vlp_loadtest.shown import one_line
 from vlp_loadtest.task_requests import Material, fault_of
 from vlp_loadtest.task_requests import Request as Asked
 from vlp_loadtest.thresholds import Thresholds
@@ -187,9 +188,9 @@ def _tell(report: dict[str, Any]) -> None:
     if not report["client"]["kept_up"]:
         lines.append("the client could not keep up: these figures are not the server's alone")
     lines += [f"missed: {reason}" for reason in report["missed"]]
-    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    print("\n".join(map(one_line, lines)), file=sys.stderr)  # noqa: T201
 
 
 def _leave(code: int, words: str) -> NoReturn:
-    print(words, file=sys.stderr)  # noqa: T201
+    print(one_line(words), file=sys.stderr)  # noqa: T201
     sys.exit(code)
