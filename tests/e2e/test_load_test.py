@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +169,49 @@ def test_several_processes_have_no_bounds_and_fail_where_nobody_is_answered(tmp_
         assert (code, "one process alone" in said) == (2, True), said
         command = [sys.executable, "-m", "vlp_cli", "loadtest", "--url", url, *arguments]
         assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
+
+
+class Crooked(BaseHTTPRequestHandler):
+    """Lists a model; questions are sent elsewhere, or answered in an encoding that the answer is not in."""
+
+    sends_to: str | None = None
+
+    def do_GET(self) -> None:
+        self.reply(200, json.dumps({"data": [{"name": "stub", "tasks": ["vqa"]}], "collections": []}).encode())
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.sends_to is not None:
+            self.reply(307, b"", Location=self.sends_to + self.path)
+        else:
+            self.reply(200, b"abc", **{"Content-Encoding": "gzip"})
+
+    def reply(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(("elsewhere", "fault"), [(True, "status_307"), (False, "unexpected_answer")])
+def test_what_is_no_answer_is_counted_and_no_redirect_is_followed(tmp_path: Path, elsewhere: bool, fault: str) -> None:
+    with stalling_server(1, stall_s=3600) as other:
+        handler = type("Handler", (Crooked,), {"sends_to": other if elsewhere else None})
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            arguments = ("--rate", "20", "--run-time", "1s", "--grace", "0.5")
+            code, report, said = run_open(url, tmp_path / "r.json", *arguments)
+            server.shutdown()
+    assert code == 1, said
+    assert list(report["total"]["faults"]) == [fault], said
+
+
+def test_an_address_with_a_password_is_refused_without_it() -> None:
+    code, _, said = run_locust("http://user:s3cret@127.0.0.1:9")
+    assert code == 2
+    assert "s3cret" not in said

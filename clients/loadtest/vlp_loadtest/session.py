@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, Request, build_opener
 
 from vlp_loadtest.arrivals import ArrivalProcess
 from vlp_loadtest.dispatcher import Dispatcher
+from vlp_loadtest.look_up import Refused, Unreachable, look_up, server_base
 from vlp_loadtest.mix import Mix, chosen_weights, served_tasks
 from vlp_loadtest.options import WORKERS
 from vlp_loadtest.pictures import Pictures
 from vlp_loadtest.report import build_report, report_html, report_json
 from vlp_loadtest.shown import one_line
-from vlp_loadtest.task_requests import Material, fault_of
-from vlp_loadtest.task_requests import Request as Asked
+from vlp_loadtest.task_requests import Material
 from vlp_loadtest.thresholds import Thresholds
 from vlp_loadtest.users import Caller, ClosedLoopUser, MixedUser, OpenLoopUser, Run, new_chance
 
 FAILED, NOTHING_TO_ASK, UNREACHABLE = 1, 2, 3
-_LOOK_TIMEOUT_S = 10.0
 _SPAWN_RATE = 100
 _OF_ALL = ("max_p99_ms", "max_error_share", "min_rate", "report_json", "report_html")
 """Options that no one of several processes can keep, since each knows its own requests alone."""
@@ -55,7 +51,7 @@ class Session:
             _leave(NOTHING_TO_ASK, "bounds and reports are of one process alone; start several with their own")
         headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
         collection = options.collection or self._first_collection(headers)
-        served = served_tasks(self._get("/v1/models", headers)["data"], options.model)
+        served = served_tasks(self._get("/v1/models", headers).get("data", ()), options.model)
         weights = chosen_weights(served, wanted=self._wanted(), collection=collection, bulk_share=options.bulk_share)
         for name in options.exclude_tags or ():
             weights.pop(name, None)
@@ -140,27 +136,27 @@ class Session:
         return {one.only for one in self._named_users() if one.only} | set(self._options.tags or ())
 
     def _first_collection(self, headers: dict[str, str]) -> str | None:
-        found = self._get("/v1/collections", headers, optional=True)
+        try:
+            found = look_up(self._base(), "/v1/collections", headers)
+        except (Refused, Unreachable):
+            return None  # where there is no server, the list of models says so
         names = [str(one["name"]) for one in found.get("collections", ()) if one["items"]]
         return names[0] if names else None
 
-    def _get(self, path: str, headers: dict[str, str], *, optional: bool = False) -> Any:
-        """A document of the server; {} where an optional one is not to be had."""
-        base = self._environment.host.rstrip("/")
-        if not base.startswith(("http://", "https://")):
-            _leave(NOTHING_TO_ASK, f"--host {base}: expected http:// or https://")
+    def _get(self, path: str, headers: dict[str, str]) -> dict[str, Any]:
+        """A document of the server; ends the process where it is not to be had."""
         try:
-            # The server itself and no proxy, as the requests of the run.
-            opener = build_opener(ProxyHandler({}))
-            with opener.open(Request(base + path, headers=headers), timeout=_LOOK_TIMEOUT_S) as reply:
-                return json.load(reply)
-        except HTTPError as error:
-            if optional:
-                return {}
-            fault = fault_of(Asked("", path, b"", "", ""), error.code, error.read(10_000))
-            _leave(FAILED, f"{base}{path}: {fault}")
-        except (URLError, OSError, ValueError) as error:
-            _leave(UNREACHABLE, f"{base}{path}: {getattr(error, 'reason', error)}; is the server up?")
+            return look_up(self._base(), path, headers)
+        except Refused as error:
+            _leave(FAILED, str(error))
+        except Unreachable as error:
+            _leave(UNREACHABLE, str(error))
+
+    def _base(self) -> str:
+        try:
+            return server_base(self._environment.host)
+        except ValueError as error:
+            _leave(NOTHING_TO_ASK, f"--host {error}")
 
     def _load(self, run: Run) -> dict[str, Any]:
         options = self._options

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from gevent import GreenletExit
 from locust import FastHttpUser, task
+from locust.contrib.fasthttp import FAILURE_EXCEPTIONS
 from locust.exception import StopUser
 
 from vlp_loadtest.closed_loop import ClosedLoop
@@ -78,13 +79,18 @@ class Caller(FastHttpUser):
             headers=headers,
             name=request.task,
             catch_response=True,
+            allow_redirects=False,  # the key and the pictures are for the server that was named, and for no other
         )
 
 
 def _fault(request: Request, response: Any) -> str | None:
     if response.status_code == 0:
         return "no_connection" if "timed out" not in str(response.error) else "no_answer_in_time"
-    return fault_of(request, response.status_code, response.content or b"")
+    try:
+        content = response.content or b""
+    except FAILURE_EXCEPTIONS:  # such as a body that is not in the encoding that it names
+        return "unexpected_answer"
+    return fault_of(request, response.status_code, content)
 
 
 class ClosedLoopUser(Caller):
