@@ -16,6 +16,7 @@ from vlp_cli.output import print_json
 from vlp_cli.picture_argument import read_several
 from vlp_cli.picture_fetch import is_url
 from vlp_cli.server_url import AskedServer, server_options
+from vlp_cli.shown_urls import without_secrets
 from vlp_cli.table import one_line, print_table
 
 if TYPE_CHECKING:
@@ -138,7 +139,11 @@ def _pictures(chance: random.Random, files: Sequence[str], same: bool) -> Pictur
 
 
 def _load(server: AskedServer, concurrency: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    load = {"host": server.url, "loop": "open" if options["rate"] else "closed", "concurrency": concurrency}
+    load = {
+        "host": without_secrets(server.url),
+        "loop": "open" if options["rate"] else "closed",
+        "concurrency": concurrency,
+    }
     if options["rate"]:
         load |= {"rate": options["rate"], "arrivals": options["arrivals"]}
     return load | {"same_picture": options["same"], "warm_up": options["warm_up"], "model": options["model"]}
