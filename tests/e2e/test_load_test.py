@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,9 @@ def run_open(url: str, report: Path, *arguments: str) -> tuple[int, dict[str, An
 
 
 @contextmanager
-def stalling_server(stall_after: int) -> Iterator[str]:
-    """Address of a server that answers nobody for STALL_S after so many questions."""
-    command = [sys.executable, str(STUB), str(stall_after), str(STALL_S)]
+def stalling_server(stall_after: int, stall_s: float = STALL_S) -> Iterator[str]:
+    """Address of a server that answers nobody for so long after so many questions."""
+    command = [sys.executable, str(STUB), str(stall_after), str(stall_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -145,3 +147,71 @@ def test_what_is_too_much_is_counted_and_not_sent(tmp_path: Path) -> None:
     assert total["unanswered"] == 5
     assert total["shed"] == total["requests"] - total["unanswered"] - total["ok"] > 0
     assert (total["latency_ms"]["p50"], report["missed"] != []) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("loop", "share"), [(("--rate", "20"), ()), (("--users", "4"), ()), (("--users", "4"), ("--max-error-share", "0"))]
+)
+def test_a_server_that_answers_nobody_is_a_failure(
+    tmp_path: Path, loop: tuple[str, ...], share: tuple[str, ...]
+) -> None:
+    with stalling_server(1, stall_s=3600) as url:
+        arguments = (*loop, "--run-time", "1s", "--grace", "0.2", *share)
+        code, report, said = run_open(url, tmp_path / "r.json", *arguments)
+    assert code == 1, said
+    assert report["total"]["unanswered"] == report["total"]["requests"] > 0
+
+
+def test_several_processes_have_no_bounds_and_fail_where_nobody_is_answered(tmp_path: Path) -> None:
+    arguments = ("--users", "2", "--run-time", "1s", "--grace", "0.2", "--processes", "2")
+    with stalling_server(1, stall_s=3600) as url:
+        code, _, said = run_open(url, tmp_path / "r.json", *arguments)
+        assert (code, "one process alone" in said) == (2, True), said
+        command = [sys.executable, "-m", "vlp_cli", "loadtest", "--url", url, *arguments]
+        assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
+
+
+class Crooked(BaseHTTPRequestHandler):
+    """Lists a model; questions are sent elsewhere, or answered in an encoding that the answer is not in."""
+
+    sends_to: str | None = None
+
+    def do_GET(self) -> None:
+        self.reply(200, json.dumps({"data": [{"name": "stub", "tasks": ["vqa"]}], "collections": []}).encode())
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.sends_to is not None:
+            self.reply(307, b"", Location=self.sends_to + self.path)
+        else:
+            self.reply(200, b"abc", **{"Content-Encoding": "gzip"})
+
+    def reply(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(("elsewhere", "fault"), [(True, "status_307"), (False, "unexpected_answer")])
+def test_what_is_no_answer_is_counted_and_no_redirect_is_followed(tmp_path: Path, elsewhere: bool, fault: str) -> None:
+    with stalling_server(1, stall_s=3600) as other:
+        handler = type("Handler", (Crooked,), {"sends_to": other if elsewhere else None})
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            arguments = ("--rate", "20", "--run-time", "1s", "--grace", "0.5")
+            code, report, said = run_open(url, tmp_path / "r.json", *arguments)
+            server.shutdown()
+    assert code == 1, said
+    assert list(report["total"]["faults"]) == [fault], said
+
+
+def test_an_address_with_a_password_is_refused_without_it() -> None:
+    code, _, said = run_locust("http://user:s3cret@127.0.0.1:9")
+    assert code == 2
+    assert "s3cret" not in said

@@ -14,8 +14,10 @@ from vlp_cli.completion_values import complete_collection, complete_model
 from vlp_cli.main import CommandFailure, RequestFailure
 from vlp_cli.output import print_json
 from vlp_cli.picture_argument import read_several
+from vlp_cli.picture_fetch import is_url
 from vlp_cli.server_url import AskedServer, server_options
-from vlp_cli.table import print_table
+from vlp_cli.shown_urls import without_secrets
+from vlp_cli.table import one_line, print_table
 
 if TYPE_CHECKING:
     from vlp_loadtest.mix import Mix
@@ -61,6 +63,8 @@ def bench(server: AskedServer, as_json: bool, **options: Any) -> None:
 
     from vlp_cli.bench_run import BenchPlan, run_bench
 
+    if not is_url(server.url):
+        raise click.UsageError("--url: bench speaks HTTP; give http:// or https://")
     chance = random.Random(options["seed"])
     mix = _mix(server, options["tasks"] or (_DEFAULT_TASK,), options["model"], options["collection"])
     material = Material(
@@ -113,7 +117,8 @@ def _mix(server: AskedServer, tasks: Sequence[str], model: str | None, collectio
     served = {task for one in models if name in (None, one.name) for task in one.tasks}
     for task in tasks:
         if TASKS[task].served_as not in served:
-            raise click.UsageError(f"--task {task}: what is served here does {', '.join(sorted(served)) or 'nothing'}")
+            does = one_line(", ".join(sorted(served))) or "nothing"
+            raise click.UsageError(f"--task {task}: what is served here does {does}")
         if TASKS[task].in_collection and collection is None:
             raise click.UsageError(f"--task {task}: give the --collection")
     return Mix(dict.fromkeys(tasks, 1.0))
@@ -134,7 +139,11 @@ def _pictures(chance: random.Random, files: Sequence[str], same: bool) -> Pictur
 
 
 def _load(server: AskedServer, concurrency: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    load = {"host": server.url, "loop": "open" if options["rate"] else "closed", "concurrency": concurrency}
+    load = {
+        "host": without_secrets(server.url),
+        "loop": "open" if options["rate"] else "closed",
+        "concurrency": concurrency,
+    }
     if options["rate"]:
         load |= {"rate": options["rate"], "arrivals": options["arrivals"]}
     return load | {"same_picture": options["same"], "warm_up": options["warm_up"], "model": options["model"]}
@@ -146,7 +155,7 @@ def _print(report: Mapping[str, Any]) -> None:
         rows.append(("all", report["total"]))
     print_table(_HEAD, [_row(name, figures) for name, figures in rows])
     for kind, count in report["total"]["faults"].items():
-        click.echo(f"{count} x {kind}")
+        click.echo(one_line(f"{count} x {kind}"))
     if not report["client"]["kept_up"]:
         health = report["client"]
         click.echo(

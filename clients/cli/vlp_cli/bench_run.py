@@ -6,6 +6,7 @@ Knows no SDK: one that sends a request again would hide that it was refused.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -113,6 +114,8 @@ async def _post(http: httpx.AsyncClient, request: Request) -> str | None:
         return "no_answer"
     except httpx.TransportError:
         return "unreachable"
+    except httpx.HTTPError:
+        return "unexpected_answer"  # such as a body that is not in the encoding that it names
     return fault_of(request, response.status_code, response.content)
 
 
@@ -176,10 +179,12 @@ class _Loop:
             yield due_s
 
     async def _one(self, task: str, due_s: float, noticed_s: float, room: asyncio.Semaphore | None) -> None:
-        request = TASKS[task].make(self.material)
-        if room is None:
-            sent_s, fault = self.now_s, await self.send(request)
-        else:
-            async with room:
-                sent_s, fault = self.now_s, await self.send(request)
+        sent_s = None
+        try:
+            request = TASKS[task].make(self.material)
+            async with contextlib.nullcontext() if room is None else room:
+                sent_s = self.now_s
+                fault = await self.send(request)
+        except Exception as error:  # a request that is lost would make the others' figures better
+            fault = f"client_fault_{type(error).__name__}"
         self.measured.append(Measured(task, due_s, noticed_s, sent_s, self.now_s, fault))

@@ -37,18 +37,19 @@ Made by `vlpserve generate`; do not edit.
 shipped models on http://127.0.0.1:8080 (`vlpserve serve`):
 
 ```sh
-vlpserve models
-vlpserve ask models/zoo/vlp_zoo/samples/scene-1.jpg "what color is the boat?" "how many boats are there?"
-vlpserve caption models/zoo/vlp_zoo/samples/scene-5.jpg --stream
-vlpserve entail models/zoo/vlp_zoo/samples/gallery-1.jpg "there is a red camera at the middle left" --json
-vlpserve match models/zoo/vlp_zoo/samples/scene-2.jpg "two yellow planes" "a green cup"
-vlpserve classify models/zoo/vlp_zoo/samples/scene-5.jpg "a large orange clock" "a purple boat"
-vlpserve reason models/zoo/vlp_zoo/samples/gallery-2.jpg models/zoo/vlp_zoo/samples/gallery-3.jpg "there are two drums"
-vlpserve ground models/zoo/vlp_zoo/samples/gallery-1.jpg "the large yellow drum"
-vlpserve embed "a red boat" --image models/zoo/vlp_zoo/samples/scene-1.jpg
-vlpserve index scenes models/zoo/vlp_zoo/samples
+S=models/zoo/vlp_zoo/samples
+vlpserve models --url http://127.0.0.1:8080
+vlpserve ask $S/scene-1.jpg "what color is the boat?" "how many boats are there?"
+vlpserve caption $S/scene-5.jpg --stream
+vlpserve entail $S/gallery-1.jpg "there is a red camera at the middle left" --json
+vlpserve match $S/scene-2.jpg "two yellow planes" "a green cup"
+vlpserve classify $S/scene-2.jpg "two yellow planes" "a green cup"
+vlpserve reason $S/gallery-2.jpg $S/gallery-3.jpg "there are more ducks in the right picture than in the left"
+vlpserve ground $S/gallery-1.jpg "the large yellow drum"
+vlpserve embed "a red boat" --image $S/scene-1.jpg
+vlpserve index scenes $S
 vlpserve search scenes "two yellow planes" -k 3
-vlpserve bench --duration 2 --rate 5
+vlpserve bench --duration 2 --rate 5        # arrivals are drawn by chance: so many on average
 ```
 
 ## What they have in common

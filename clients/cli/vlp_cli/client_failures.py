@@ -9,6 +9,7 @@ from vlp_client import CapacityError, ConnectError, ProtocolError, ServerError, 
 
 from vlp_cli.exit_codes import OVERLOADED, REFUSED, UNREACHABLE
 from vlp_cli.main import CommandFailure, RequestFailure
+from vlp_cli.shown_urls import without_secrets
 from vlp_cli.table import one_line
 
 _BUSY_STATUSES = (429, 503)
@@ -33,7 +34,7 @@ def failure_of(error: VlpClientError, hint: str = "") -> RequestFailure:
         hint: for the end of the line.
     """
     kinds: dict[int, type[RequestFailure]] = {UNREACHABLE: UnreachableFailure, OVERLOADED: OverloadFailure}
-    return kinds.get(exit_code_of(error), RequestFailure)(one_line(f"{kind_of(error)}: {error}{hint}"))
+    return kinds.get(exit_code_of(error), RequestFailure)(one_line(without_secrets(f"{kind_of(error)}: {error}{hint}")))
 
 
 def kind_of(error: VlpClientError) -> str:
@@ -67,4 +68,14 @@ def told_faults(what: str) -> Iterator[None]:
     except BrokenPipeError:
         raise  # of standard output
     except OSError as error:
-        raise CommandFailure(one_line(f"{error.filename or what}: {error.strerror or error}")) from error
+        told = f"{error.filename or what}: {error.strerror or error}"
+        raise CommandFailure(one_line(without_secrets(told))) from error
+    except ValueError as error:  # what the SDK refuses to send
+        raise CommandFailure(refused_argument(error)) from error
+
+
+def refused_argument(error: ValueError) -> str:
+    """What is wrong with an argument, on one line; the shell may hand over bytes that are no text."""
+    if isinstance(error, UnicodeEncodeError):
+        return "an argument is no text in UTF-8"
+    return one_line(without_secrets(str(error)))

@@ -14,7 +14,7 @@ from vlp_cli.completion_values import complete_collection
 from vlp_cli.output import print_json
 from vlp_cli.server_url import AskedServer, named_rightly, server_options
 from vlp_cli.settings_flags import as_flags
-from vlp_cli.table import counted, print_table
+from vlp_cli.table import counted, one_line, print_table
 
 if TYPE_CHECKING:
     from vlp_server.config import ServerConfig
@@ -53,9 +53,11 @@ def list_all(server: AskedServer, as_json: bool) -> None:
 @collections.command()
 @click.argument("name", shell_complete=complete_collection)
 @server_options
-@click.confirmation_option(prompt="Forget the collection with all of its items?")
-def drop(name: str, server: AskedServer) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def drop(name: str, server: AskedServer, yes: bool) -> None:
     """Forget the collection NAME of a server."""
+    if not yes:
+        click.confirm(f"Forget the collection {one_line(name)} with all of its items?", abort=True)
     with told_faults(name), named_rightly(), server.client() as client:
         client.collection(name).drop()
     click.echo(f"dropped {name}")

@@ -14,7 +14,7 @@ _VARIABLE = "_VLPSERVE_COMPLETE"
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    r"""Print the script for a SHELL, to be read where it starts.
+    """Print the script for a SHELL, to be read where it starts.
 
     \b
     bash:  eval "$(vlpserve completion bash)"          in ~/.bashrc
@@ -22,7 +22,7 @@ def completion(shell: str) -> None:
     fish:  vlpserve completion fish | source           in ~/.config/fish/config.fish
 
     Names of models and collections come from the server, where it is up and answers within a second.
-    """
+    """  # noqa: D301  # click looks for the character itself
     found = get_completion_class(shell)
     if found is None:
         raise click.UsageError(f"{shell}: this version of click knows nothing of it")

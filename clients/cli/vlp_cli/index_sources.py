@@ -85,7 +85,8 @@ def open_source(path: Path) -> Source:
             shards = [path]
             count = _count_shard(path)
         else:
-            raise ConfigError([f"{path}: expected a folder, a shard (*.tar), or a list (*.jsonl)"])
+            found = "expected" if path.exists() else "is not there; expected"
+            raise ConfigError([f"{path}: {found} a folder, a shard (*.tar), or a list (*.jsonl)"])
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror or error}"]) from error
     if not count and not shards:  # what is the matter with a shard is told when it is read

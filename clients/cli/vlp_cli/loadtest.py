@@ -20,7 +20,7 @@ _NO_LOOP = ("--rate", "--users", "-u")
 @key_options
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[LOCUST'S OPTION]...")
 def loadtest(url: str, api_key: str | None, options: tuple[str, ...]) -> None:
-    r"""Load a running server with requests of every task that it serves, and say how long they took.
+    """Load a running server with requests of every task that it serves, and say how long they took.
 
     Ten requests a second become due for 60 s, whatever the server does; a request's latency counts from when it was
     due. All other options are those of the load test and of locust; these matter most:
@@ -35,7 +35,7 @@ def loadtest(url: str, api_key: str | None, options: tuple[str, ...]) -> None:
                                  also --max-error-share 0.01, --min-rate 19
 
     `python -m vlp_loadtest --help` lists all of them.
-    """
+    """  # noqa: D301  # click looks for the character itself
     from vlp_loadtest.command import locust_command
 
     if importlib.util.find_spec("locust") is None:  # asked for here: it cannot be imported into this process

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from vlp_cli.table import one_line
+
 
 def print_json(document: Any) -> None:
     """One JSON document on a line of its own."""
@@ -22,4 +24,4 @@ def print_results(model: str, results: Iterable[Any]) -> None:
 
 def print_model(model: str, more: str = "") -> None:
     """Who answered, below a table."""
-    click.echo(f"({model}{more})")
+    click.echo(one_line(f"({model}{more})"))

@@ -10,6 +10,7 @@ import click
 
 from vlp_cli.client_failures import told_faults
 from vlp_cli.completion_values import complete_model
+from vlp_cli.main import CommandFailure
 from vlp_cli.picture_fetch import fetch_picture, is_url
 from vlp_cli.server_url import server_options
 
@@ -46,7 +47,7 @@ def read_argument(argument: str, *, fetch: bool = False) -> tuple[str | bytes | 
         the picture, and the further argument `regions` where these stand in its place.
 
     Raises:
-        CommandFailure: a URL cannot be fetched.
+        CommandFailure: a URL cannot be fetched, or standard input is closed.
     """
     return (None, {"regions": argument}) if _is_regions(argument) else (_read(argument, fetch), {})
 
@@ -85,6 +86,8 @@ def bar(score: float) -> str:
 
 def _read(argument: str, fetch: bool) -> str | bytes:
     if argument == _STDIN:
+        if sys.stdin is None:
+            raise CommandFailure("-: standard input is closed")
         return sys.stdin.buffer.read()
     return fetch_picture(argument) if fetch and is_url(argument) else argument
 

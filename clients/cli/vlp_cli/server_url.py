@@ -12,7 +12,10 @@ from typing import Any, TypeVar
 import click
 from vlp_client import Client
 
+from vlp_cli.client_failures import refused_argument
 from vlp_cli.main import CommandFailure
+from vlp_cli.shown_urls import without_secrets
+from vlp_cli.table import one_line
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_TIMEOUT_S = 60.0
@@ -41,10 +44,14 @@ class AskedServer:
         Raises:
             click.UsageError: the key or the address cannot be one.
         """
+        import httpx
+
         try:
             return Client(self.url, api_key=self.api_key, timeout_s=self.timeout_s)
+        except httpx.InvalidURL as error:  # whose words have parts of the address
+            raise click.UsageError(one_line(f"{without_secrets(self.url)}: no address of a server")) from error
         except ValueError as error:
-            raise click.UsageError(str(error)) from error
+            raise click.UsageError(refused_argument(error)) from error
 
 
 def url_option(default: str | None = DEFAULT_URL, told: str = "Address of the server.") -> Callable[[F], F]:
@@ -107,7 +114,7 @@ def named_rightly() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(refused_argument(error)) from error
 
 
 def _key(given: str | None, file: Path | None) -> str | None:

@@ -32,7 +32,7 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table, cut to the terminal where there is one; what goes to a file or a pipe is whole."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
     click.echo(format_table(head, rows, width))
 
 

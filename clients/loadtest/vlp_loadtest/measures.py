@@ -49,7 +49,13 @@ class Measured:
 
 
 def summary(measured: Sequence[Measured], duration_s: float) -> dict[str, Any]:
-    """The figures of some requests: counts, faults by kind, requests/s, and times in ms; null: for ever."""
+    """The figures of some requests: counts, faults by kind, requests/s, and times in ms; null: for ever.
+
+    Args:
+        measured: the requests.
+        duration_s: in which they were due; what was answered after it counts over the time until then.
+    """
+    rated_s = _rated_s(measured, duration_s)
     good = [one for one in measured if one.fault is None]
     faults = Counter(one.fault for one in measured if one.fault is not None)
     bad = sum(faults.values())
@@ -62,7 +68,7 @@ def summary(measured: Sequence[Measured], duration_s: float) -> dict[str, Any]:
         "unanswered": faults[UNANSWERED],
         "error_share": round(bad / len(measured), 6) if measured else 0.0,
         "faults": dict(sorted(faults.items())),
-        "rate_per_s": round(len(good) / duration_s, 3) if duration_s > 0 else 0.0,
+        "rate_per_s": round(len(good) / rated_s, 3) if rated_s > 0 else 0.0,
         "latency_ms": quantiles_ms([one.latency_s for one in measured]),
         "service_ms": quantiles_ms(service),
     }
@@ -79,12 +85,13 @@ def quantiles_ms(seconds: Sequence[float]) -> dict[str, float | None]:
     }
 
 
-def by_task(measured: Iterable[Measured], duration_s: float) -> dict[str, dict[str, Any]]:
-    """`summary` of every task, by name."""
+def by_task(measured: Sequence[Measured], duration_s: float) -> dict[str, dict[str, Any]]:
+    """`summary` of every task, by name; the tasks' rates add up to that of all."""
+    rated_s = _rated_s(measured, duration_s)
     groups: dict[str, list[Measured]] = {}
     for one in measured:
         groups.setdefault(one.task, []).append(one)
-    return {task: summary(group, duration_s) for task, group in sorted(groups.items())}
+    return {task: summary(group, rated_s) for task, group in sorted(groups.items())}
 
 
 def timeline(measured: Iterable[Measured]) -> list[dict[str, Any]]:
@@ -107,6 +114,11 @@ def client_health(measured: Sequence[Measured], cpu_share: float) -> dict[str, A
         "cpu_share": round(cpu_share, 3),
         "kept_up": share <= _LATE_SHARE and cpu_share < _BUSY_SHARE,
     }
+
+
+def _rated_s(measured: Iterable[Measured], duration_s: float) -> float:
+    """Over how long answers came: else those of the time after the last request would be too many a second."""
+    return max([duration_s, *(one.done_s for one in measured if one.fault is None and one.done_s is not None)])
 
 
 def _grouped(measured: Iterable[Measured], key: Callable[[Measured], int]) -> list[dict[str, Any]]:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, Request, build_opener
 
 from vlp_loadtest.arrivals import ArrivalProcess
 from vlp_loadtest.dispatcher import Dispatcher
-from vlp_loadtest.measures import Measured
+from vlp_loadtest.look_up import Refused, Unreachable, look_up, server_base
 from vlp_loadtest.mix import Mix, chosen_weights, served_tasks
 from vlp_loadtest.options import WORKERS
 from vlp_loadtest.pictures import Pictures
 from vlp_loadtest.report import build_report, report_html, report_json
-from vlp_loadtest.task_requests import Material, fault_of
-from vlp_loadtest.task_requests import Request as Asked
+from vlp_loadtest.shown import one_line
+from vlp_loadtest.task_requests import Material
 from vlp_loadtest.thresholds import Thresholds
 from vlp_loadtest.users import Caller, ClosedLoopUser, MixedUser, OpenLoopUser, Run, new_chance
 
 FAILED, NOTHING_TO_ASK, UNREACHABLE = 1, 2, 3
-_LOOK_TIMEOUT_S = 10.0
 _SPAWN_RATE = 100
+_OF_ALL = ("max_p99_ms", "max_error_share", "min_rate", "report_json", "report_html")
+"""Options that no one of several processes can keep, since each knows its own requests alone."""
 
 
 class Session:
@@ -47,9 +45,13 @@ class Session:
             _leave(NOTHING_TO_ASK, "no server: give --host")
         if options.rate is not None and (options.master or options.worker or options.processes):
             _leave(NOTHING_TO_ASK, "--rate: one process alone; start several where one cannot keep up")
+        if (options.master or options.worker or options.processes) and any(
+            getattr(options, one) is not None for one in _OF_ALL
+        ):
+            _leave(NOTHING_TO_ASK, "bounds and reports are of one process alone; start several with their own")
         headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
         collection = options.collection or self._first_collection(headers)
-        served = served_tasks(self._get("/v1/models", headers)["data"], options.model)
+        served = served_tasks(self._get("/v1/models", headers).get("data", ()), options.model)
         weights = chosen_weights(served, wanted=self._wanted(), collection=collection, bulk_share=options.bulk_share)
         for name in options.exclude_tags or ():
             weights.pop(name, None)
@@ -68,24 +70,29 @@ class Session:
     def count(self) -> None:
         """The test starts: from here on the client's own work is counted."""
         self._cpu_s, self._began = time.process_time(), time.perf_counter()
-        if self._run is not None:
-            self._run.started = self._began
+        if self._run is not None and self._run.dispatcher is None:
+            self._run.closed.start()
 
     def halt(self) -> None:
         """The time is over: nothing more becomes due, and what is under way may end."""
-        if self._run is not None and self._run.dispatcher is not None:
-            self._run.dispatcher.end(self._options.grace)
+        if self._run is not None:
+            self._run.loop.end(self._options.grace)
 
     def close(self) -> None:
         """Write the report, and say whether the bounds were kept."""
         run, options = self._run, self._options
         if run is None:
             return
+        if options.master:  # its workers have measured
+            if not self._environment.runner.stats.total.num_requests:
+                self._environment.process_exit_code = FAILED
+            return
         self.halt()  # where the run was interrupted
-        measured, duration_s = _result(run)
         wall_s = time.perf_counter() - self._began
         cpu_share = (time.process_time() - self._cpu_s) / wall_s if wall_s > 0 else 0.0
-        report = build_report(measured, duration_s=duration_s, cpu_share=cpu_share, load=self._load(run))
+        report = build_report(
+            run.loop.measured, duration_s=run.loop.duration_s, cpu_share=cpu_share, load=self._load(run)
+        )
         missed = Thresholds(options.max_p99_ms, options.max_error_share, options.min_rate).missed(report["total"])
         report["missed"] = missed
         if options.report_json:
@@ -97,6 +104,9 @@ class Session:
             self._environment.process_exit_code = FAILED
         elif options.max_error_share is not None:
             self._environment.process_exit_code = 0  # so many errors were allowed
+        elif report["total"]["ok"] < report["total"]["requests"]:
+            # Locust itself knows nothing of what was shed or never answered.
+            self._environment.process_exit_code = options.exit_code_on_error
 
     def _choose_users(self, run: Run) -> None:
         options = self._options
@@ -126,27 +136,27 @@ class Session:
         return {one.only for one in self._named_users() if one.only} | set(self._options.tags or ())
 
     def _first_collection(self, headers: dict[str, str]) -> str | None:
-        found = self._get("/v1/collections", headers, optional=True)
+        try:
+            found = look_up(self._base(), "/v1/collections", headers)
+        except (Refused, Unreachable):
+            return None  # where there is no server, the list of models says so
         names = [str(one["name"]) for one in found.get("collections", ()) if one["items"]]
         return names[0] if names else None
 
-    def _get(self, path: str, headers: dict[str, str], *, optional: bool = False) -> Any:
-        """A document of the server; {} where an optional one is not to be had."""
-        base = self._environment.host.rstrip("/")
-        if not base.startswith(("http://", "https://")):
-            _leave(NOTHING_TO_ASK, f"--host {base}: expected http:// or https://")
+    def _get(self, path: str, headers: dict[str, str]) -> dict[str, Any]:
+        """A document of the server; ends the process where it is not to be had."""
         try:
-            # The server itself and no proxy, as the requests of the run.
-            opener = build_opener(ProxyHandler({}))
-            with opener.open(Request(base + path, headers=headers), timeout=_LOOK_TIMEOUT_S) as reply:
-                return json.load(reply)
-        except HTTPError as error:
-            if optional:
-                return {}
-            fault = fault_of(Asked("", path, b"", "", ""), error.code, error.read(10_000))
-            _leave(FAILED, f"{base}{path}: {fault}")
-        except (URLError, OSError, ValueError) as error:
-            _leave(UNREACHABLE, f"{base}{path}: {getattr(error, 'reason', error)}; is the server up?")
+            return look_up(self._base(), path, headers)
+        except Refused as error:
+            _leave(FAILED, str(error))
+        except Unreachable as error:
+            _leave(UNREACHABLE, str(error))
+
+    def _base(self) -> str:
+        try:
+            return server_base(self._environment.host)
+        except ValueError as error:
+            _leave(NOTHING_TO_ASK, f"--host {error}")
 
     def _load(self, run: Run) -> dict[str, Any]:
         options = self._options
@@ -159,13 +169,6 @@ class Session:
         load |= {"pictures": options.pictures, "skew": options.skew, "bulk_share": options.bulk_share}
         total = sum(run.mix.weights.values())
         return load | {"mix": {name: round(weight / total, 4) for name, weight in run.mix.weights.items()}}
-
-
-def _result(run: Run) -> tuple[list[Measured], float]:
-    if run.dispatcher is not None:
-        return run.dispatcher.measured, run.dispatcher.duration_s
-    ends = [one.done_s for one in run.measured if one.done_s is not None]
-    return run.measured, max(ends, default=0.0)
 
 
 def _tell(report: dict[str, Any]) -> None:
@@ -181,9 +184,9 @@ def _tell(report: dict[str, Any]) -> None:
     if not report["client"]["kept_up"]:
         lines.append("the client could not keep up: these figures are not the server's alone")
     lines += [f"missed: {reason}" for reason in report["missed"]]
-    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    print("\n".join(map(one_line, lines)), file=sys.stderr)  # noqa: T201
 
 
 def _leave(code: int, words: str) -> NoReturn:
-    print(words, file=sys.stderr)  # noqa: T201
+    print(one_line(words), file=sys.stderr)  # noqa: T201
     sys.exit(code)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from vlp_loadtest.pictures import Pictures
+from vlp_loadtest.shown import one_line
 from vlp_loadtest.skew import Skewed
 
 QUESTIONS = (
@@ -35,6 +36,7 @@ LABELS = ("circle", "square", "triangle", "nothing")
 _TEXT_SKEW = 1.0
 _JSON = "application/json"
 _JPEG = "image/jpeg"
+_LONGEST_KIND = 100
 _DONE_EVENT = b"event: done"
 
 
@@ -125,7 +127,8 @@ def _kind(body: bytes, status: int) -> str:
     try:
         document: Any = json.loads(body)
         # The doors that are shaped as OpenAI's have errors of that shape.
-        return str(document["kind"] if "kind" in document else document["error"]["code"])
+        kind = str(document["kind"] if "kind" in document else document["error"]["code"])
+        return one_line(kind, _LONGEST_KIND)
     except (ValueError, KeyError, TypeError):
         return f"status_{status}"
 

@@ -22,12 +22,12 @@ class Thresholds:
     min_rate: float | None = None
 
     def missed(self, total: Mapping[str, Any]) -> list[str]:
-        """Why a run does not pass, one sentence a bound; empty: it does.
+        """Why a run does not pass, one sentence a bound; empty: it does. One without requests never does.
 
         Args:
             total: `vlp_loadtest.measures.summary` of the run.
         """
-        reasons = []
+        reasons = [] if total["requests"] else ["no requests: nothing was measured"]
         p99 = total["latency_ms"]["p99"]
         if self.max_p99_ms is not None and (p99 is None or p99 > self.max_p99_ms):
             found = "no end (more than 1 in 100 had no good answer)" if p99 is None else f"{p99:.1f} ms"

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from gevent import GreenletExit
 from locust import FastHttpUser, task
+from locust.contrib.fasthttp import FAILURE_EXCEPTIONS
 from locust.exception import StopUser
 
+from vlp_loadtest.closed_loop import ClosedLoop
 from vlp_loadtest.dispatcher import Dispatcher
-from vlp_loadtest.measures import Measured
 from vlp_loadtest.mix import Mix
 from vlp_loadtest.task_requests import TASKS, Material, Request, fault_of
 
@@ -23,16 +25,19 @@ class Run:
 
     Attributes:
         dispatcher: of an open loop; None in a closed one.
-        measured: requests of a closed loop.
-        started: when users began, by time.perf_counter.
+        closed: the closed loop, where there is no dispatcher.
     """
 
     mix: Mix
     material: Material
     headers: dict[str, str]
     dispatcher: Dispatcher | None = None
-    measured: list[Measured] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
+    closed: ClosedLoop = field(default_factory=ClosedLoop)
+
+    @property
+    def loop(self) -> Dispatcher | ClosedLoop:
+        """What measures this run."""
+        return self.closed if self.dispatcher is None else self.dispatcher
 
 
 class Caller(FastHttpUser):
@@ -74,13 +79,18 @@ class Caller(FastHttpUser):
             headers=headers,
             name=request.task,
             catch_response=True,
+            allow_redirects=False,  # the key and the pictures are for the server that was named, and for no other
         )
 
 
 def _fault(request: Request, response: Any) -> str | None:
     if response.status_code == 0:
         return "no_connection" if "timed out" not in str(response.error) else "no_answer_in_time"
-    return fault_of(request, response.status_code, response.content or b"")
+    try:
+        content = response.content or b""
+    except FAILURE_EXCEPTIONS:  # such as a body that is not in the encoding that it names
+        return "unexpected_answer"
+    return fault_of(request, response.status_code, content)
 
 
 class ClosedLoopUser(Caller):
@@ -92,14 +102,19 @@ class ClosedLoopUser(Caller):
     @task
     def ask_on(self) -> None:
         """One request, of this user's task or of the mix."""
-        run = self.run_of
-        name = self.only or run.mix.draw(run.material.chance)
+        run, loop = self.run_of, self.run_of.closed
+        if loop.over:
+            raise StopUser
+        asked = loop.begin(self.only or run.mix.draw(run.material.chance))
 
         def note(sent: float, done: float, fault: str | None) -> None:
-            due_s = sent - run.started
-            run.measured.append(Measured(name, due_s, due_s, due_s, done - run.started, fault))
+            loop.finish(asked, sent, done, fault)
 
-        self.ask(name, note)
+        try:
+            self.ask(asked.task, note)
+        except GreenletExit:
+            loop.forget(asked)
+            raise
 
 
 class MixedUser(ClosedLoopUser):

@@ -25,8 +25,8 @@ class ProcessLock:
             os.close(self._handle)
             raise ConfigError(
                 [
-                    f"store: {path.parent} is in use by process {holder}; local collections belong to one process, "
-                    "several need the Milvus store"
+                    f"store: {path.parent} is in use by process {holder}; local collections belong to one process: "
+                    "give this one a place of its own (collections.place), or several the Milvus store"
                 ]
             ) from None
         os.ftruncate(self._handle, 0)

@@ -93,3 +93,9 @@ def test_failures(fault: Exception, code: int, words: str, monkeypatch: pytest.M
 
 def test_a_question_is_needed(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli, ["ask", str(tmp_path / "a.jpg")]).exit_code == 2
+
+
+def test_the_name_of_a_model_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeClient, "vqa", lambda *_, **__: VqaResults("m\x1b]0;x\x07@1", (), {}))
+    done = CliRunner().invoke(cli, ["ask", "a.jpg", "what?"])
+    assert done.stdout == "(m ]0;x @1)\n"

@@ -103,13 +103,21 @@ def test_what_is_too_much_is_shed_and_what_is_never_answered_is_counted() -> Non
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"), [(httpx.ConnectError("refused"), "unreachable"), (httpx.ReadTimeout("slow"), "no_answer")]
+    ("fault", "kind"),
+    [
+        (httpx.ConnectError("refused"), "unreachable"),
+        (httpx.ReadTimeout("slow"), "no_answer"),
+        (httpx.DecodingError("no gzip"), "unexpected_answer"),
+        (KeyError("of this program"), "client_fault_KeyError"),
+    ],
 )
-def test_faults_of_the_connection_have_their_kinds(fault: Exception, kind: str) -> None:
+@pytest.mark.parametrize("rate", [None, 200.0])
+def test_whatever_goes_wrong_is_counted_by_its_kind(fault: Exception, kind: str, rate: float | None) -> None:
     def fail(_: httpx.Request) -> httpx.Response:
         raise fault
 
-    assert {one.fault for one in measure(BenchPlan(requests=5, warm_up=0), fail).measured} == {kind}
+    measured = measure(BenchPlan(rate_per_s=rate, requests=5, warm_up=0), fail).measured
+    assert [one.fault for one in measured] == [kind] * 5
 
 
 @pytest.fixture
@@ -158,6 +166,7 @@ def test_json_is_one_document(run: Callable[..., Result]) -> None:
         (["--task", "seeing"], "expected one of vqa"),
         (["--task", "search"], "give the --collection"),
         (["--rate", "0"], "--rate"),
+        (["--url", "grpc://127.0.0.1:8081"], "--url: bench speaks HTTP; give http:// or https://"),
         (["--picture", "none.jpg"], "none.jpg: No such file"),
     ],
 )
@@ -165,3 +174,25 @@ def test_what_cannot_be_measured(arguments: list[str], words: str, run: Callable
     done = run(*arguments)
     assert done.exit_code == 2
     assert words in done.stderr
+
+
+def test_a_run_in_which_nothing_became_due_is_a_failure(run: Callable[..., Result]) -> None:
+    done = run("--rate", "0.001", "--duration", "0.01", "--warm-up", "0", "--seed", "1")
+    assert (done.exit_code, done.stderr) == (1, "Error: no requests: nothing was measured\n")
+
+
+def test_what_a_server_says_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            models = [{"id": "m@1", "name": "m", "version": 1, "tasks": ["vqa", "x\x1b[2J"], **MODEL}]
+            return httpx.Response(200, json={"data": models})
+        return httpx.Response(500, json={"kind": "a\x1b[2J\n", "detail": "", "status": 500})
+
+    transport = httpx.MockTransport(handle)
+    monkeypatch.setattr(server_url, "Client", functools.partial(Client, transport=transport))
+    monkeypatch.setattr(bench_run, "run_bench", functools.partial(run_bench, transport=transport))
+    for arguments in (["--requests", "2", "--warm-up", "0"], ["--task", "grounding"]):
+        done = CliRunner().invoke(cli, ["bench", *arguments])
+        assert done.exit_code in (1, 2)
+        assert "[2J" in done.output
+        assert "\x1b" not in done.output

@@ -19,3 +19,7 @@ def test_every_command_and_every_exit_code_is_in_it() -> None:
         assert (f"\n### vlpserve {name}\n" in page) is not entry.hidden, name
     for code, meaning in MEANINGS.items():
         assert f"| {code} | {meaning} |" in page
+
+
+def test_no_help_shows_the_marks_that_it_is_written_with() -> None:
+    assert "\\b" not in cli_page()

@@ -66,3 +66,15 @@ def test_faults_of_the_server_and_of_files_have_their_exit_codes(tmp_path: Path)
 @pytest.mark.parametrize(("score", "length"), [(0.0, 0), (0.5, 10), (1.0, 20)])
 def test_a_bar_is_as_long_as_the_score(score: float, length: int) -> None:
     assert bar(score) == "#" * length
+
+
+def test_a_standard_input_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_argument, "sys", SimpleNamespace(stdin=None))
+    with pytest.raises(CommandFailure, match="standard input is closed"):
+        read_argument("-")
+
+
+def test_an_argument_that_the_sdk_refuses_is_told() -> None:
+    with pytest.raises(CommandFailure, match="deadline_s: expected above 0") as caught, told_faults("a.jpg"):
+        raise ValueError("deadline_s: expected above 0")
+    assert caught.value.exit_code == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
 from vlp_cli import table
@@ -52,3 +53,11 @@ def test_a_pipe_gets_whole_lines_and_a_terminal_its_width(
     cut = capsys.readouterr().out
     assert row[0] in whole
     assert max(map(len, cut.splitlines())) <= 24
+
+
+def test_a_standard_output_that_is_closed_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "sys", SimpleNamespace(stdout=None))
+    print_table(HEAD, [("a", "1")])
+    assert capsys.readouterr().out == "text  score\na     1\n"

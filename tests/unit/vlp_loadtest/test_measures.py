@@ -94,3 +94,15 @@ def test_the_page_stands_alone_and_trusts_no_name(measured: list[Measured]) -> N
     assert "&lt;more&gt;" in page
     assert "<b>" not in page
     assert "src=" not in page
+
+
+def test_a_run_that_asked_nothing_proves_nothing() -> None:
+    for bounds in (Thresholds(), Thresholds(500, 1.0, None)):
+        assert "no requests: nothing was measured" in bounds.missed(summary([], 1))
+
+
+def test_answers_that_came_late_count_over_the_time_in_which_they_came() -> None:
+    late = [good(0, 0, 1), good(0.5, 0.5, 10), Measured("vqa", 0.9, 0.9, 0.9, 20, "internal")]
+    assert summary(late, 1)["rate_per_s"] == 0.2
+    report = made_report([good(0, 0, 4), good(0, 0, 5, "caption")])
+    assert (report["total"]["rate_per_s"], report["tasks"]["vqa"]["rate_per_s"]) == (0.4, 0.2)
