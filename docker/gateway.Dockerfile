@@ -21,7 +21,7 @@ RUN python3 -m venv /opt/venv \
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="vlpserve gateway" \
-      org.opencontainers.image.description="HTTP door of vlpserve, an inference server for vision-and-language models" \
+      org.opencontainers.image.description="HTTP and gRPC doors of vlpserve, an inference server for vision-and-language models" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 vlpserve \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vlpserve \
@@ -30,10 +30,11 @@ COPY --from=environment /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     VLPSERVE_HTTP_HOST=0.0.0.0 \
+    VLPSERVE_GRPC_HOST=0.0.0.0 \
     VLPSERVE_COLLECTIONS_PLACE=/var/lib/vlpserve/collections
 USER 10001:10001
 # The root file system may be read-only where /tmp is a tmpfs and /var/lib/vlpserve, where collections are kept, a volume.
-EXPOSE 8080
+EXPOSE 8080 8081
 # Not through urllib, which would go by a proxy of the environment.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=4); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["vlpserve"]

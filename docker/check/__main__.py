@@ -81,6 +81,7 @@ def _run(report: Report, stack: Stack, folder: Path) -> None:
     with report.step("every task of every model, by the published port") as say:
         for line in ask_everything(stack.url):
             say(line)
+        ask_something(stack.grpc_url)
     with report.step("no torch, no root, nothing to write on") as say:
         say(look_at_rights(stack.container("gateway"), absent=("torch", "onnxruntime", "transformers")))
         say(look_at_rights(stack.container("triton"), absent=("torch", "transformers")))

@@ -65,6 +65,8 @@ class Stack:
 
     def __init__(self) -> None:
         ports = [_free_port() for _ in range(3)]
+        self._grpc_address = f"127.0.0.1:{_free_port()}"
+        self.grpc_url = f"grpc://{self._grpc_address}"
         self.url, *self.more_urls = (f"http://127.0.0.1:{port}" for port in ports)
         self._address, *self._more_addresses = (f"127.0.0.1:{port}" for port in ports)
         self._more = [f"{PROJECT}-second", f"{PROJECT}-embedded"]
@@ -122,7 +124,8 @@ class Stack:
     def _compose(self, *arguments: str, timeout_s: float = 120, environment: dict[str, str] | None = None) -> str:
         files = ("docker-compose.yml", "compose.loadtest.yml")
         chosen = [part for file in files for part in ("-f", str(DOCKER / file))]
-        given = {"GATEWAY_ADDRESS": self._address, **(environment or {})}
+        published = {"GATEWAY_ADDRESS": self._address, "GATEWAY_GRPC_ADDRESS": self._grpc_address}
+        given = {**published, **(environment or {})}
         program = find_program("podman-compose") or "podman-compose"
         return run(program, "-p", PROJECT, *chosen, *arguments, timeout_s=timeout_s, environment=given)
 
