@@ -91,7 +91,7 @@ class _InferenceService:
         fault: VlpError | None = None
         try:
             with self._gate.let_in("ModelStreamInfer", context) as passed:
-                answers = OrderedAnswers(self._inference, self._deadline(context), passed)
+                answers = OrderedAnswers(self._inference, self._deadlines(context), self._gate, passed)
                 async with aclosing(answers.of(parsed())) as messages:
                     async for message in messages:
                         yield message
@@ -133,17 +133,20 @@ class _InferenceService:
         return ParseDict({"models": document}, message_class("RepositoryIndexResponse")())
 
     async def _infer(self, request: Any, context: Any, passed: Passed) -> Any:
-        deadline = self._deadline(context)
+        deadline = self._deadlines(context)()
         asked = await read_message(request)
         passed.charge(request_weight(asked))
         return await write_message(await self._inference.infer(asked, deadline))
 
-    def _deadline(self, context: Any) -> float | None:
-        """The call's own deadline on the monotonic clock."""
+    def _deadlines(self, context: Any) -> Callable[[], float | None]:
+        """Tells the deadline of what begins now, on the monotonic clock: that of its call, or the longest time that one
+        request may have, whichever is earlier.
+        """
         left_s: float | None = context.time_remaining()
         if left_s is None:
-            return None
-        return time.monotonic() + min(left_s, self._inference.max_timeout_s)
+            return lambda: None
+        ends, longest_s = time.monotonic() + left_s, self._inference.max_timeout_s
+        return lambda: min(ends, time.monotonic() + longest_s)
 
 
 def _guarded(
