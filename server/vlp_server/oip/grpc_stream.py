@@ -14,10 +14,9 @@ from vlp_spec.errors import DeadlineError, UnavailableError, VlpError
 from vlp_server.engines.task_wire import fault_text
 from vlp_server.oip.gate import Gate, Passed
 from vlp_server.oip.grpc_faults import told
-from vlp_server.oip.grpc_messages import message_class, whole
-from vlp_server.oip.grpc_records import FINAL, read_message, write_message
+from vlp_server.oip.grpc_messages import message_class
+from vlp_server.oip.grpc_records import FINAL, parse_infer_request, read_message, write_message
 from vlp_server.oip.inference import OpenInference
-from vlp_server.oip.pricing import request_weight
 
 logger = logging.getLogger(__name__)
 # Requests of one stream under way at a time; the next is read when the first of them is answered.
@@ -48,7 +47,7 @@ class OrderedAnswers:
         self._deadline = deadline
         self._lanes: asyncio.Queue[_Lane | None] = asyncio.Queue(_PARALLEL)
 
-    async def of(self, requests: AsyncIterator[Any]) -> AsyncGenerator[Any]:
+    async def of(self, requests: AsyncIterator[bytes]) -> AsyncGenerator[Any]:
         """ModelStreamInferResponse messages; being closed ends all that is under way.
 
         Raises:
@@ -84,12 +83,12 @@ class OrderedAnswers:
                         f"no request within {limit_s:g} s; end the stream, and begin another later"
                     ) from None
 
-    async def _read(self, requests: AsyncIterator[Any], tasks: set[asyncio.Task[None]]) -> None:
+    async def _read(self, requests: AsyncIterator[bytes], tasks: set[asyncio.Task[None]]) -> None:
         try:
-            async for request in requests:
+            async for data in requests:
                 lane: _Lane = asyncio.Queue(_AHEAD)
                 await self._lanes.put(lane)
-                task = asyncio.create_task(self._answer(request, lane))
+                task = asyncio.create_task(self._answer(data, lane))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         except Exception:
@@ -97,14 +96,15 @@ class OrderedAnswers:
         # Not where this was cancelled: nobody takes lanes any more, and there may be no room.
         await self._lanes.put(None)
 
-    async def _answer(self, request: Any, lane: _Lane) -> None:
+    async def _answer(self, data: bytes, lane: _Lane) -> None:
+        request: Any = None
         try:
             with self._passed.part() as part:
-                part.take(whole(request).ByteSize())
-                asked = await read_message(request)
-                part.charge(request_weight(asked))
-                async with aclosing(self._inference.stream(asked, self._deadline())) as replies:
+                request = await parse_infer_request(data, part)
+                asked = await read_message(request, len(data))
+                async with aclosing(self._inference.stream(asked, part.charge, self._deadline())) as replies:
                     async for reply in replies:
+                        part.note(reply=reply)
                         response = await write_message(reply, streamed=True)
                         await lane.put(message_class("ModelStreamInferResponse")(infer_response=response))
         except VlpError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_rig import ALL_MODELS, Rig, open_grpc
 from vlp_server.access.keys import Role, new_key
-from vlp_server.config import AccessConfig, HttpConfig, ServerConfig
+from vlp_server.config import AccessConfig, HttpConfig, LogConfig, ServerConfig
 from vlp_server.intake.shared import Shared
 from vlp_server.oip.grpc_messages import SERVICE, message_class, methods
 from vlp_server.oip.inference import OpenInference
@@ -160,3 +161,28 @@ async def test_a_long_stream_has_time_for_each_of_its_requests(tmp_path: Path) -
         while time.monotonic() < started + 0.6:
             await long.write(texts("a"))
             assert not (await long.read()).error_message
+
+
+async def test_the_log_and_the_metadata_say_what_was_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = replace(GUARDED, log=LogConfig(access=True, questions=True))
+    with caplog.at_level(logging.INFO):
+        async with serving(tmp_path, config) as rig:
+            call = ask(rig, "ModelInfer", texts("a red boat"))
+            answer = await call
+            long = stream(rig)
+            for word in ("one", "two"):
+                await long.write(texts(word))
+            await long.done_writing()
+            assert not any([told.error_message async for told in long])
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(rig, "ModelInfer", texts())
+    assert "infer" in dict(await call.trailing_metadata())["server-timing"]
+    assert dict(caught.value.trailing_metadata())["x-request-id"]
+    one, several, wrong = (record.__dict__["fields"] for record in caplog.records if record.name == "vlpserve.access")
+    assert (one["bytes_in"], one["bytes_out"]) == (texts("a red boat").ByteSize(), answer.ByteSize())
+    assert (one["task"], one["questions"]) == ("embeddings", ["a red boat"])
+    assert one["model"].startswith("dummy-encoder")
+    assert one["infer_ms"] is not None
+    assert (several["bytes_in"], several["questions"]) == (2 * texts("one").ByteSize(), ["one", "two"])
+    assert several["bytes_out"] > 0
+    assert (wrong["status"], wrong["bytes_in"]) == ("INVALID_ARGUMENT", texts().ByteSize())
