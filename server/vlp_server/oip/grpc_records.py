@@ -18,7 +18,7 @@ from vlp_server.oip.wire_fields import check_fields
 
 _REQUEST = "ModelInferRequest"
 # A number of one byte on the wire takes so many in memory, at worst.
-_CONTENTS_WEIGHT = 8
+_NUMBERS_WEIGHT = 8
 FINAL = "triton_final_response"
 _MAX_TENSORS = 256
 _MAX_PARAMETERS = 64
@@ -46,11 +46,9 @@ async def parse_infer_request(data: bytes, passed: Passed) -> Any:
     passed.take(len(data))
     if len(data) <= _INLINE_BYTES:
         return whole(parser(_REQUEST)(data))
-    message = await asyncio.to_thread(_parse_large, data)
-    # Numbers outside of raw contents take more than on the wire.
-    if not message.raw_input_contents:
-        passed.take((_CONTENTS_WEIGHT - 1) * len(data))
-    return message
+    numbers = await asyncio.to_thread(check_fields, data, message_class(_REQUEST).DESCRIPTOR)
+    passed.take((_NUMBERS_WEIGHT - 1) * numbers)
+    return whole(await asyncio.to_thread(parser(_REQUEST), data))
 
 
 async def read_message(message: Any, size_bytes: int) -> InferRequest:
@@ -63,11 +61,6 @@ async def write_message(reply: InferReply, *, streamed: bool = False) -> Any:
     if sum(len(output.data) for output in reply.outputs) > _INLINE_ROWS:
         return await asyncio.to_thread(write_reply, reply, streamed=streamed)
     return write_reply(reply, streamed=streamed)
-
-
-def _parse_large(data: bytes) -> Any:
-    check_fields(data, message_class(_REQUEST).DESCRIPTOR)
-    return whole(parser(_REQUEST)(data))
 
 
 def read_request(message: Any) -> InferRequest:

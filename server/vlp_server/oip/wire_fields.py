@@ -1,4 +1,4 @@
-"""Counts the fields of a message before it is parsed.
+"""Counts the fields of a message, and what it will hold, before it is parsed.
 
 A field of two bytes may become a message of a hundred: 28 MiB of empty inputs would take 2 GiB, and seconds in which
 nothing else of the process goes on. Numbers that are packed are one field, however many they are.
@@ -6,7 +6,6 @@ nothing else of the process goes on. Numbers that are packed are one field, howe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from vlp_spec.errors import TooLargeError
@@ -18,22 +17,23 @@ _FIXED = {1: 8, 5: 4}
 _GROUP_ENDS = (3, 4)
 
 
-def check_fields(data: bytes, descriptor: Any) -> None:
+def check_fields(data: bytes, descriptor: Any) -> int:
     """Refuse a message of too many fields, those of its inner messages counted in. Broken bytes are the parser's.
 
     Args:
         descriptor: of the message.
 
+    Returns:
+        how many of its bytes are in no field of bytes, but maybe numbers, which take more in memory than on the wire.
+
     Raises:
         TooLargeError: it has more than `MAX_FIELDS`.
     """
-    left = MAX_FIELDS
-    inner: dict[str, Mapping[int, Any]] = {}
+    left, plain = MAX_FIELDS, 0
     spans = [(0, len(data), descriptor)]
     while spans:
         at, end, kind = spans.pop()
-        if kind.full_name not in inner:
-            inner[kind.full_name] = {one.number: one.message_type for one in kind.fields if one.message_type}
+        known = kind.fields_by_number
         while at < end:
             if not left:
                 raise TooLargeError(f"the request has more than {MAX_FIELDS} fields; send tensors as raw contents")
@@ -46,11 +46,15 @@ def check_fields(data: bytes, descriptor: Any) -> None:
                 at = _varint(data, at)[1]
             elif wire == 2:
                 size, at = _varint(data, at)
-                if (message := inner[kind.full_name].get(tag >> 3)) is not None:
-                    spans.append((at, min(at + size, end), message))
+                field = known.get(tag >> 3)
+                if field is not None and field.message_type is not None:
+                    spans.append((at, min(at + size, end), field.message_type))
+                elif field is not None and field.type == field.TYPE_BYTES:
+                    plain += min(size, max(0, end - at))
                 at += size
             elif wire not in _GROUP_ENDS:
-                return
+                break
+    return len(data) - plain
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -98,6 +98,17 @@ async def test_an_inference_pays_from_the_quota_of_its_caller(tmp_path: Path) ->
     assert (code, kind) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate_limited")
 
 
+async def test_requests_of_a_stream_pay_each_and_share_the_bound_of_what_is_under_way(tmp_path: Path) -> None:
+    access = replace(GUARDED.access, rate=0.001, burst=10.0 + 2.0, concurrency=10.0 + 1.0)
+    async with serving(tmp_path, replace(GUARDED, access=access)) as rig:
+        long = stream(rig)
+        told = []
+        for _ in range(3):
+            await long.write(texts("a"))
+            told.append((await long.read()).error_message.partition(":")[0])
+    assert told == ["", "", "rate_limited"]
+
+
 async def test_room_is_that_of_all_calls(tmp_path: Path) -> None:
     async with serving(tmp_path, ServerConfig()) as rig:
         room = rig.server.door.room

@@ -56,6 +56,28 @@ async def test_large_messages_are_read_and_broken_ones_refused() -> None:
         await parse_infer_request(data[:-1], FreePass())
 
 
+class Counting(FreePass):
+    def __init__(self) -> None:
+        self.held = 0
+
+    def take(self, size_bytes: int, /) -> None:
+        self.held += size_bytes
+
+
+@pytest.mark.parametrize(("field", "value", "times"), [("int64_contents", 1, 8), ("bytes_contents", b"a" * 100, 1)])
+async def test_numbers_are_counted_as_what_they_take_in_memory(field: str, value: object, times: int) -> None:
+    message = REQUEST()
+    getattr(message.inputs.add().contents, field).extend([value] * 100_000 if times > 1 else [value] * 10_000)
+    data = message.SerializeToString()
+    passed = Counting()
+    await parse_infer_request(data, passed)
+    assert passed.held == pytest.approx(times * len(data), rel=0.5)
+    raw = REQUEST(raw_input_contents=[data])
+    passed = Counting()
+    await parse_infer_request(raw.SerializeToString(), passed)
+    assert passed.held == pytest.approx(len(data), rel=0.01)
+
+
 def test_values_become_no_objects_before_their_number_is_checked() -> None:
     message = REQUEST()
     tensor = message.inputs.add(name="x", datatype="BOOL", shape=[1])
