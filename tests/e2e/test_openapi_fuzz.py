@@ -29,6 +29,8 @@ MODELS = (
 OPERATIONS = [
     (method, path) for path, operations in json.loads(openapi_text())["paths"].items() for method in operations
 ]
+# They have no field, no body and no key: nothing can be wrong with a request to them.
+WITHOUT_NEGATIVE = {("get", path) for path in ("/livez", "/metrics", "/readyz", "/v2/health/live", "/v2/health/ready")}
 
 
 @pytest.fixture(scope="module")
@@ -47,4 +49,5 @@ def test_every_answer_is_as_described(
 ) -> None:
     fuzzed.furnish()
     cases: int = request.config.getoption("--fuzz-cases")
-    assert fuzzed.fuzz(method, path, mode, cases) or mode is GenerationMode.NEGATIVE
+    sent = fuzzed.fuzz(method, path, mode, cases)
+    assert (sent == 0) is (mode is GenerationMode.NEGATIVE and (method, path) in WITHOUT_NEGATIVE)

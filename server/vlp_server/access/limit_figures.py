@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.metrics_core import Metric
 
+_PREFIX = "vlpserve_key_"
 LIMITS = ("rate", "concurrency")
 
 
@@ -18,12 +21,12 @@ class LimitFigures:
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._cost = Counter(
-            "vlpserve_key_cost", "Cost (text tokens and patches) that was asked and let in", ["key"], registry=registry
+            f"{_PREFIX}cost", "Cost (text tokens and patches) that was asked and let in", ["key"], registry=registry
         )
         self._refused = Counter(
-            "vlpserve_key_refused", "Requests refused because of the key's limit", ["key", "limit"], registry=registry
+            f"{_PREFIX}refused", "Requests refused because of the key's limit", ["key", "limit"], registry=registry
         )
-        self._under_way = Gauge("vlpserve_key_cost_under_way", "Cost under way", ["key"], registry=registry)
+        self._under_way = Gauge(f"{_PREFIX}cost_under_way", "Cost under way", ["key"], registry=registry)
 
     def paid(self, name: str, cost: float) -> None:
         """A request of this key was let in, or let go on, at this cost."""
@@ -45,3 +48,14 @@ class LimitFigures:
         for limit in LIMITS:
             with contextlib.suppress(KeyError):
                 self._refused.remove(name, limit)
+
+
+class NamelessFigures:
+    """The figures of a registry without those that name keys: for readers who need not know who asks how much."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        """As a registry does."""
+        return (metric for metric in self._registry.collect() if not metric.name.startswith(_PREFIX))

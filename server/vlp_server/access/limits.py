@@ -21,6 +21,8 @@ from vlp_server.access.token_bucket import TokenBucket
 # Nobody knows when a request that is under way will end.
 _UNDER_WAY_RETRY_S = 1.0
 _FIRST_SWEEP = 1024
+# Sums of fractions may be off by less; what is under way costs more.
+_LEFT_OVER = 0.5
 NO_KEY = ""
 """Name of the account that all callers without a key share."""
 
@@ -61,6 +63,7 @@ class Admitted:
 
     _limits: AccessLimits
     _account: _Account
+    _whole: Admitted | None = None
     cost: float = field(default=0.0, init=False)
 
     def charge(self, cost: float) -> None:
@@ -72,13 +75,14 @@ class Admitted:
         Raises:
             RateLimitedError: the caller asks too much; carries the time after which it may be asked.
         """
-        self._limits._pay(self._account, cost, held=self.cost)
+        own = self.cost + (0.0 if self._whole is None else self._whole.cost)
+        self._limits._pay(self._account, cost, held=self.cost, own=own)
         self.cost += cost
 
     @contextmanager
     def part(self) -> Iterator[Admitted]:
         """A part of the request by itself: what is paid for it is under way until its own end."""
-        part = Admitted(self._limits, self._account)
+        part = Admitted(self._limits, self._account, self)
         try:
             yield part
         finally:
@@ -134,11 +138,16 @@ class AccessLimits:
         now = self._now()
         return RateState(bucket.size, max(0.0, bucket.level(now)), bucket.full_in_s(now))
 
-    def _pay(self, account: _Account, cost: float, *, held: float) -> None:
-        """Let `cost` be under way beside what this request `held` before, and take it from the caller's bucket."""
+    def _pay(self, account: _Account, cost: float, *, held: float, own: float) -> None:
+        """Let `cost` be under way beside what this request, or part, `held` before, and take it from the bucket.
+
+        Args:
+            own: what is under way of this request itself; of a part: with what the whole paid, without other parts.
+        """
         bound = account.quota.concurrency
         # One that is alone may be larger than the quota: it must be possible at all.
-        if bound and account.requests > 1 and account.under_way + cost > bound:
+        others = account.requests > 1 or account.under_way > own + _LEFT_OVER
+        if bound and others and account.under_way + cost > bound:
             self._figures.refused(account.name, "concurrency")
             raise RateLimitedError(
                 f"requests of cost {account.under_way:.0f} of yours are under way, this one has {held + cost:.0f}, and "

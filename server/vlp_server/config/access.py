@@ -21,7 +21,8 @@ class AccessConfig:
         keys_file: file of keys, one NAME:ROLE:SHA256 a line, as `vlpserve keys new` writes them; # begins a comment. It
             is read again when it changes. One that other users may write is refused.
         keys: further keys, NAME:ROLE:SHA256 each; ROLE is read, write or admin.
-        open_metrics: whether /metrics answers without a key; false: it needs one that may read.
+        open_metrics: whether /metrics answers without a key, but for the figures that name keys; false: it needs one
+            that may read.
         rate: cost a second that a key may ask, unless its own line says otherwise, and that all callers without a key
             may ask together; 0: no bound. Each server process counts for itself.
         burst: cost that may be asked at once after a silence; 0: ten seconds of the rate.

@@ -19,6 +19,7 @@ from vlp_server.grpc.read_ahead import ReadAhead
 from vlp_server.grpc.rpc import Method, Sent, Streamed
 from vlp_server.grpc.statuses import fault_of
 from vlp_server.grpc.structs import read_struct
+from vlp_server.index.collection_rows import MAX_DIMENSION
 from vlp_server.index.store import ItemResult, Vector
 from vlp_server.intake.new_items import FETCH_SHARE, NewId, SentItem, add_sent, items_weight, new_ids
 from vlp_server.intake.picture_source import PictureUrl
@@ -110,14 +111,20 @@ class _Adding:
         self._count += 1
         try:
             picture = read_picture(item.picture, "picture") if item.HasField("picture") else None
+            vector = vector_of(item.vector) if item.HasField("vector") else None
         except VlpError as fault:
             return SentItem(item_id, fault=fault)
-        vector = vector_of(item.vector) if item.HasField("vector") else None
         return SentItem(item_id, picture, vector, read_struct(item.metadata))
 
 
 def vector_of(sent: content_pb2.Vector) -> Vector:
-    """The vector of a message; its length and its numbers are checked where the collection is known."""
+    """The vector of a message; its length and its numbers are checked where the collection is known.
+
+    Raises:
+        InvalidArgumentError: too long for any collection.
+    """
+    if len(sent.values) > MAX_DIMENSION:
+        raise InvalidArgumentError(f"vector: more than {MAX_DIMENSION} numbers", field="vector")
     return np.array(sent.values, dtype=np.float32)
 
 

@@ -61,6 +61,7 @@ class CallRecord:
         words: what the caller asked in its own words, for an access log that may have them.
         bytes_in: of its messages, as far as they were read.
         bytes_out: of the answers.
+        done: task of a method that does any of them.
     """
 
     method: str
@@ -74,6 +75,7 @@ class CallRecord:
     words: tuple[str, ...] = ()
     bytes_in: int = 0
     bytes_out: int = 0
+    done: str | None = None
 
     @classmethod
     def begin(cls, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> CallRecord:
@@ -82,8 +84,8 @@ class CallRecord:
 
     @property
     def task(self) -> str | None:
-        """That the method does; None where it does none."""
-        return _TASKS.get(self.method)
+        """That the method does, or that was done; None where it does none."""
+        return _TASKS.get(self.method) or self.done
 
     def seconds(self) -> float:
         """How long it has lasted."""

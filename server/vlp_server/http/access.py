@@ -45,11 +45,18 @@ class Access:
                 key = self._key_of(headers)
                 context.key, context.access_key = key.name, key
                 _check_role(key, need.role, need.route)
+            elif (known := self._known_key_of(headers)) is not None:
+                context.access_key = known  # not named in the log: nothing was asked of it
         except RequestError as error:
             context.route = need.route
             await context.refuse(problem_of(error), error, headers)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    def _known_key_of(self, headers: Headers) -> AccessKey | None:
+        """The key that a caller shows where none is asked for."""
+        sent = sent_keys(headers)
+        return self._ring.find(sent.pop()) if len(sent) == 1 else None
 
     def _key_of(self, headers: Headers) -> AccessKey:
         """The caller's key.

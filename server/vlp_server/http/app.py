@@ -28,6 +28,7 @@ from vlp_server.http.door import Door
 from vlp_server.http.embeddings import embeddings_router
 from vlp_server.http.entailment import entailment_router
 from vlp_server.http.envelope import Envelope
+from vlp_server.http.foreign_pages import ForeignPages
 from vlp_server.http.grounding import grounding_router
 from vlp_server.http.health import health_router
 from vlp_server.http.last_resort import LastResort
@@ -115,6 +116,8 @@ def create_app(
     app.state.key_ring = ring
     if ring is not None:
         app.add_middleware(Access, ring=ring, roles=roles)
+    else:
+        app.add_middleware(ForeignPages, origins=config.http.cors_origins, roles=roles)
     app.add_middleware(LastResort)
     if config.http.cors_origins:
         app.add_middleware(Cors, http=config.http)

@@ -13,11 +13,44 @@ from vlp_server.http.access import AUTHORIZATION_HEADER, KEY_HEADER
 from vlp_server.http.collection_fields import IDEMPOTENCY_HEADER
 from vlp_server.http.context import REQUEST_ID_HEADER, TIMEOUT_HEADER, context_of
 from vlp_server.http.envelope import RATE_HEADERS
+from vlp_server.http.oip_schemas import BINARY_HEADER
+from vlp_server.http.openai_errors import RETRY_HEADER
 from vlp_server.http.problems import Problem
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
-SENT = ("Content-Type", AUTHORIZATION_HEADER, KEY_HEADER, TIMEOUT_HEADER, REQUEST_ID_HEADER, IDEMPOTENCY_HEADER)
-EXPOSED = (REQUEST_ID_HEADER, "Server-Timing", "Retry-After", *RATE_HEADERS)
+# What OpenAI's package for JavaScript sends of itself.
+_OPENAI_SENT = (
+    "User-Agent",
+    "OpenAI-Organization",
+    "OpenAI-Project",
+    *(
+        f"X-Stainless-{about}"
+        for about in (
+            "Arch",
+            "Async",
+            "Helper-Method",
+            "Lang",
+            "Os",
+            "Package-Version",
+            "Poll-Helper",
+            "Retry-Count",
+            "Runtime",
+            "Runtime-Version",
+            "Timeout",
+        )
+    ),
+)
+SENT = (
+    "Content-Type",
+    AUTHORIZATION_HEADER,
+    KEY_HEADER,
+    TIMEOUT_HEADER,
+    REQUEST_ID_HEADER,
+    IDEMPOTENCY_HEADER,
+    BINARY_HEADER,
+    *_OPENAI_SENT,
+)
+EXPOSED = (REQUEST_ID_HEADER, "Server-Timing", "Retry-After", RETRY_HEADER, BINARY_HEADER, *RATE_HEADERS)
 
 
 class Cors:

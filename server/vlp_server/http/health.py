@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from vlp_spec.errors import ErrorKind
 
+from vlp_server.access.limit_figures import NamelessFigures
 from vlp_server.http.context import context_of
 from vlp_server.http.door import Door
 from vlp_server.http.openapi import problem_responses
@@ -61,8 +64,11 @@ def health_router(door: Door) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
     )
-    async def metrics() -> Response:
-        text = generate_latest(door.service.metrics) + generate_latest(door.metrics.registry)
+    async def metrics(request: Request) -> Response:
+        registries: list[Any] = [door.service.metrics, door.metrics.registry]
+        if door.config.access.asks_for_keys and context_of(request.scope).access_key is None:
+            registries = [NamelessFigures(registry) for registry in registries]
+        text = b"".join(map(generate_latest, registries))
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/", include_in_schema=False)

@@ -11,7 +11,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from vlp_spec.errors import InvalidArgumentError, UnavailableError
+from vlp_spec.tasks import Task
 
+from vlp_server.access.prices import Weight
 from vlp_server.http.call import let_in
 from vlp_server.http.door import Door
 from vlp_server.http.json_body import INLINE_BYTES, parse_object
@@ -30,7 +32,6 @@ from vlp_server.http.oip_schemas import (
     infer_operation,
     oip_problem_responses,
 )
-from vlp_server.oip.pricing import request_weight
 
 _MODEL = "/v2/models/{model}"
 _VERSION = f"{_MODEL}/versions/{{version}}"
@@ -177,8 +178,12 @@ async def _infer(door: Door, request: Request, model: str, version: str) -> Resp
     with ExitStack() as held:
         call = held.enter_context(let_in(door, request))
         asked = await read_infer_request(call, model, version)
-        call.charge(request_weight(asked))
-        reply = await call.answer(door.oip.infer(asked, call.deadline))
+
+        def charge(weight: Weight, task: Task | None) -> None:
+            call.context.task = None if task is None else str(task)
+            call.charge(weight)
+
+        reply = await call.answer(door.oip.infer(asked, charge, call.deadline))
         is_small = sum(len(output.data) for output in reply.outputs) <= INLINE_BYTES
         encoded = encode_reply(asked, reply) if is_small else await asyncio.to_thread(encode_reply, asked, reply)
         return reply_response(*encoded, held.pop_all())

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 from vlp_spec.errors import InvalidArgumentError
 
+from vlp_server.index.collection_rows import MAX_DIMENSION
 from vlp_server.index.store import Vector
 
-MAX_DIMENSION = 32_768
 _MAX_CHARS = 4 * MAX_DIMENSION * 4 // 3 + 4
 
 VectorValue = Annotated[

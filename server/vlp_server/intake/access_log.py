@@ -20,7 +20,7 @@ from vlp_server.core.records import Timings
 
 ACCESS_LOGGER = "vlpserve.access"
 _TASK_ROUTES = {f"/v1/{task}": str(task) for task in Task}
-_MAX_WORDS = 20
+MAX_WORDS = 20
 _HASH_CHARS = 16
 
 access_logger = logging.getLogger(ACCESS_LOGGER)
@@ -120,7 +120,7 @@ class AccessLog:
             line["client"] = client
         if self._config.questions and context.words:
             limit = self._config.question_chars
-            line["questions"] = [word[:limit] for word in context.words[:_MAX_WORDS]]
+            line["questions"] = [word[:limit] for word in context.words[:MAX_WORDS]]
         access_logger.info("request", extra={"fields": line})
 
     def _client(self, address: str) -> str | None:

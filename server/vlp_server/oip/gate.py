@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, Self
 
+from vlp_spec.tasks import Task
+
 from vlp_server.access.prices import Weight
+from vlp_server.oip.records import InferReply
 
 
 class Passed(Protocol):
@@ -16,8 +19,12 @@ class Passed(Protocol):
         """Count bytes that it holds; OverloadedError where others hold too many."""
         ...
 
-    def charge(self, weight: Weight) -> None:
-        """Let its caller pay; RateLimitedError where it asks too much."""
+    def charge(self, weight: Weight, task: Task | None) -> None:
+        """Let its caller pay for a task, or for a graph; RateLimitedError where it asks too much."""
+        ...
+
+    def note(self, *, received: int = 0, sent: int = 0, reply: InferReply | None = None) -> None:
+        """Keep bytes of messages that came and that go, and what answered, for a log."""
         ...
 
     def part(self) -> AbstractContextManager[Passed]:
@@ -54,8 +61,11 @@ class FreePass:
     def take(self, size_bytes: int, /) -> None:
         """Count nothing."""
 
-    def charge(self, weight: Weight) -> None:
+    def charge(self, weight: Weight, task: Task | None) -> None:
         """Ask for nothing."""
+
+    def note(self, *, received: int = 0, sent: int = 0, reply: InferReply | None = None) -> None:
+        """Keep nothing."""
 
     @contextmanager
     def part(self) -> Iterator[Self]:

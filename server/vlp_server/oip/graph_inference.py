@@ -15,6 +15,7 @@ from vlp_spec.tensors import TensorSpec
 from vlp_server.core.bisection import RowOutputs
 from vlp_server.core.hosted_models import HostedModel, HostedModels
 from vlp_server.oip.datatypes import DATATYPES
+from vlp_server.oip.pricing import Charge, graph_weight
 from vlp_server.oip.records import InferReply, InferRequest, InputTensor, OutputTensor
 from vlp_server.oip.requested import given_inputs, wanted_outputs
 from vlp_server.oip.shapes import ShapeCheck
@@ -27,12 +28,19 @@ _INLINE_VALUES = 4096
 
 
 async def run_graph(
-    models: HostedModels, hosted: HostedModel, request: InferRequest, lane: Lane, deadline: float | None
+    models: HostedModels,
+    hosted: HostedModel,
+    request: InferRequest,
+    lane: Lane,
+    deadline: float | None,
+    *,
+    charge: Charge,
 ) -> tuple[InferReply, tuple[int, ...]]:
     """Answer a request.
 
     Args:
         hosted: a graph.
+        charge: asked when the inputs are read, before they wait for the graph.
 
     Returns:
         the reply, and of each row the size of its batch.
@@ -46,6 +54,7 @@ async def run_graph(
         raise InternalError(detail=f"{hosted.name} is no graph")
     names = wanted_outputs(request, [spec.name for spec in graph.outputs])
     feeds = await (asyncio.to_thread(_feeds, hosted, request) if _is_large(request) else _soon(hosted, request))
+    charge(graph_weight(feeds), None)
     # A number an item is sent as a row of one.
     shaped = {spec.name: feeds[spec.name].reshape(feeds[spec.name].shape[: len(spec.shape)]) for spec in graph.inputs}
     try:
@@ -88,6 +97,8 @@ def _bytes(tensor: InputTensor) -> int:
 def _values(tensor: InputTensor) -> int:
     """An estimate: of nested lists the elements of the first ones."""
     count, values = 0, tensor.values
+    if values is not None and not isinstance(values, list):  # a message's own, which are flat
+        return len(values)
     while isinstance(values, list) and values:
         count = max(1, count) * len(values)
         values = values[0]

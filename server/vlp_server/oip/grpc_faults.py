@@ -22,7 +22,7 @@ def told(error: Exception) -> VlpError:
 
 async def abort(context: Any, error: VlpError) -> None:
     """End a call with an error; raises always."""
-    trailing: tuple[tuple[str, str], ...] = ()
+    trailing = tuple(context.trailing_metadata() or ())
     if isinstance(error, CapacityError):
-        trailing = ((RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s)))),)
+        trailing = (*trailing, (RETRY_AFTER, str(max(1, math.ceil(error.retry_after_s)))))
     await context.abort(STATUS[error.kind], fault_text(error), trailing)

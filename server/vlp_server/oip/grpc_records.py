@@ -9,15 +9,20 @@ from typing import Any
 from vlp_spec.errors import InvalidArgumentError, TooLargeError
 
 from vlp_server.oip.datatypes import BYTES
-from vlp_server.oip.grpc_messages import message_class
+from vlp_server.oip.gate import Passed
+from vlp_server.oip.grpc_messages import message_class, parser, whole
 from vlp_server.oip.records import InferReply, InferRequest, InputTensor, Parameters, ParameterValue, RequestedOutput
 from vlp_server.oip.shapes import check_sizes
 from vlp_server.oip.tensor_data import raw_of
+from vlp_server.oip.wire_fields import check_fields
 
+_REQUEST = "ModelInferRequest"
+# A number of one byte on the wire takes so many in memory, at worst.
+_NUMBERS_WEIGHT = 8
 FINAL = "triton_final_response"
 _MAX_TENSORS = 256
 _MAX_PARAMETERS = 64
-_INLINE_BYTES = 256 * 1024
+_INLINE_BYTES = 64 * 1024
 _INLINE_ROWS = 64
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -29,11 +34,26 @@ _CONTENTS = {
 }
 
 
-async def read_message(message: Any) -> InferRequest:
-    """As `read_request`; a large message in a thread."""
-    return (
-        await asyncio.to_thread(read_request, message) if message.ByteSize() > _INLINE_BYTES else read_request(message)
-    )
+async def parse_infer_request(data: bytes, passed: Passed) -> Any:
+    """A ModelInferRequest; of many bytes in a thread. Counts what it holds.
+
+    Raises:
+        InvalidArgumentError: the bytes are none.
+        TooLargeError: see check_fields.
+        OverloadedError: others hold the memory that it needs.
+    """
+    passed.note(received=len(data))
+    passed.take(len(data))
+    if len(data) <= _INLINE_BYTES:
+        return whole(parser(_REQUEST)(data))
+    numbers = await asyncio.to_thread(check_fields, data, message_class(_REQUEST).DESCRIPTOR)
+    passed.take((_NUMBERS_WEIGHT - 1) * numbers)
+    return whole(await asyncio.to_thread(parser(_REQUEST), data))
+
+
+async def read_message(message: Any, size_bytes: int) -> InferRequest:
+    """As `read_request`; a message of many bytes in a thread."""
+    return await asyncio.to_thread(read_request, message) if size_bytes > _INLINE_BYTES else read_request(message)
 
 
 async def write_message(reply: InferReply, *, streamed: bool = False) -> Any:
@@ -96,7 +116,8 @@ def _input(tensor: Any, raw: bytes | None) -> InputTensor:
             f"input {name[:64]!r}: datatype {tensor.datatype[:20]!r} can only be sent in raw_input_contents",
             field=name[:64],
         )
-    values = list(getattr(tensor.contents, field))
+    # Not as a list: of how many they are nothing is known yet.
+    values = getattr(tensor.contents, field)
     return InputTensor(name, tensor.datatype, shape, values=values, parameters=parameters)
 
 

@@ -20,13 +20,12 @@ from vlp_spec.errors import (
     VlpError,
 )
 
-from vlp_server.oip.gate import Gate, OpenGate, Passed
+from vlp_server.oip.gate import Gate, Passed
 from vlp_server.oip.grpc_faults import abort, told
 from vlp_server.oip.grpc_messages import SERVICE, message_class, methods, parser, whole
-from vlp_server.oip.grpc_records import read_message, write_message
+from vlp_server.oip.grpc_records import parse_infer_request, read_message, write_message
 from vlp_server.oip.grpc_stream import OrderedAnswers
 from vlp_server.oip.inference import OpenInference
-from vlp_server.oip.pricing import request_weight
 
 logger = logging.getLogger(__name__)
 _Answer = Callable[[Any, Any, Passed], Awaitable[Any]]
@@ -34,7 +33,7 @@ OPEN_METHODS = ("ServerLive", "ServerReady")
 """What needs no API key; everything else needs the role that reads."""
 
 
-def add_inference_service(server: grpc.aio.Server, inference: OpenInference, gate: Gate | None = None) -> None:
+def add_inference_service(server: grpc.aio.Server, inference: OpenInference, gate: Gate) -> None:
     """Let a server that was not started yet answer the protocol.
 
     Message sizes and TLS are the server's; a method that the service does not have answers UNIMPLEMENTED.
@@ -42,19 +41,18 @@ def add_inference_service(server: grpc.aio.Server, inference: OpenInference, gat
     Args:
         server: of grpc.aio.
         inference: the same one as other doors have, for they share its statistics.
-        gate: lets calls in; None: all are.
+        gate: lets calls in.
     """
-    gate = gate or OpenGate()
     service = _InferenceService(inference, gate)
     handlers = {}
     for name, method in methods().items():
-        write = message_class(method.output_type.name).SerializeToString
         # Messages are read when the gate has let the call in. To the wire one message is a stream of one.
         if method.server_streaming:
-            handlers[name] = grpc.stream_stream_rpc_method_handler(service.stream_infer, response_serializer=write)
+            handlers[name] = grpc.stream_stream_rpc_method_handler(service.stream_infer)
             continue
-        answer = _guarded(name, service.answers[name], gate, parser(method.input_type.name))
-        handlers[name] = grpc.stream_unary_rpc_method_handler(answer, response_serializer=write)
+        # Requests to infer are read by what answers them: they may be large.
+        parse = None if name == "ModelInfer" else parser(method.input_type.name)
+        handlers[name] = grpc.stream_unary_rpc_method_handler(_guarded(name, service.answers[name], gate, parse))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
 
@@ -62,7 +60,7 @@ class _InferenceService:
     """Answers by method.
 
     Attributes:
-        answers: name of a unary method -> what answers it, given the request and grpc's context.
+        answers: name of a unary method -> what answers it, given the request, grpc's context and the call; a message.
     """
 
     def __init__(self, inference: OpenInference, gate: Gate) -> None:
@@ -80,21 +78,17 @@ class _InferenceService:
             "RepositoryIndex": self._index,
         }
 
-    async def stream_infer(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def stream_infer(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         """Answer the requests of a stream; see OrderedAnswers."""
-        parse = parser("ModelInferRequest")
-
-        async def parsed() -> AsyncIterator[Any]:
-            async for data in requests:
-                yield parse(data)
-
         fault: VlpError | None = None
         try:
             with self._gate.let_in("ModelStreamInfer", context) as passed:
-                answers = OrderedAnswers(self._inference, self._deadline(context), passed)
-                async with aclosing(answers.of(parsed())) as messages:
+                answers = OrderedAnswers(self._inference, self._deadlines(context), self._gate, passed)
+                async with aclosing(answers.of(requests)) as messages:
                     async for message in messages:
-                        yield message
+                        answer = message.SerializeToString()
+                        passed.note(sent=len(answer))
+                        yield answer
         except VlpError as error:
             fault = told(error)
         if fault is not None:
@@ -132,31 +126,46 @@ class _InferenceService:
         document = self._inference.repository_index(only_ready=request.ready)
         return ParseDict({"models": document}, message_class("RepositoryIndexResponse")())
 
-    async def _infer(self, request: Any, context: Any, passed: Passed) -> Any:
-        deadline = self._deadline(context)
-        asked = await read_message(request)
-        passed.charge(request_weight(asked))
-        return await write_message(await self._inference.infer(asked, deadline))
+    async def _infer(self, request: bytes, context: Any, passed: Passed) -> Any:
+        deadline = self._deadlines(context)()
+        asked = await read_message(await parse_infer_request(request, passed), len(request))
+        reply = await self._inference.infer(asked, passed.charge, deadline)
+        passed.note(reply=reply)
+        return await write_message(reply)
 
-    def _deadline(self, context: Any) -> float | None:
-        """The call's own deadline on the monotonic clock."""
+    def _deadlines(self, context: Any) -> Callable[[], float | None]:
+        """Tells the deadline of what begins now, on the monotonic clock: that of its call, or the longest time that one
+        request may have, whichever is earlier.
+        """
         left_s: float | None = context.time_remaining()
         if left_s is None:
-            return None
-        return time.monotonic() + min(left_s, self._inference.max_timeout_s)
+            return lambda: None
+        ends, longest_s = time.monotonic() + left_s, self._inference.max_timeout_s
+        return lambda: min(ends, time.monotonic() + longest_s)
 
 
 def _guarded(
-    name: str, answer: _Answer, gate: Gate, parse: Callable[[bytes], Any]
-) -> Callable[[Any, Any], Awaitable[Any]]:
-    """The same for a call that has still to be let in, with errors as gRPC says them."""
+    name: str, answer: _Answer, gate: Gate, parse: Callable[[bytes], Any] | None
+) -> Callable[[Any, Any], Awaitable[bytes | None]]:
+    """The same for a call that has still to be let in, with errors as gRPC says them.
 
-    async def guarded(_: Any, context: Any) -> Any:
+    Args:
+        parse: reads its message; None: `answer` does that itself.
+    """
+
+    async def guarded(_: Any, context: Any) -> bytes | None:
         try:
             with gate.let_in(name, context) as passed:
                 data = await _message(context, gate.message_timeout_s)
-                passed.take(len(data))
-                return await answer(whole(parse(data)), context, passed)
+                if parse is None:
+                    message = await answer(data, context, passed)
+                else:
+                    passed.note(received=len(data))
+                    passed.take(len(data))
+                    message = await answer(whole(parse(data)), context, passed)
+                written: bytes = message.SerializeToString()
+                passed.note(sent=len(written))
+                return written
         except VlpError as error:
             if error.detail:
                 logger.info("%s (%s)", error.message, error.detail)

@@ -13,12 +13,14 @@ from vlp_spec.deployment import GraphRef
 from vlp_spec.errors import InvalidArgumentError, VlpError
 from vlp_spec.tasks import Task
 
+from vlp_server.access.prices import Weight
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.hosted_models import HostedModel
 from vlp_server.core.records import ModelState, Timings
 from vlp_server.oip.graph_inference import run_graph
 from vlp_server.oip.model_documents import config_document, index_document, metadata_document
 from vlp_server.oip.parameters import RequestTerms, read_task_terms, read_terms
+from vlp_server.oip.pricing import Charge, task_weight
 from vlp_server.oip.records import InferReply, InferRequest
 from vlp_server.oip.signatures import signature_of
 from vlp_server.oip.statistics import Statistics
@@ -95,10 +97,11 @@ class OpenInference:
         models = self._service.hosted.all()
         return [index_document(one) for one in models if not only_ready or one.state is ModelState.READY]
 
-    async def infer(self, request: InferRequest, deadline: float | None = None) -> InferReply:
+    async def infer(self, request: InferRequest, charge: Charge, deadline: float | None = None) -> InferReply:
         """Answer a request.
 
         Args:
+            charge: asked once, when it is known what is asked and nothing is computed yet.
             deadline: time.monotonic() seconds; None = as the request says, or the default.
 
         Raises:
@@ -111,24 +114,28 @@ class OpenInference:
             if isinstance(hosted.part, GraphRef):
                 terms = read_terms(request)
                 until = self._until(deadline, terms)
-                reply, batches = await run_graph(self._service.hosted, hosted, request, terms.lane, until)
+                reply, batches = await run_graph(
+                    self._service.hosted, hosted, request, terms.lane, until, charge=charge
+                )
             else:
-                reply = await self._do_task(hosted, hosted.part, request, deadline)
+                reply = await self._do_task(hosted, hosted.part, request, charge, deadline)
         except (VlpError, asyncio.CancelledError):
             self._statistics.failed(hosted, time.monotonic() - started)
             raise
         self._statistics.succeeded(hosted, time.monotonic() - started, reply.timings, batches)
         return reply
 
-    async def stream(self, request: InferRequest, deadline: float | None = None) -> AsyncGenerator[InferReply]:
+    async def stream(
+        self, request: InferRequest, charge: Charge, deadline: float | None = None
+    ) -> AsyncGenerator[InferReply]:
         """As `infer`; a caption that is wanted in pieces comes in pieces, and last the whole."""
         hosted = self._service.hosted.find(request.model, request.version)
         if not signature_of(hosted).decoupled:
-            yield await self.infer(request, deadline)
+            yield await self.infer(request, charge, deadline)
             return
         started, done = time.monotonic(), False
         try:
-            asked = await self._asked(hosted, request, deadline)
+            asked = await self._asked(hosted, Task.CAPTION, request, charge, deadline)
             async with aclosing(stream_task(self._service, hosted.deployment, asked, self._limits)) as news:
                 async for told in news:
                     done = bool(told.results)
@@ -141,20 +148,30 @@ class OpenInference:
                 self._statistics.failed(hosted, seconds)
 
     async def _do_task(
-        self, hosted: HostedModel, task: Task, request: InferRequest, deadline: float | None
+        self, hosted: HostedModel, task: Task, request: InferRequest, charge: Charge, deadline: float | None
     ) -> InferReply:
         started = time.monotonic()
-        asked = await self._asked(hosted, request, deadline)
+        asked = await self._asked(hosted, task, request, charge, deadline)
         if task is Task.CAPTION and wants_pieces(asked):
             raise InvalidArgumentError("stream: pieces come over gRPC's ModelStreamInfer alone", field="stream")
         told = await do_task(self._service, task, hosted.deployment, asked, self._limits)
         reply = task_reply(hosted, request, told)
         return replace(reply, timings=Timings(infer_ms=(time.monotonic() - started) * _MS))
 
-    async def _asked(self, hosted: HostedModel, request: InferRequest, deadline: float | None) -> TaskRequest:
+    async def _asked(
+        self, hosted: HostedModel, task: Task, request: InferRequest, charge: Charge, deadline: float | None
+    ) -> TaskRequest:
+        """What a request asks, which is paid."""
         terms = read_task_terms(request)
         until = self._until(deadline, terms)
-        return await asyncio.to_thread(read_task, self._limits, hosted, request, until, terms.lane)
+
+        def read() -> tuple[TaskRequest, Weight]:
+            asked = read_task(self._limits, hosted, request, until, terms.lane)
+            return asked, task_weight(task, asked, self._limits)
+
+        asked, weight = await asyncio.to_thread(read)
+        charge(weight, task)
+        return asked
 
     def _versions(self, name: str) -> list[int]:
         return [one.version for one in self._service.hosted.versions(name)]

@@ -1,34 +1,38 @@
-"""What an inference request costs, before anything of it is computed."""
+"""What an inference request costs, before anything of it is computed: the same as over the other APIs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from vlp_server.access.prices import Weight, tensors_weight
-from vlp_server.oip.records import InferRequest, InputTensor
+from numpy.typing import NDArray
+from vlp_spec.tasks import Task
 
-# Of a number in JSON or in a message's own field.
-_NUMBER_BYTES = 4
+from vlp_server.access.prices import Weight, embedding_weight, pictures_weight, queries_weight, tensors_weight
+from vlp_server.config.settings import LimitsConfig
+from vlp_server.task_models.task_queries import checked_options, task_queries
+from vlp_server.task_models.task_records import TaskRequest
 
-
-def request_weight(request: InferRequest) -> Weight:
-    """By the bytes of its tensors."""
-    whole = 0 if request.whole_body is None else len(request.whole_body)
-    return tensors_weight(whole + sum(map(_tensor_bytes, request.inputs)))
-
-
-def _tensor_bytes(tensor: InputTensor) -> int:
-    return len(tensor.raw) if tensor.raw is not None else _values_bytes(tensor.values or ())
+Charge = Callable[[Weight, Task | None], None]
+"""Lets the caller pay for a task, or for a graph; RateLimitedError where it asks too much."""
 
 
-def _values_bytes(values: Sequence[Any]) -> int:
-    """Of values as they were sent, nested or flat; a loop, because the nesting is the caller's."""
-    size, waiting = 0, [values]
-    while waiting:
-        for value in waiting.pop():
-            if isinstance(value, list):
-                waiting.append(value)
-            else:
-                size += len(value) if isinstance(value, str | bytes) else _NUMBER_BYTES
-    return size
+def graph_weight(feeds: Mapping[str, NDArray[Any]]) -> Weight:
+    """Of a graph's inputs: by their bytes."""
+    return tensors_weight(sum(array.nbytes for array in feeds.values()))
+
+
+def task_weight(task: Task, asked: TaskRequest, limits: LimitsConfig) -> Weight:
+    """Of what is asked of a task.
+
+    Raises:
+        InvalidArgumentError, TooLargeError: it asks what no task answers, or more than a limit.
+    """
+    options = checked_options(task, asked, limits)
+    match task:
+        case Task.EMBEDDINGS:
+            return embedding_weight(asked.texts, len(asked.images))
+        case Task.REGIONS:
+            return pictures_weight(1)
+        case _:
+            return queries_weight(task_queries(task, asked, options), 2 if task is Task.REASONING else 1)

@@ -13,6 +13,7 @@ from vlp_spec.errors import InvalidArgumentError
 from vlp_server.oip.datatypes import BYTES, NUMPY
 from vlp_server.oip.records import InputTensor, OutputTensor
 
+_PIECE = 65_536
 _LENGTH = struct.Struct("<I")
 # Kind of a numpy dtype -> types of values that stand for it.
 _ALLOWED: Mapping[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
@@ -101,6 +102,14 @@ def _flat(tensor: InputTensor, count: int) -> Sequence[Any]:
 
 
 def _from_values(tensor: InputTensor, values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Piece by piece: other threads go on between two of them, and few values are objects at a time."""
+    array = np.empty(len(values), dtype)
+    for start in range(0, len(values), _PIECE):
+        array[start : start + _PIECE] = _piece(tensor, values[start : start + _PIECE], dtype)
+    return array
+
+
+def _piece(tensor: InputTensor, values: Sequence[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if not set(map(type, values)) <= _ALLOWED[dtype.kind]:
         raise _fault(tensor, f"expected values of the datatype {tensor.datatype}")
     try:

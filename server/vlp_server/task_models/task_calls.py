@@ -9,25 +9,14 @@ from typing import Any
 
 import numpy as np
 from vlp_spec.errors import InternalError, InvalidArgumentError
-from vlp_spec.tasks import (
-    CaptionQuery,
-    ClassifyQuery,
-    Decoding,
-    EntailmentQuery,
-    GroundingQuery,
-    MatchQuery,
-    ReasoningQuery,
-    Task,
-    VqaQuery,
-)
-from vlp_spec.triton_names import EMBEDDINGS, FEATURES, IMAGE, TEXT
+from vlp_spec.tasks import Task
+from vlp_spec.triton_names import EMBEDDINGS, FEATURES, IMAGE
 
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.records import CaptionPiece, CaptionReply
 from vlp_server.core.service import Service
-from vlp_server.engines.task_wire import STREAM_OPTION, result_json
-from vlp_server.task_models.task_limits import check_limits
-from vlp_server.task_models.task_options import read_options
+from vlp_server.engines.task_wire import result_json
+from vlp_server.task_models.task_queries import checked_options, task_queries
 from vlp_server.task_models.task_records import TaskReply, TaskRequest
 
 
@@ -41,7 +30,7 @@ async def do_task(service: Service, task: Task, model: str, request: TaskRequest
     Raises:
         VlpError: as the service's methods; options or a number of pictures that are not as described, or too many.
     """
-    options = _checked_options(task, request, limits)
+    options = checked_options(task, request, limits)
     terms = _terms(model, request)
     match task:
         case Task.EMBEDDINGS:
@@ -49,11 +38,12 @@ async def do_task(service: Service, task: Task, model: str, request: TaskRequest
         case Task.REGIONS:
             return await _find_regions(service, request, terms)
         case Task.CLASSIFY:
-            query = ClassifyQuery(tuple(request.texts), tuple(options.templates))
+            (query,) = task_queries(task, request, options)
             reply = await service.classify(request.one_image(), query, **terms)
             return TaskReply([reply.result.scores[0].label], [result_json(reply.result)])
         case Task.CAPTION:
-            caption = await service.caption(request.one_image(), _caption_query(request, options), **terms)
+            (query,) = task_queries(task, request, options)
+            caption = await service.caption(request.one_image(), query, **terms)
             return _caption_reply(caption)
         case _:
             return await _judge(service, task, request, options, terms)
@@ -63,20 +53,14 @@ async def stream_task(
     service: Service, model: str, request: TaskRequest, limits: LimitsConfig
 ) -> AsyncGenerator[TaskReply]:
     """Write a caption: pieces where they are wanted, and last the whole; errors as `do_task`."""
-    options = _checked_options(Task.CAPTION, request, limits)
+    options = checked_options(Task.CAPTION, request, limits)
     if not options.stream:
         yield await do_task(service, Task.CAPTION, model, request, limits)
         return
-    query = _caption_query(request, options)
+    (query,) = task_queries(Task.CAPTION, request, options)
     async with aclosing(service.stream_caption(request.one_image(), query, **_terms(model, request))) as news:
         async for one in news:
             yield TaskReply([one.text], []) if isinstance(one, CaptionPiece) else _caption_reply(one, streamed=True)
-
-
-def _checked_options(task: Task, request: TaskRequest, limits: LimitsConfig) -> Any:
-    options = read_options(task, request.options)
-    check_limits(task, request, options, limits)
-    return options
 
 
 def _terms(model: str, request: TaskRequest) -> dict[str, Any]:
@@ -85,31 +69,25 @@ def _terms(model: str, request: TaskRequest) -> dict[str, Any]:
 
 async def _judge(service: Service, task: Task, request: TaskRequest, options: Any, terms: dict[str, Any]) -> TaskReply:
     """Tasks with one answer to each text."""
-    if not request.texts:
-        raise InvalidArgumentError(f"{TEXT}: missing; give at least one", field=TEXT)
+    queries = task_queries(task, request, options)
     reply: Any
     match task:
         case Task.VQA:
-            candidates = None if options.answers is None else tuple(options.answers)
-            queries = [VqaQuery(text, options.top_k, candidates) for text in request.texts]
             reply = await service.vqa(request.one_image(), queries, **terms)
             answers = [result.answers[0].answer for result in reply.results]
         case Task.MATCH:
-            reply = await service.match(request.one_image(), [MatchQuery(text) for text in request.texts], **terms)
+            reply = await service.match(request.one_image(), queries, **terms)
             answers = [f"{result.score:.6f}" for result in reply.results]
         case Task.ENTAILMENT:
-            judged = [EntailmentQuery(text) for text in request.texts]
-            reply = await service.entailment(request.one_image(), judged, **terms)
+            reply = await service.entailment(request.one_image(), queries, **terms)
             answers = [result.label for result in reply.results]
         case Task.GROUNDING:
-            phrases = [GroundingQuery(text, options.top_k) for text in request.texts]
-            reply = await service.grounding(request.one_image(), phrases, **terms)
+            reply = await service.grounding(request.one_image(), queries, **terms)
             answers = [json.dumps(result.boxes[0].box) for result in reply.results]
         case Task.REASONING:
             if len(request.images) != 2:
                 raise InvalidArgumentError(f"{IMAGE}: got {len(request.images)} pictures, expected 2", field=IMAGE)
-            statements = [ReasoningQuery(text) for text in request.texts]
-            reply = await service.reasoning((request.images[0], request.images[1]), statements, **terms)
+            reply = await service.reasoning((request.images[0], request.images[1]), queries, **terms)
             answers = [str(result.label).lower() for result in reply.results]
         case _:
             raise InternalError(detail=f"no way to do {task} on Triton")
@@ -134,13 +112,6 @@ async def _find_regions(service: Service, request: TaskRequest, terms: dict[str,
         "attributes": list(reply.found.attributes),
     }
     return TaskReply([], [json.dumps(about).encode()], {FEATURES: np.ascontiguousarray(regions.features, np.float32)})
-
-
-def _caption_query(request: TaskRequest, options: Any) -> CaptionQuery:
-    if len(request.texts) > 1:
-        raise InvalidArgumentError(f"{TEXT}: got {len(request.texts)}, a caption begins in one way", field=TEXT)
-    given = options.model_dump(exclude={"num_captions", STREAM_OPTION})
-    return CaptionQuery(request.texts[0] if request.texts else "", options.num_captions, Decoding(**given))
 
 
 def _caption_reply(reply: CaptionReply, *, streamed: bool = False) -> TaskReply:

@@ -132,6 +132,7 @@ async def test_a_fault_of_an_item_is_its_own(things: Rig) -> None:
         pb.NewItem(id="regions", picture=content_pb2.Picture(regions=content_pb2.Regions())),
         pb.NewItem(id="url", picture=content_pb2.Picture(url="http://host/a.png")),
         pb.NewItem(id="short", vector=content_pb2.Vector(values=[1.0])),
+        pb.NewItem(id="long", vector=content_pb2.Vector(values=[0.5] * 32_769)),
         pb.NewItem(id="nan", vector=content_pb2.Vector(values=[float("nan")] * 16)),
         item(0, id="meta", metadata=struct({"n": float("inf")})),
         item(0, id=""),
@@ -142,6 +143,7 @@ async def test_a_fault_of_an_item_is_its_own(things: Rig) -> None:
     assert [one.status for one in failed] == [FAILED] * len(faulty)
     assert {one.error.kind for one in failed} == {"invalid_argument"}
     assert all(one.error.detail for one in failed)
+    assert "more than 32768 numbers" in next(one.error.detail for one in failed if one.id == "long")
     assert (kept.id, kept.status) == ("item-1", pb.ITEM_STATUS_CREATED)
 
 
@@ -288,6 +290,7 @@ async def test_searches_by_words_by_picture_with_filter_and_a_second_look(things
         {"text": "a", "filter": struct({"a": {"gte": float("nan")}})},
         {"text": "a", "filter": struct({})},
         {"vector": content_pb2.Vector()},
+        {"vector": content_pb2.Vector(values=[0.5] * 32_769)},
         {"picture": content_pb2.Picture(regions=content_pb2.Regions())},
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +18,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_rig import ALL_MODELS, Rig, open_grpc
 from vlp_server.access.keys import Role, new_key
-from vlp_server.config import AccessConfig, ServerConfig
+from vlp_server.config import AccessConfig, HttpConfig, LogConfig, ServerConfig
 from vlp_server.intake.shared import Shared
 from vlp_server.oip.grpc_messages import SERVICE, message_class, methods
 from vlp_server.oip.inference import OpenInference
@@ -29,9 +32,11 @@ COST = 10 + 1
 
 
 @asynccontextmanager
-async def serving(folder: Path, config: ServerConfig, shared: Shared | None = None) -> AsyncIterator[Rig]:
+async def serving(
+    folder: Path, config: ServerConfig, shared: Shared | None = None, max_timeout_s: float = 60.0
+) -> AsyncIterator[Rig]:
     async with collection_service(folder, ALL_MODELS) as service:
-        oip = OpenInference(service, config.limits, version="0", max_timeout_s=60.0)
+        oip = OpenInference(service, config.limits, version="0", max_timeout_s=max_timeout_s)
         async with open_grpc(service, config, shared=shared, oip=oip) as rig:
             yield rig
 
@@ -44,6 +49,15 @@ def ask(rig: Rig, name: str, request: Any = None, metadata: Any = WITH_KEY) -> A
         response_deserializer=message_class(method.output_type.name).FromString,
     )
     return call(message_class(method.input_type.name)() if request is None else request, metadata=metadata)
+
+
+def stream(rig: Rig, timeout_s: float | None = None) -> Any:
+    call = rig.channel.stream_stream(
+        f"/{SERVICE}/ModelStreamInfer",
+        request_serializer=message_class("ModelInferRequest").SerializeToString,
+        response_deserializer=message_class("ModelStreamInferResponse").FromString,
+    )
+    return call(metadata=WITH_KEY, timeout=timeout_s)
 
 
 def texts(*values: str, **parameters: Any) -> Any:
@@ -84,6 +98,17 @@ async def test_an_inference_pays_from_the_quota_of_its_caller(tmp_path: Path) ->
     assert (code, kind) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate_limited")
 
 
+async def test_requests_of_a_stream_pay_each_and_share_the_bound_of_what_is_under_way(tmp_path: Path) -> None:
+    access = replace(GUARDED.access, rate=0.001, burst=10.0 + 2.0, concurrency=10.0 + 1.0)
+    async with serving(tmp_path, replace(GUARDED, access=access)) as rig:
+        long = stream(rig)
+        told = []
+        for _ in range(3):
+            await long.write(texts("a"))
+            told.append((await long.read()).error_message.partition(":")[0])
+    assert told == ["", "", "rate_limited"]
+
+
 async def test_room_is_that_of_all_calls(tmp_path: Path) -> None:
     async with serving(tmp_path, ServerConfig()) as rig:
         room = rig.server.door.room
@@ -118,3 +143,57 @@ async def test_health_and_reflection_know_it(tmp_path: Path) -> None:
     assert SERVICE in [service.name for service in listed.list_services_response.service]
     assert len(own.file_descriptor_response.file_descriptor_proto) == 1
     assert others.file_descriptor_response.file_descriptor_proto
+
+
+async def test_a_silent_stream_ends_and_gives_its_room_back(tmp_path: Path) -> None:
+    async with serving(tmp_path, ServerConfig(http=HttpConfig(body_timeout_s=0.05))) as rig:
+        silent, asking = stream(rig), stream(rig)
+        await asking.write(texts("a"))
+        assert not (await asking.read()).error_message
+        for call in (silent, asking):
+            assert await refused(call.read()) == (grpc.StatusCode.DEADLINE_EXCEEDED, "deadline_exceeded")
+        assert rig.server.door.room.inside == 0
+
+
+async def test_a_silent_stream_holds_no_drain(tmp_path: Path) -> None:
+    async with serving(tmp_path, ServerConfig()) as rig:
+        silent = stream(rig)
+        await silent.write(texts("a"))
+        await silent.read()
+        stopping = asyncio.ensure_future(rig.server.stop(30.0))
+        assert await refused(silent.read()) == (grpc.StatusCode.UNAVAILABLE, "unavailable")
+        await stopping
+
+
+async def test_a_long_stream_has_time_for_each_of_its_requests(tmp_path: Path) -> None:
+    async with serving(tmp_path, ServerConfig(), max_timeout_s=0.5) as rig:
+        long = stream(rig, timeout_s=60.0)
+        started = time.monotonic()
+        while time.monotonic() < started + 0.6:
+            await long.write(texts("a"))
+            assert not (await long.read()).error_message
+
+
+async def test_the_log_and_the_metadata_say_what_was_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = replace(GUARDED, log=LogConfig(access=True, questions=True))
+    with caplog.at_level(logging.INFO):
+        async with serving(tmp_path, config) as rig:
+            call = ask(rig, "ModelInfer", texts("a red boat"))
+            answer = await call
+            long = stream(rig)
+            for word in ("one", "two"):
+                await long.write(texts(word))
+            await long.done_writing()
+            assert not any([told.error_message async for told in long])
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(rig, "ModelInfer", texts())
+    assert "infer" in dict(await call.trailing_metadata())["server-timing"]
+    assert dict(caught.value.trailing_metadata())["x-request-id"]
+    one, several, wrong = (record.__dict__["fields"] for record in caplog.records if record.name == "vlpserve.access")
+    assert (one["bytes_in"], one["bytes_out"]) == (texts("a red boat").ByteSize(), answer.ByteSize())
+    assert (one["task"], one["questions"]) == ("embeddings", ["a red boat"])
+    assert one["model"].startswith("dummy-encoder")
+    assert one["infer_ms"] is not None
+    assert (several["bytes_in"], several["questions"]) == (2 * texts("one").ByteSize(), ["one", "two"])
+    assert several["bytes_out"] > 0
+    assert (wrong["status"], wrong["bytes_in"]) == ("INVALID_ARGUMENT", texts().ByteSize())

@@ -125,3 +125,44 @@ def test_origins_that_are_none_end_the_start(http: dict[str, Any]) -> None:
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "https://[::1]:8443", "https://page.example", "*"])
 def test_origins_as_browsers_send_them(origin: str) -> None:
     assert HttpConfig(cors_origins=(origin,)).cors_origins == (origin,)
+
+
+async def test_a_page_may_send_what_the_packages_of_others_send(door_with: Any) -> None:
+    openai = "authorization, content-type, user-agent, x-stainless-arch, x-stainless-lang, x-stainless-os"
+    openai += ", x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version"
+    async with door_with(open_to(PAGE)) as door:
+        for headers in (f"{openai}, x-stainless-timeout", "inference-header-content-length"):
+            assert (await door.options("/v1/vqa", headers=preflight(headers=headers))).status_code == 200
+        told = await door.get("/livez", headers={"Origin": PAGE})
+    exposed = {name.strip().lower() for name in told.headers["access-control-expose-headers"].split(",")}
+    assert {"inference-header-content-length", "x-should-retry"} <= exposed
+
+
+FOREIGN = ("https://evil.example", "null", "http://door.evil.example", "ftp://door", "door")
+CHANGES = [("POST", "/v1/collections/c/items"), ("PUT", "/v1/collections/c"), ("DELETE", "/v1/collections/c")]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+@pytest.mark.parametrize("allowed", [(), (PAGE,)])
+async def test_pages_of_others_change_nothing_where_nobody_has_a_key(
+    origin: str, allowed: tuple[str, ...], door_with: Any
+) -> None:
+    async with door_with(ServerConfig(http=HttpConfig(cors_origins=allowed))) as door:
+        for method, path in [*CHANGES, ("POST", "/v1/admin/models/load")]:
+            refused = await door.request(method, path, headers={"Origin": origin}, **PICTURE)
+            assert (refused.status_code, refused.json()["kind"]) == (403, "permission_denied")
+            assert refused.headers["x-request-id"]
+        asked = await door.post("/v1/vqa", headers={"Origin": origin}, data={"question": "what?"}, **PICTURE)
+        assert asked.status_code == 200
+        assert (await door.get("/v1/nothing", headers={"Origin": origin})).status_code == 404
+
+
+async def test_own_pages_allowed_ones_and_callers_that_are_no_pages_change_what_they_like(door_with: Any) -> None:
+    async with door_with(ServerConfig(http=HttpConfig(cors_origins=(PAGE,)))) as door:
+        own = str(door.base_url).rstrip("/")
+        for headers in ({}, {"Origin": PAGE}, {"Origin": own}, {"Origin": own.replace("http:", "https:")}):
+            answer = await door.put("/v1/collections/c", json={}, headers=headers)
+            assert answer.json().get("kind") != "permission_denied"
+    async with door_with(ServerConfig(http=HttpConfig(cors_origins=("*",)))) as door:
+        answer = await door.put("/v1/collections/c", json={}, headers={"Origin": "https://any.example"})
+        assert answer.json().get("kind") != "permission_denied"

@@ -110,13 +110,18 @@ async def test_keys_have_their_own_and_share_nothing() -> None:
         by_plain = [(await ask(plain)).status_code for _ in range(4)]
         by_bulk = [await ask(bulk) for _ in range(4)]
         refused = await ask(plain)
-        text = (await door.get("/metrics")).text
+        text = (await door.get("/metrics", headers={"X-Api-Key": plain})).text
+        open_text = (await door.get("/metrics")).text
+        wrong_text = (await door.get("/metrics", headers={"X-Api-Key": "vlp_wrong"})).text
     assert by_plain == [200, 200, 429, 429]
     assert [response.status_code for response in by_bulk] == [200] * 4
     assert standing(by_bulk[0]) == [None, None, None]
     assert refused.json()["kind"] == "rate_limited"
     assert 'vlpserve_key_refused_total{key="plain",limit="rate"} 3.0' in text
     assert 'vlpserve_key_cost_total{key="bulk"} 44.0' in text
+    for shown in (open_text, wrong_text):
+        assert "vlpserve_http_requests" in shown
+        assert "bulk" not in shown
 
 
 async def test_items_and_searches_are_paid_by_what_they_ask() -> None:

@@ -158,3 +158,25 @@ def test_a_part_that_is_done_is_under_way_no_more() -> None:
             with pytest.raises(RateLimitedError):
                 other.charge(20)
         other.charge(20)
+
+
+def test_parts_of_one_request_share_the_bound_as_requests_do() -> None:
+    limits = AccessLimits(Quota(concurrency=100))
+    with limits.admit(None) as long:
+        with long.part() as first:
+            first.charge(500)  # nothing else is under way
+            first.charge(1)
+            with long.part() as second, pytest.raises(RateLimitedError):
+                second.charge(1)
+        with long.part() as third:
+            third.charge(500)
+        long.charge(200)
+
+
+def test_small_parts_are_under_way_side_by_side() -> None:
+    limits = AccessLimits(Quota(concurrency=100))
+    with limits.admit(None) as long, ExitStack() as parts:
+        for _ in range(3):
+            parts.enter_context(long.part()).charge(30)
+        with pytest.raises(RateLimitedError):
+            parts.enter_context(long.part()).charge(30)

@@ -115,3 +115,11 @@ def test_values_that_are_no_texts_are_refused(values: list[object]) -> None:
 def test_what_is_no_text_is_not_written_as_json() -> None:
     with pytest.raises(InvalidArgumentError, match="binary"):
         values_of(OutputTensor("x", "BYTES", (1,), [b"\xff"]))
+
+
+def test_many_values_are_read_as_few_are() -> None:
+    values = [value % 251 for value in range(200_001)]
+    assert read_numbers(InputTensor("x", "UINT8", (200_001,), values=values), 200_001).tolist() == values
+    values[-1] = 256
+    with pytest.raises(InvalidArgumentError):
+        read_numbers(InputTensor("x", "UINT8", (200_001,), values=values), 200_001)
