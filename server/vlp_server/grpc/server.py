@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2_grpc
 from vlp_spec.errors import ConfigError
 
 from vlp_server.config.server import ServerConfig
@@ -106,7 +105,7 @@ class GrpcServer:
         if self._oip is not None:
             add_inference_service(server, self._oip, OipGate(door))
             others = (SERVICE,)
-        health_pb2_grpc.add_HealthServicer_to_server(Health(door, others), server)
+        server.add_generic_rpc_handlers((Health(door, others).handler(),))
         if self._config.grpc.reflection:
             add_reflection(server, [*services, *others, HEALTH_SERVICE])
         self.port = self._bind(server, credentials)
