@@ -22,7 +22,8 @@ _LOOK_S = 0.25
 # Watchers need no key; each holds a call for as long as it likes.
 _MAX_WATCHERS = 64
 # Questions of a few bytes, which come with the headers of their calls.
-_MAX_READ = 16
+_MAX_READ = 8
+_PATIENCE_S = 0.1
 _READ_S = 5.0
 _Status = health_pb2.HealthCheckResponse
 
@@ -42,7 +43,7 @@ class Health:
         self._door = door
         self._others = others
         self._watchers = 0
-        self._reader = MessageReader(_MAX_READ, 0.0)
+        self._reader = MessageReader(_MAX_READ, _PATIENCE_S)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a server needs to answer the service's methods."""
