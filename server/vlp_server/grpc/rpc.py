@@ -37,10 +37,12 @@ class Sent(Generic[Q]):
 
     Attributes:
         size_bytes: that it holds, with what its parts take beside their own bytes.
+        parts: values, texts and messages in it.
     """
 
     message: Q
     size_bytes: int
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +182,12 @@ async def _messages(
         call.record.bytes_in += len(data)
         call.take(len(data))
         try:
-            parts_bytes = PART_BYTES * await _parts_of(kind, data)
-            call.take(parts_bytes)
+            parts = await _parts_of(kind, data)
+            call.take(PART_BYTES * parts)
             message = kind.FromString(data)
         except DecodeError:
             raise InvalidArgumentError(f"the bytes are no {kind.DESCRIPTOR.full_name}") from None
-        yield Sent(message, len(data) + parts_bytes)
+        yield Sent(message, len(data) + PART_BYTES * parts, parts)
 
 
 async def _parts_of(kind: type[Message], data: bytes) -> int:
