@@ -11,7 +11,6 @@ import grpc
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.core.service import Service
 from vlp_server.core.settings import CoreSettings
-from vlp_server.oip.gate import OpenGate
 from vlp_server.oip.grpc_service import add_inference_service
 from vlp_server.oip.inference import OpenInference
 
@@ -56,7 +55,7 @@ class OipServer:
         assert (await self.service.wait_ready(_LIMIT_S)).ready
         self.inference = OpenInference(self.service, LimitsConfig(), version="0", max_timeout_s=60.0)
         self._server = grpc.aio.server(options=self._options)
-        add_inference_service(self._server, self.inference, OpenGate())
+        add_inference_service(self._server, self.inference)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
 

@@ -12,6 +12,7 @@ from vlp_spec.errors import InvalidArgumentError, TaskNotSupportedError, VlpErro
 
 from vlp_server.grpc.call import VISION_LANGUAGE
 from vlp_server.grpc.door import GrpcDoor
+from vlp_server.grpc.keyless import KeylessCalls
 from vlp_server.grpc.reading import Context, MessageReader
 from vlp_server.grpc.statuses import fault_of
 
@@ -36,10 +37,12 @@ class Health:
 
     Args:
         door: whose service and room it tells of.
+        calls: counts those to Check.
         others: names of further services on the same server, as ready as the whole.
     """
 
-    def __init__(self, door: GrpcDoor, others: tuple[str, ...] = ()) -> None:
+    def __init__(self, door: GrpcDoor, calls: KeylessCalls, others: tuple[str, ...] = ()) -> None:
+        self._calls = calls
         self._door = door
         self._others = others
         self._watchers = 0
@@ -55,6 +58,7 @@ class Health:
 
     async def _check(self, _: object, context: Context) -> bytes:
         """The state of a service now; NOT_FOUND for one that is not there."""
+        await self._calls.enter(context)
         service = await self._service_of(context)
         status = self._status(service)
         if status is None:

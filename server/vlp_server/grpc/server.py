@@ -20,8 +20,10 @@ from vlp_server.grpc.captions import caption_methods
 from vlp_server.grpc.collections import collection_methods
 from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.health import COLLECTIONS, HEALTH_SERVICE, MODELS, Health
+from vlp_server.grpc.keyless import KeylessCalls
 from vlp_server.grpc.models import model_methods
 from vlp_server.grpc.oip_gate import OipGate
+from vlp_server.grpc.oip_health import oip_health_handler
 from vlp_server.grpc.questions import question_methods
 from vlp_server.grpc.reflection import add_reflection
 from vlp_server.grpc.rpc import service_handler
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from vlp_server.core.service import Service
 
 logger = logging.getLogger(__name__)
-# Health and reflection answer beside as many calls as there may be.
-_SPARE_CALLS = 128
+# Health and reflection answer beside as many calls as there may be, and so many are being refused.
+_SPARE_CALLS = 256
 # For TLS and the first frame of a connection.
 _HANDSHAKE_MS = 10_000
 # For answers that are on their way, and so long at most for who only watches.
@@ -105,10 +107,12 @@ class GrpcServer:
         }
         server.add_generic_rpc_handlers([service_handler(door, name, methods) for name, methods in services.items()])
         others: tuple[str, ...] = ()
+        keyless = KeylessCalls()
         if self._oip is not None:
+            server.add_generic_rpc_handlers((oip_health_handler(door, self._oip, keyless),))
             add_inference_service(server, self._oip, OipGate(door))
             others = (SERVICE,)
-        server.add_generic_rpc_handlers((Health(door, others).handler(),))
+        server.add_generic_rpc_handlers((Health(door, keyless, others).handler(),))
         if self._config.grpc.reflection:
             add_reflection(server, [*services, *others, HEALTH_SERVICE])
         server.add_generic_rpc_handlers((UnknownMethods(door),))

@@ -20,7 +20,7 @@ from vlp_spec.errors import (
     VlpError,
 )
 
-from vlp_server.oip.gate import Gate, Passed
+from vlp_server.oip.gate import Gate, OpenGate, Passed
 from vlp_server.oip.grpc_faults import abort, told
 from vlp_server.oip.grpc_messages import SERVICE, message_class, methods, parser, whole
 from vlp_server.oip.grpc_records import read_message, write_message
@@ -34,7 +34,7 @@ OPEN_METHODS = ("ServerLive", "ServerReady")
 """What needs no API key; everything else needs the role that reads."""
 
 
-def add_inference_service(server: grpc.aio.Server, inference: OpenInference, gate: Gate) -> None:
+def add_inference_service(server: grpc.aio.Server, inference: OpenInference, gate: Gate | None = None) -> None:
     """Let a server that was not started yet answer the protocol.
 
     Message sizes and TLS are the server's; a method that the service does not have answers UNIMPLEMENTED.
@@ -42,8 +42,9 @@ def add_inference_service(server: grpc.aio.Server, inference: OpenInference, gat
     Args:
         server: of grpc.aio.
         inference: the same one as other doors have, for they share its statistics.
-        gate: lets calls in.
+        gate: lets calls in; None: all are.
     """
+    gate = gate or OpenGate()
     service = _InferenceService(inference, gate)
     handlers = {}
     for name, method in methods().items():
@@ -153,9 +154,6 @@ def _guarded(
     async def guarded(_: Any, context: Any) -> Any:
         try:
             with gate.let_in(name, context) as passed:
-                if name in OPEN_METHODS:
-                    # It says nothing, and is not waited for: who has no key holds nothing here.
-                    return await answer(None, context, passed)
                 data = await _message(context, gate.message_timeout_s)
                 passed.take(len(data))
                 return await answer(whole(parse(data)), context, passed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from grpc_health.v1 import health_pb2
 from grpc_rig import Rig, open_grpc, picture_of
 from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import HttpConfig, ServerConfig
-from vlp_server.grpc import health, server
+from vlp_server.grpc import health, keyless, server
 from vlp_server.oip.grpc_messages import SERVICE, message_class
 from vlp_server.oip.inference import OpenInference
 
@@ -23,12 +25,14 @@ REQUEST = vision_language_pb2.VqaRequest(picture=picture_of(b"picture"), questio
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 # As many calls as the library lets run in these tests.
 CALLS = 6
+SLOW = 2
 
 
 @pytest.fixture(autouse=True)
 def few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_SPARE_CALLS", CALLS - 1)
-    monkeypatch.setattr(health, "_MAX_READ", 2, raising=False)
+    monkeypatch.setattr(keyless, "MAX_CALLS_OF_ADDRESS", CALLS - 2)
+    monkeypatch.setattr(health, "_MAX_READ", SLOW)
 
 
 @contextmanager
@@ -47,8 +51,8 @@ async def test_silent_questions_for_health_keep_nobody_out(scripted: Any, method
     async with open_grpc(scripted, ServerConfig(http=HttpConfig(max_in_flight=1))) as rig:
         with silent(rig, method, CALLS) as calls:
             ended = [asyncio.create_task(call.code()) for call in calls]
-            done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-            assert {task.result() for task in done} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+            codes = [await code for code in islice(asyncio.as_completed(ended, timeout=20), CALLS - SLOW)]
+            assert set(codes) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
             assert (await rig.vision.Vqa(REQUEST)).model == "scripted@1"
             answer = await rig.health.Check(health_pb2.HealthCheckRequest())
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -58,7 +62,7 @@ async def test_silent_questions_for_health_keep_nobody_out(scripted: Any, method
 async def test_a_question_that_never_comes_ends_its_call(
     scripted_rig: Rig, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_READ_S", 0.05, raising=False)
+    monkeypatch.setattr(health, "_READ_S", 0.05)
     with silent(scripted_rig, method, 1) as (call,):
         assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.DEADLINE_EXCEEDED
 
@@ -79,3 +83,48 @@ async def test_health_of_the_inference_protocol_waits_for_no_message(tmp_path: P
             with silent(rig, f"/{SERVICE}/{name}", 1) as (call,):
                 answer = await asyncio.wait_for(call.read(), 20)
                 assert getattr(message_class(f"{name}Response").FromString(answer), field)
+
+
+def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
+    """Of HTTP/2."""
+    return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+
+
+def header(name: bytes, value: bytes) -> bytes:
+    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+async def test_answers_that_nobody_takes_keep_no_others_out(scripted_rig: Rig) -> None:
+    # It allows no byte of an answer to be sent.
+    no_window = frame(4, 0, 0, struct.pack(">HI", 4, 0))
+    fields = [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", CHECK.encode()),
+        (b":authority", b"a"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+    ]
+    headers = b"".join(header(name, value) for name, value in fields)
+    reader, writer = await asyncio.open_connection("127.0.0.1", scripted_rig.server.port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_window)
+    await reader.read(9)
+    writer.write(frame(4, 1, 0))
+    room = scripted_rig.server.door.config.http.max_in_flight
+    for stream in range(1, 2 * (room + CALLS) + 1, 2):
+        writer.write(frame(1, 4, stream, headers) + frame(0, 1, stream, bytes(5)))
+    await writer.drain()
+    # Those over their number are told so; that of headers (frame 1) which end a stream comes without a window.
+    await asyncio.wait_for(reader.readuntil(b"\x01\x05"), 20)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await scripted_rig.health.Check(health_pb2.HealthCheckRequest())
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await scripted_rig.vision.Vqa(REQUEST)).model == "scripted@1"
+    writer.close()
+    while True:
+        try:
+            await scripted_rig.health.Check(health_pb2.HealthCheckRequest())
+        except grpc.aio.AioRpcError:
+            await asyncio.sleep(0)
+        else:
+            break

@@ -14,7 +14,6 @@ from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.app import create_app
 from vlp_server.http.problems import STATUS
 from vlp_server.intake.grpc_codes import STATUS as CODES
-from vlp_server.oip.gate import OpenGate
 from vlp_server.oip.grpc_messages import SERVICE, message_class
 from vlp_server.oip.grpc_service import add_inference_service
 from vlp_server.oip.inference import OpenInference
@@ -79,7 +78,7 @@ async def test_over_http(error: Exception) -> None:
 async def test_over_grpc(error: Exception) -> None:
     inference = OpenInference(failing_service(error), LimitsConfig(), version="0", max_timeout_s=60.0)
     server = grpc.aio.server()
-    add_inference_service(server, inference, OpenGate())
+    add_inference_service(server, inference)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
