@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2
 from grpc_rig import Rig, open_grpc, picture_of
 from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import HttpConfig, ServerConfig
-from vlp_server.grpc import health, keyless, server
+from vlp_server.grpc import health, keyless, reflection, server
 from vlp_server.oip.grpc_messages import SERVICE, message_class
 from vlp_server.oip.inference import OpenInference
 
@@ -128,3 +128,18 @@ async def test_answers_that_nobody_takes_keep_no_others_out(scripted_rig: Rig) -
             await asyncio.sleep(0)
         else:
             break
+
+
+async def test_silent_streams_of_reflection_make_room(scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflection, "_MAX_SLOW", SLOW)
+    monkeypatch.setattr(reflection, "_PATIENCE_S", 0.0)
+    async with open_grpc(scripted) as rig:
+        with silent(rig, f"/{reflection.REFLECTION_SERVICE}/ServerReflectionInfo", SLOW + 1) as calls:
+            ended = [asyncio.create_task(call.code()) for call in calls]
+            (code,) = [await code for code in islice(asyncio.as_completed(ended, timeout=20), 1)]
+            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_what_is_no_question_of_reflection_is_refused(scripted_rig: Rig) -> None:
+    call = scripted_rig.channel.stream_stream(f"/{reflection.REFLECTION_SERVICE}/ServerReflectionInfo")(iter([b"\xff"]))
+    assert await asyncio.wait_for(call.code(), 20) is grpc.StatusCode.INVALID_ARGUMENT
