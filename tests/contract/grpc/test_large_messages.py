@@ -148,3 +148,12 @@ async def test_messages_with_too_many_items_wait_for_nothing(tmp_path: Path, mon
         assert (await call.read()).results[0].id == "a"
         assert (await refused(call.read()))[0] == "too_large"
         assert rig.server.door.room.inside == 0
+
+
+async def test_scores_of_no_regions_are_not_made_into_numbers(rig: Rig) -> None:
+    box = content_pb2.Box(x0=0.0, y0=0.0, x1=1.0, y1=1.0)
+    regions = content_pb2.Regions(boxes=[box], features=bytes(16), scores=[0.5] * 1000)
+    picture = content_pb2.Picture(regions=regions)
+    kind, told = await refused(rig.vision.Vqa(vision_language_pb2.VqaRequest(picture=picture, questions=["a"])))
+    assert kind == "invalid_argument"
+    assert "1000 scores for 1 boxes" in told
