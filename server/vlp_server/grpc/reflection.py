@@ -65,7 +65,7 @@ class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
     """The library's own, for so many streams at a time, each for so long."""
 
     def __init__(self, services: Sequence[str]) -> None:
-        super().__init__(services, pool=_Pools(descriptor_pool.Default(), message_pool()))
+        super().__init__(services, pool=_Pools(message_pool(), descriptor_pool.Default()))
         self._open = 0
         self._reader = MessageReader(_MAX_SLOW, _PATIENCE_S)
 
