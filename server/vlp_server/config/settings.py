@@ -146,6 +146,8 @@ class GrpcConfig:
         tls_key: PEM file of its private key.
         tls_client_ca: PEM file of the authorities whose clients may call; none: no certificate is asked of clients.
         reflection: whether clients can ask which methods there are, without a key.
+        max_connections: open connections; more are closed at once. Each takes a file of the process, see `ulimit -n`.
+        idle_timeout_s: how long a connection without calls stays open; clients connect anew by themselves.
         keep_alive_s: after so much silence on a connection the server asks whether its client is still there.
         keep_alive_timeout_s: how long it waits for the answer.
     """
@@ -158,6 +160,8 @@ class GrpcConfig:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     reflection: bool = True
+    max_connections: int = 1000
+    idle_timeout_s: float = 300.0
     keep_alive_s: float = 60.0
     keep_alive_timeout_s: float = 20.0
 
@@ -172,6 +176,8 @@ class GrpcConfig:
                 "tls_client_ca: needs tls_certificate and tls_key"
                 if self.tls_client_ca is not None and self.tls_certificate is None
                 else None,
+                between("max_connections", self.max_connections, 1, 1_000_000),
+                between("idle_timeout_s", self.idle_timeout_s, 1, _DAY_S),
                 between("keep_alive_s", self.keep_alive_s, 1, _DAY_S),
                 between("keep_alive_timeout_s", self.keep_alive_timeout_s, 0.1, _DAY_S),
             ]

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from typing import TypeVar, cast
 
+from google.protobuf.struct_pb2 import Struct
 from vlp_proto.vlp.v1 import collections_pb2
 from vlp_spec.errors import InvalidArgumentError, ItemNotFoundError
 
@@ -17,9 +18,9 @@ from vlp_server.grpc.call import Call
 from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.pictures import read_picture
 from vlp_server.grpc.rpc import Method, Unary
-from vlp_server.grpc.structs import read_struct, write_struct
+from vlp_server.grpc.structs import check_struct, read_struct, write_struct
 from vlp_server.grpc.texts import model_of
-from vlp_server.index.filters import parse_filter
+from vlp_server.index.filters import Filter, parse_filter
 from vlp_server.index.settings import IndexKind, IndexSettings
 from vlp_server.index.store import CollectionInfo, Metric, SearchEffort
 
@@ -32,6 +33,10 @@ _DEFAULT_HITS = 10
 _DEFAULT_LOOKS = 20
 # Hits of an answer from which on it is written in a thread.
 _INLINE_HITS = 200
+# Of a filter as JSON; far more than its nodes and values need.
+_FILTER_BYTES = 262_144
+# A filter of more is read in a thread.
+_INLINE_BYTES = 16_384
 
 
 def collection_methods(door: GrpcDoor) -> dict[str, Method]:
@@ -116,7 +121,7 @@ async def _delete_item(door: GrpcDoor, call: Call, request: _pb.DeleteItemReques
 
 
 async def _search(door: GrpcDoor, call: Call, request: _pb.SearchRequest) -> bytes:
-    search = _search_of(door, request)
+    search = await _search_of(door, request)
     by_picture = request.WhichOneof("query") == "picture"
     looks = search.rerank.k if search.rerank else 0
     call.charge(search_weight(search.text, int(by_picture), looks))
@@ -130,7 +135,7 @@ async def _search(door: GrpcDoor, call: Call, request: _pb.SearchRequest) -> byt
     return body
 
 
-def _search_of(door: GrpcDoor, request: _pb.SearchRequest) -> CollectionSearch:
+async def _search_of(door: GrpcDoor, request: _pb.SearchRequest) -> CollectionSearch:
     """The search of a message, without its picture."""
     limits = door.config.limits
     k = request.k if request.HasField("k") else _DEFAULT_HITS
@@ -146,7 +151,7 @@ def _search_of(door: GrpcDoor, request: _pb.SearchRequest) -> CollectionSearch:
         text=request.text if kind == "text" else None,
         vector=vector_of(request.vector) if kind == "vector" else None,
         k=k,
-        filter=parse_filter(read_struct(request.filter)) if request.HasField("filter") else None,
+        filter=await _filter_of(request.filter) if request.HasField("filter") else None,
         effort=SearchEffort(
             ef_search=request.ef_search if request.HasField("ef_search") else None,
             nprobe=request.nprobe if request.HasField("nprobe") else None,
@@ -154,6 +159,13 @@ def _search_of(door: GrpcDoor, request: _pb.SearchRequest) -> CollectionSearch:
         ),
         rerank=rerank,
     )
+
+
+async def _filter_of(sent: Struct) -> Filter:
+    check_struct("filter", sent, _FILTER_BYTES)
+    if sent.ByteSize() <= _INLINE_BYTES:
+        return parse_filter(read_struct(sent))
+    return await asyncio.to_thread(lambda: parse_filter(read_struct(sent)))
 
 
 def _hits_body(reply: SearchReply) -> bytes:

@@ -17,6 +17,7 @@ from vlp_server.grpc.access import check_role, key_for
 from vlp_server.grpc.call import Call, CallRecord
 from vlp_server.grpc.door_metrics import DoorMetrics
 from vlp_server.grpc.method_roles import role_of
+from vlp_server.grpc.reading import MessageReader
 from vlp_server.intake.access_log import Exchange
 from vlp_server.intake.fetch import UrlFetcher
 from vlp_server.intake.picture_source import Fetch
@@ -24,6 +25,10 @@ from vlp_server.intake.shared import Shared
 
 if TYPE_CHECKING:
     from vlp_server.core.service import Service
+
+# How long a message may take to arrive before it counts as slow.
+_PATIENCE_S = 1.0
+_MIN_SLOW = 4
 
 
 class GrpcDoor:
@@ -46,6 +51,10 @@ class GrpcDoor:
         self.room, self.limits, self.access_log = shared.room, shared.limits, shared.access_log
         self._ring = shared.ring
         self.in_flight = InFlight()
+        # Bytes count as held when a message has arrived; half of one is bounded by how many there may be.
+        self.reader = MessageReader(
+            max(_MIN_SLOW, config.http.max_in_flight_bytes // config.grpc.max_message_bytes), _PATIENCE_S
+        )
         self._fetch: Fetch | None = None
         if config.url_fetch.enabled:
             self._fetch = (fetcher or UrlFetcher(config.url_fetch)).fetch

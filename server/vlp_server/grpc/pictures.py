@@ -64,6 +64,8 @@ def _regions_of(sent: content_pb2.Regions, limits: RegionLimits) -> Regions:
         raise invalid_regions("0 boxes, at least 1 is needed")
     if count > limits.max_regions:
         raise TooLargeError(f"{REGIONS}: {count} regions, at most {limits.max_regions} are accepted")
+    if sent.scores and len(sent.scores) != count:
+        raise invalid_regions(f"{len(sent.scores)} scores for {count} boxes")
     if not sent.features or len(sent.features) % (4 * count):
         raise invalid_regions(
             f"features: {len(sent.features)} bytes are no whole number of float32 for each of {count} boxes"

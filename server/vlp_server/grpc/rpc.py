@@ -12,29 +12,37 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
-import grpc.aio
 from google.protobuf.message import DecodeError, Message
-from vlp_spec.errors import CancelledError, DeadlineError, ErrorKind, InternalError, InvalidArgumentError, VlpError
+from vlp_spec.errors import ErrorKind, InternalError, InvalidArgumentError, VlpError
 
 from vlp_server.grpc.call import Call, CallRecord
 from vlp_server.grpc.door import GrpcDoor
+from vlp_server.grpc.reading import Context
 from vlp_server.grpc.statuses import Fault, fault_of
+from vlp_server.grpc.wire_parts import PART_BYTES, count_parts, too_many_parts
 
 logger = logging.getLogger(__name__)
 
 Q = TypeVar("Q", bound=Message)
-Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
+# A message of more parts is counted in a thread.
+_INLINE_PARTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Sent(Generic[Q]):
-    """A message that came, and how many bytes it had."""
+    """A message that came.
+
+    Attributes:
+        size_bytes: that it holds, with what its parts take beside their own bytes.
+        parts: values, texts and messages in it.
+    """
 
     message: Q
     size_bytes: int
+    parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ async def _one(door: GrpcDoor, call: Call, context: Context, method: Unary[Q]) -
 async def _several(door: GrpcDoor, call: Call, context: Context, method: Streamed[Q]) -> AsyncGenerator[bytes]:
     if method.exchange is not None:
         # How long its sender may be silent is for the method to say, which knows whether it waits for an answer.
-        answers = method.exchange(call, _messages(call, context, method.request, None))
+        answers = method.exchange(call, _messages(door, call, context, method.request, None))
     elif method.answers is not None:
         answers = method.answers(call, await _only_message(door, call, context, method.request))
     else:
@@ -153,36 +161,40 @@ def _noted_fault(record: CallRecord, error: VlpError) -> Fault:
 
 async def _only_message(door: GrpcDoor, call: Call, context: Context, kind: type[Q]) -> Q:
     timeout_s = door.config.http.body_timeout_s
-    async with aclosing(_messages(call, context, kind, timeout_s)) as messages:
+    async with aclosing(_messages(door, call, context, kind, timeout_s)) as messages:
         async for sent in messages:
             return sent.message
     raise InvalidArgumentError("the call brings no message")
 
 
-async def _messages(call: Call, context: Context, kind: type[Q], timeout_s: float | None) -> AsyncGenerator[Sent[Q]]:
+async def _messages(
+    door: GrpcDoor, call: Call, context: Context, kind: type[Q], timeout_s: float | None
+) -> AsyncGenerator[Sent[Q]]:
     """The messages of a call as they come.
 
     Raises:
         DeadlineError: the next one is not there in time.
         InvalidArgumentError: its bytes are no such message.
-        OverloadedError: other requests hold the memory that it needs.
+        OverloadedError: other requests hold the memory that it needs, or it is slow and so are too many others.
+        TooLargeError: it has more parts than any call needs.
     """
-    while (data := await _next_bytes(context, timeout_s)) is not None:
+    while (data := await door.reader.read(context, timeout_s)) is not None:
         call.record.bytes_in += len(data)
         call.take(len(data))
         try:
+            parts = await _parts_of(kind, data)
+            call.take(PART_BYTES * parts)
             message = kind.FromString(data)
         except DecodeError:
             raise InvalidArgumentError(f"the bytes are no {kind.DESCRIPTOR.full_name}") from None
-        yield Sent(message, len(data))
+        yield Sent(message, len(data) + PART_BYTES * parts, parts)
 
 
-async def _next_bytes(context: Context, timeout_s: float | None) -> bytes | None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            data = await context.read()
-    except TimeoutError:
-        raise DeadlineError(f"the message did not arrive within {timeout_s:g} s") from None
-    except grpc.aio.BaseError:
-        raise CancelledError("the client went away before its message was there") from None
-    return None if data is grpc.aio.EOF else bytes(data)
+async def _parts_of(kind: type[Message], data: bytes) -> int:
+    """How many parts a message has; most have few."""
+    count = count_parts(kind.DESCRIPTOR, data, _INLINE_PARTS)
+    if count is None:
+        count = await asyncio.to_thread(count_parts, kind.DESCRIPTOR, data)
+    if count is None:
+        raise too_many_parts()
+    return count

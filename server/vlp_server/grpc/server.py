@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2_grpc
 from vlp_spec.errors import ConfigError
 
 from vlp_server.config.server import ServerConfig
@@ -21,11 +20,14 @@ from vlp_server.grpc.captions import caption_methods
 from vlp_server.grpc.collections import collection_methods
 from vlp_server.grpc.door import GrpcDoor
 from vlp_server.grpc.health import COLLECTIONS, HEALTH_SERVICE, MODELS, Health
+from vlp_server.grpc.keyless import KeylessCalls
 from vlp_server.grpc.models import model_methods
 from vlp_server.grpc.oip_gate import OipGate
+from vlp_server.grpc.oip_health import oip_health_handler
 from vlp_server.grpc.questions import question_methods
 from vlp_server.grpc.reflection import add_reflection
 from vlp_server.grpc.rpc import service_handler
+from vlp_server.grpc.unknown import UnknownMethods
 from vlp_server.grpc.vectors import vector_methods
 from vlp_server.intake.fetch import UrlFetcher
 from vlp_server.intake.shared import Shared
@@ -37,8 +39,10 @@ if TYPE_CHECKING:
     from vlp_server.core.service import Service
 
 logger = logging.getLogger(__name__)
-# Health and reflection answer beside as many calls as there may be.
-_SPARE_CALLS = 128
+# Health and reflection answer beside as many calls as there may be, and so many are being refused.
+_SPARE_CALLS = 256
+# For TLS and the first frame of a connection.
+_HANDSHAKE_MS = 10_000
 # For answers that are on their way, and so long at most for who only watches.
 _LAST_WORDS_S = 1.0
 
@@ -103,12 +107,15 @@ class GrpcServer:
         }
         server.add_generic_rpc_handlers([service_handler(door, name, methods) for name, methods in services.items()])
         others: tuple[str, ...] = ()
+        keyless = KeylessCalls()
         if self._oip is not None:
+            server.add_generic_rpc_handlers((oip_health_handler(door, self._oip, keyless),))
             add_inference_service(server, self._oip, OipGate(door))
             others = (SERVICE,)
-        health_pb2_grpc.add_HealthServicer_to_server(Health(door, others), server)
+        server.add_generic_rpc_handlers((Health(door, keyless, others).handler(),))
         if self._config.grpc.reflection:
             add_reflection(server, [*services, *others, HEALTH_SERVICE])
+        server.add_generic_rpc_handlers((UnknownMethods(door),))
         self.port = self._bind(server, credentials)
         await server.start()
         self._server = server
@@ -151,6 +158,10 @@ def _options(config: GrpcConfig) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),
         # Two servers never share a port by mistake.
         ("grpc.so_reuseport", 0),
+        # Each takes a file of the process; those that only connect, or ask nothing more, give it back.
+        ("grpc.max_allowed_incoming_connections", config.max_connections),
+        ("grpc.max_connection_idle_ms", round(config.idle_timeout_s * 1000)),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.keepalive_time_ms", keep_alive_ms),
         ("grpc.keepalive_timeout_ms", round(config.keep_alive_timeout_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),

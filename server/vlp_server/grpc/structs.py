@@ -6,14 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.struct_pb2 import ListValue, NullValue, Struct, Value
+from vlp_spec.errors import TooLargeError
 
 # Beyond, not every integer is a double.
 _EXACT = 2.0**53
+# Most bytes that a message has for one of JSON text: eleven for a number of one digit and its comma.
+_BYTES_A_CHAR = 6
 
 
 def read_struct(struct: Struct) -> dict[str, Any]:
     """The JSON object, as deep as protobuf reads it. Numbers that are not finite stay, for others to refuse."""
     return {name: _read(value) for name, value in struct.fields.items()}
+
+
+def check_struct(name: str, struct: Struct, max_json_bytes: int) -> None:
+    """Refuse a message that cannot be so little JSON, before it is made into Python's objects.
+
+    Raises:
+        TooLargeError: it has more bytes.
+    """
+    size_bytes, limit = struct.ByteSize(), _BYTES_A_CHAR * max_json_bytes
+    if size_bytes > limit:
+        raise TooLargeError(f"{name}: {size_bytes} bytes, at most {limit} are accepted")
 
 
 def write_struct(values: Mapping[str, Any]) -> Struct:

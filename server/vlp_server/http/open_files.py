@@ -13,9 +13,14 @@ logger = logging.getLogger(__name__)
 _OTHERS = 256
 
 
-def make_room_for(connections: int) -> None:
-    """Ask the system for as many open files as so many connections need, and say so where it gives fewer."""
-    needed = connections + SURPLUS + _OTHERS
+def make_room_for(connections: int, grpc_connections: int = 0) -> None:
+    """Ask the system for as many open files as so many connections need, and say so where it gives fewer.
+
+    Args:
+        connections: of HTTP.
+        grpc_connections: of the door beside it.
+    """
+    needed = connections + SURPLUS + grpc_connections + _OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
@@ -26,9 +31,10 @@ def make_room_for(connections: int) -> None:
         given = soft
     if given < needed:
         logger.warning(
-            "http.max_connections = %d needs about %d open files, this process may have %d (ulimit -n): when they are "
-            "used up, nobody can connect until some are closed",
+            "http.max_connections = %d and grpc.max_connections = %d need about %d open files, this process may have "
+            "%d (ulimit -n): when they are used up, nobody can connect until some are closed",
             connections,
+            grpc_connections,
             needed,
             given,
         )

@@ -79,7 +79,8 @@ class HttpServer:
             StartupError: no model can be served.
         """
         listener = bind(self._config.http.host, self._config.http.port)
-        make_room_for(self._config.http.max_connections)
+        grpc = self._config.grpc
+        make_room_for(self._config.http.max_connections, grpc.max_connections if grpc.enabled else 0)
         if not self._config.access.asks_for_keys:
             _warn_of_openness(listener.getsockname()[0])
         try:

@@ -14,6 +14,7 @@ from grpc_rig import Rig, open_grpc
 from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import ServerConfig
 from vlp_server.core.records import Readiness
+from vlp_server.grpc import reflection
 from vlp_server.grpc.reflection import MAX_STREAMS
 from vlp_spec.errors import TaskNotSupportedError
 
@@ -116,7 +117,13 @@ async def test_reflection_can_be_turned_off(scripted: Any) -> None:
         assert await states(rig, VISION) == ["SERVING"]
 
 
-async def test_only_so_many_reflect_at_a_time(scripted_rig: Rig) -> None:
+async def test_only_so_many_reflect_at_a_time(scripted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflection, "_PATIENCE_S", 60.0)
+    async with open_grpc(scripted) as rig:
+        await only_so_many_reflect(rig)
+
+
+async def only_so_many_reflect(scripted_rig: Rig) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(scripted_rig.channel)
     asked = reflection_pb2.ServerReflectionRequest(list_services="")
     calls = [stub.ServerReflectionInfo() for _ in range(MAX_STREAMS)]

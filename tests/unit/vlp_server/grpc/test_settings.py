@@ -22,7 +22,17 @@ def test_there_is_no_port_after_the_last() -> None:
     assert ServerConfig(http=HttpConfig(port=65535), grpc=GrpcConfig(enabled=False)).http.port == 65535
 
 
-@pytest.mark.parametrize("fields", [{"host": ""}, {"port": -1}, {"max_message_bytes": 1}, {"keep_alive_s": 0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"host": ""},
+        {"port": -1},
+        {"max_message_bytes": 1},
+        {"keep_alive_s": 0},
+        {"max_connections": 0},
+        {"idle_timeout_s": 0.5},
+    ],
+)
 def test_values_out_of_range_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(fields))):
         GrpcConfig(**fields)  # type: ignore[arg-type]

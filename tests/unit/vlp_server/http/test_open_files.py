@@ -40,7 +40,7 @@ def test_as_many_files_as_connections_need(
     monkeypatch.setattr(resource, "getrlimit", limits.get)
     monkeypatch.setattr(resource, "setrlimit", limits.set)
     with caplog.at_level(logging.WARNING):
-        make_room_for(2000)
+        make_room_for(1500, 500)
     assert (limits.soft, limits.hard) == (after, hard)
     assert bool(caplog.records) is warned
 
