@@ -17,6 +17,7 @@ SCRIPTS = (
     "generation_agreement.py",
     "embed_images.py",
     "sdk.py",
+    "doors.py",
     "visual_embedders.py",
     "index_search.py",
 )

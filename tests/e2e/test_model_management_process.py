@@ -32,7 +32,7 @@ def changed(server: ServerProcess, *arguments: str) -> dict[int, dict[str, Any]]
     """What the command says of each version."""
     done = run(server, *arguments, "--json")
     assert done.returncode == 0, done.stderr + server.log
-    return {one["version"]: one for one in json.loads(done.stdout)}
+    return {one["version"]: one for one in json.loads(done.stdout)["models"]}
 
 
 class Callers:

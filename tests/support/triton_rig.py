@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
 from service_rig import until
-from triton_standin import Call, TritonStandIn
+from triton_standin import Call, Fault, TritonStandIn
 from vlp_server.core.canary import Canary
-from vlp_server.engines.base import CallTerms, HostedModel, LoadedGraph, Runner
+from vlp_server.engines.base import CallTerms, HostedModel, LoadedGraph, Runner, TaskCall
 from vlp_server.engines.settings import EngineSettings
 from vlp_server.engines.triton import TritonEngine
 from vlp_spec.deployment import GraphRef
+from vlp_spec.tasks import Task
 from vlp_spec.tensors import TensorSpec
 
 KEY = "m@1/fusion"
 FEEDS = {"x": np.array([[1, 2]], np.int32)}
 TERMS = CallTerms(timeout_s=10.0)
+VQA = TaskCall(Task.VQA, "m", 4, [b"picture"], ["wie viele Kühe ?", "b"], {"top_k": 2, "answers": ["ja", "né"]})
 SECRET_FILE = Path(__file__).with_name("control_secret.txt")
 SPECS = (TensorSpec("x", "int32", ("batch", 2)),), (TensorSpec("y", "float32", ("batch", 2)),)
 GRAPH = LoadedGraph(KEY, GraphRef("fusion", "g", 1, "onnxruntime", {}, *SPECS), Path(), {})
@@ -60,3 +62,14 @@ async def attached(
 
 def calls(*servers: TritonStandIn) -> list[int]:
     return [len(server.calls) for server in servers]
+
+
+def wrong(call: Call) -> dict[str, np.ndarray]:
+    return {"y": call.inputs["x"] * np.float32(3)}
+
+
+def failing(status: str, message: str) -> Callable[[Call], dict[str, np.ndarray]]:
+    def answer(call: Call) -> dict[str, np.ndarray]:
+        raise Fault(status, message)
+
+    return answer

@@ -128,12 +128,7 @@ class Service:
         self._loader = ModelLoader(self._directory, self._watchdog, available, self._serve, clock)
         self.management = ModelManagement(self._directory, self._loader, available, clock)
         flows = Flows(
-            self._directory,
-            self._life,
-            self._embedding,
-            self._answers,
-            self._check_decodes,
-            settings.max_image_bytes,
+            self._directory, self._life, self._embedding, self._answers, self._check_decodes, settings.max_image_bytes
         )
         self._collections = None if store is None else Collections(store, flows, settings.collections, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
