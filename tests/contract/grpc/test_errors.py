@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_rig import Rig, open_grpc, picture_of, trailing
+from service_rig import until
 from vlp_proto.vlp.v1 import vision_language_pb2
 from vlp_server.config import ServerConfig
 from vlp_server.intake.grpc_codes import STATUS
@@ -119,6 +120,8 @@ async def test_figures_and_the_access_line_name_the_method(scripted: Any, caplog
         async with open_grpc(scripted, config) as rig:
             await rig.vision.Vqa(REQUEST, metadata=(("x-request-id", "one"),))
             await refused(rig.vision.Vqa(vision_language_pb2.VqaRequest()))
+            # A line is written when the call is over here, which its caller may know a moment before.
+            await until(lambda: sum(record.name == "vlpserve.access" for record in caplog.records) == 2)
     lines = [record.fields for record in caplog.records if record.name == "vlpserve.access"]  # type: ignore[attr-defined]
     assert [(line["route"], line["status"], line["kind"]) for line in lines] == [
         (VQA, "OK", None),
