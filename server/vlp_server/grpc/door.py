@@ -11,9 +11,10 @@ import grpc.aio
 from vlp_spec.errors import PermissionDeniedError
 
 from vlp_server.access.keys import AccessKey, Role
+from vlp_server.access.shown_key import check_role, key_of
 from vlp_server.config.server import ServerConfig
 from vlp_server.core.in_flight import InFlight
-from vlp_server.grpc.access import check_role, key_for
+from vlp_server.grpc.access import HOW, sent_keys
 from vlp_server.grpc.call import Call, CallRecord
 from vlp_server.grpc.door_metrics import DoorMetrics
 from vlp_server.grpc.method_roles import role_of
@@ -89,7 +90,7 @@ class GrpcDoor:
         """The caller's key; None where nobody is asked for one."""
         needed = role_of(record.method)
         if self._ring is not None:
-            key = key_for(self._ring, context.invocation_metadata() or ())
+            key = key_of(self._ring, sent_keys(context.invocation_metadata() or ()), HOW)
             record.key = key.name
             check_role(key, needed)
             return key

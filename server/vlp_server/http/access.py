@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
-from vlp_spec.errors import PermissionDeniedError, RequestError, UnauthenticatedError
+from vlp_spec.errors import RequestError
 
 from vlp_server.access.key_ring import KeyRing
-from vlp_server.access.keys import AccessKey, Role
+from vlp_server.access.keys import AccessKey
+from vlp_server.access.shown_key import bearer_key, check_role, key_of
 from vlp_server.http.context import context_of
 from vlp_server.http.problems import problem_of
 from vlp_server.http.route_roles import RouteRoles
 
 KEY_HEADER = "X-Api-Key"
 AUTHORIZATION_HEADER = "Authorization"
-_SCHEME = "bearer"
 _HOW = f"send it as '{AUTHORIZATION_HEADER}: Bearer KEY' or '{KEY_HEADER}: KEY'"
 
 
@@ -42,9 +42,11 @@ class Access:
         need = self._roles.of(scope["method"], scope["path"])
         try:
             if need.role is not None:
-                key = self._key_of(headers)
+                key = key_of(self._ring, sent_keys(headers), _HOW)
                 context.key, context.access_key = key.name, key
-                _check_role(key, need.role, need.route)
+                # The table does not have what is the admins' alone, nor what leads nowhere.
+                otherwise = ", or leads nowhere; /docs lists what there is" if need.route is None else ""
+                check_role(key, need.role, otherwise)
             elif (known := self._known_key_of(headers)) is not None:
                 context.access_key = known  # not named in the log: nothing was asked of it
         except RequestError as error:
@@ -58,36 +60,8 @@ class Access:
         sent = sent_keys(headers)
         return self._ring.find(sent.pop()) if len(sent) == 1 else None
 
-    def _key_of(self, headers: Headers) -> AccessKey:
-        """The caller's key.
-
-        Raises:
-            UnauthenticatedError: there is none, or one that is not known.
-        """
-        sent = sent_keys(headers)
-        if not sent:
-            raise UnauthenticatedError(f"this needs an API key; {_HOW}")
-        if len(sent) > 1:
-            raise UnauthenticatedError("several different API keys were sent; send one")
-        key = self._ring.find(sent.pop())
-        if key is None:
-            raise UnauthenticatedError("the API key that was sent is not known here")
-        return key
-
 
 def sent_keys(headers: Headers) -> set[bytes]:
-    """All keys that a request carries; the same one twice is one. An Authorization that is no Bearer is not ours."""
-    values = headers.getlist(KEY_HEADER)
-    for value in headers.getlist(AUTHORIZATION_HEADER):
-        scheme, _, key = value.strip().partition(" ")
-        if scheme.lower() == _SCHEME:
-            values.append(key)
-    return {value.strip().encode("latin-1") for value in values if value.strip()}
-
-
-def _check_role(key: AccessKey, needed: Role, route: str | None) -> None:
-    if key.role.covers(needed):
-        return
-    # The table does not have what is the admins' alone, nor what leads nowhere.
-    otherwise = ", or leads nowhere; /docs lists what there is" if route is None else ""
-    raise PermissionDeniedError(f"role {key.role}: this needs a key of the role {needed}{otherwise}")
+    """All keys that a request carries; the same one twice is one."""
+    values = [*headers.getlist(KEY_HEADER), *map(bearer_key, headers.getlist(AUTHORIZATION_HEADER))]
+    return {value.strip().encode("latin-1") for value in values if value is not None and value.strip()}
