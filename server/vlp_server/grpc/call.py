@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 import grpc.aio
-from vlp_pipeline.regions import Regions
 from vlp_spec.tasks import Task
 
 from vlp_server.access.limits import Admitted
@@ -19,7 +18,7 @@ from vlp_server.config.server import ServerConfig
 from vlp_server.core.fan_out import all_or_first_error
 from vlp_server.core.records import Timings
 from vlp_server.intake.memory import TakeBytes, at_most
-from vlp_server.intake.picture_source import PARALLEL_FETCHES, Fetch, PictureUrl, fetch_source
+from vlp_server.intake.picture_source import PARALLEL_FETCHES, Fetch, P, PictureUrl, sent_or_fetched
 from vlp_server.intake.request_ids import request_id_of
 from vlp_server.intake.stage_times import server_timing
 
@@ -42,7 +41,6 @@ class _Reply(Protocol):
     def timings(self) -> Timings: ...
 
 
-P = TypeVar("P", bound=bytes | Regions)
 R = TypeVar("R", bound=_Reply)
 
 
@@ -182,21 +180,8 @@ class Call:
         return reply
 
     async def picture(self, source: PictureUrl | P, share: float = 1.0) -> bytes | P:
-        """The picture itself.
-
-        Args:
-            source: as it was sent, or where it is to be fetched from.
-            share: of the time that is left until the deadline, for fetching.
-
-        Raises:
-            RequestError, CapacityError: as `fetch_source` says.
-        """
-        if not isinstance(source, PictureUrl):
-            return source
-        until = self.deadline
-        if until is not None:
-            until -= (1.0 - share) * max(0.0, until - time.monotonic())
-        return await fetch_source(source, self.fetch, self.take_fetched, until)
+        """See `sent_or_fetched`."""
+        return await sent_or_fetched(source, self.fetch, self.take_fetched, self.deadline, share)
 
     async def pictures(self, sources: Sequence[PictureUrl | P]) -> list[bytes | P]:
         """As `picture`, for several, in their order."""

@@ -4,14 +4,12 @@ client going away.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
-from vlp_pipeline.regions import Regions
 
 from vlp_server.access.limits import Admitted
 from vlp_server.access.prices import Weight
@@ -22,7 +20,7 @@ from vlp_server.http.context import RequestContext, context_of, deadline_of
 from vlp_server.http.disconnect import until_disconnect
 from vlp_server.http.door import Door
 from vlp_server.intake.memory import TakeBytes, at_most
-from vlp_server.intake.picture_source import PARALLEL_FETCHES, Fetch, PictureUrl, fetch_source
+from vlp_server.intake.picture_source import PARALLEL_FETCHES, Fetch, P, PictureUrl, sent_or_fetched
 
 
 class _Reply(Protocol):
@@ -35,7 +33,6 @@ class _Reply(Protocol):
 
 T = TypeVar("T")
 R = TypeVar("R", bound=_Reply)
-P = TypeVar("P", bound=bytes | Regions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +93,8 @@ class Call:
         return await all_or_first_error(sources, lambda source: self.picture(source), PARALLEL_FETCHES)
 
     async def picture(self, source: PictureUrl | P, share: float = 1.0) -> bytes | P:
-        """The picture itself; to be awaited within `answer` or `wait`, which see to the client's going away.
-
-        Args:
-            source: as it was sent, or where it is to be fetched from.
-            share: of the time that is left until the deadline, for fetching.
-
-        Raises:
-            RequestError, CapacityError: as `fetch_source` says.
-        """
-        if not isinstance(source, PictureUrl):
-            return source
-        until = self.deadline
-        if until is not None:
-            until -= (1.0 - share) * max(0.0, until - time.monotonic())
-        return await fetch_source(source, self.fetch, self.take_fetched, until)
+        """See `sent_or_fetched`; to be awaited within `answer` or `wait`, which see to the client's going away."""
+        return await sent_or_fetched(source, self.fetch, self.take_fetched, self.deadline, share)
 
     async def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """As `answer`, for work that has neither model nor timings."""

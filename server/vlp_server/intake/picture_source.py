@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from vlp_pipeline.regions import Regions
 from vlp_spec.errors import DeadlineError, InvalidArgumentError, InvalidImageError
 
 from vlp_server.intake.memory import TakeBytes
 
+P = TypeVar("P", bound=bytes | Regions)
 Fetch = Callable[[str, TakeBytes], Awaitable[bytes]]
 # Pictures of one call that are fetched at a time.
 PARALLEL_FETCHES = 8
@@ -21,6 +24,25 @@ class PictureUrl:
     """A picture that is named and not sent; it is fetched once the whole request has been read."""
 
     text: str
+
+
+async def sent_or_fetched(
+    source: PictureUrl | P, fetch: Fetch | None, take: TakeBytes, deadline: float | None, share: float = 1.0
+) -> bytes | P:
+    """The picture itself.
+
+    Args:
+        source: as it was sent, or where it is to be fetched from.
+        share: of the time that is left until the deadline, for fetching.
+
+    Raises:
+        RequestError, CapacityError: as `fetch_source` says.
+    """
+    if not isinstance(source, PictureUrl):
+        return source
+    if deadline is not None:
+        deadline -= (1.0 - share) * max(0.0, deadline - time.monotonic())
+    return await fetch_source(source, fetch, take, deadline)
 
 
 async def fetch_source(url: PictureUrl, fetch: Fetch | None, take: TakeBytes, deadline: float | None) -> bytes:
