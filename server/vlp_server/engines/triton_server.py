@@ -64,9 +64,15 @@ class LateError(AwayError):
 
 
 @dataclass(slots=True)
-class _Trouble:
+class _Rest:
+    """A time in which something is left alone, twice as long each time in a row."""
+
     until: float = 0.0
     pause_s: float = 0.0
+
+    def lengthen(self, now: float) -> None:
+        self.pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * self.pause_s))
+        self.until = now + self.pause_s
 
 
 class TritonServer:
@@ -90,11 +96,10 @@ class TritonServer:
         self.disproved = False
         self.graphs: defaultdict[str, Silence] = defaultdict(lambda: Silence(clock))
         self.tasks: defaultdict[str, Silence] = defaultdict(lambda: Silence(clock))
-        self._troubles: dict[str, _Trouble] = {}
+        self._troubles: defaultdict[str, _Rest] = defaultdict(_Rest)
         self._clock = clock
         self._up_since = -_STEADY_S
-        self._pause_s = 0.0
-        self._resting_until = 0.0
+        self._rest = _Rest()
         self._late_looks = 0
         self.client = triton_aio.InferenceServerClient(
             url,
@@ -110,15 +115,12 @@ class TritonServer:
 
     def is_troubled(self, model: str) -> bool:
         """Whether a model has failed here a moment ago: one that fails at once would else always be the least busy."""
-        trouble = self._troubles.get(model)
-        return trouble is not None and self._clock() < trouble.until
+        return model in self._troubles and self._clock() < self._troubles[model].until
 
     def trouble(self, model: str) -> None:
         """Note that a model failed here; each time in a row it counts for twice as long."""
-        trouble = self._troubles.setdefault(model, _Trouble())
         if not self.is_troubled(model):
-            trouble.pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * trouble.pause_s))
-            trouble.until = self._clock() + trouble.pause_s
+            self._troubles[model].lengthen(self._clock())
 
     def sound(self, model: str) -> None:
         """Note that a model answered."""
@@ -132,7 +134,7 @@ class TritonServer:
     @property
     def is_resting(self) -> bool:
         """Whether it is too early to try it again."""
-        return self._clock() < self._resting_until
+        return self._clock() < self._rest.until
 
     def proved(self) -> bool:
         """Ask it from now on. Returns whether that is new."""
@@ -150,9 +152,10 @@ class TritonServer:
             detail: for the log.
         """
         if self.up:
-            steady = self._clock() - self._up_since >= _STEADY_S
-            self._pause_s = 0.0 if steady else min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * self._pause_s))
-            self._resting_until = self._clock() + self._pause_s
+            if self._clock() - self._up_since >= _STEADY_S:
+                self._rest = _Rest()
+            else:
+                self._rest.lengthen(self._clock())
         if self.up or reason != self.reason:  # and not at each look
             logger.warning("Triton at %s is not asked: %s", self.url, detail or reason)
         self.up, self.reason, self.disproved = False, reason, disproved
