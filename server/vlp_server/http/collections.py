@@ -60,6 +60,7 @@ def collections_router(door: Door) -> APIRouter:
     """The routes of collections."""
     router = APIRouter(prefix="/v1/collections", tags=["collections"])
     _add_collection_routes(router, door)
+    _add_items_routes(router, door)
     _add_item_routes(router, door)
 
     @router.post(
@@ -121,7 +122,7 @@ def _add_collection_routes(router: APIRouter, door: Door) -> None:
         return Deleted(id=name)
 
 
-def _add_item_routes(router: APIRouter, door: Door) -> None:
+def _add_items_routes(router: APIRouter, door: Door) -> None:
     @router.post(
         "/{name}/items",
         operation_id="add_items",
@@ -150,6 +151,8 @@ def _add_item_routes(router: APIRouter, door: Door) -> None:
             known = await call.wait(door.service.collections.known(name, fields.ids, deadline=call.deadline))
         return KnownItems(known=known)
 
+
+def _add_item_routes(router: APIRouter, door: Door) -> None:
     @router.get("/{name}/items/{item_id}", operation_id="item", summary="An item", responses=_READ)
     async def item(name: str, item_id: str, request: Request) -> Item:
         with let_in(door, request) as call:
