@@ -17,19 +17,24 @@ import tritonclient.grpc.aio as triton_aio
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from vlp_spec.deployment import GraphRef
-from vlp_spec.errors import DeadlineError, InferenceError, OverloadedError, UnavailableError, VlpError
+from vlp_spec.errors import DeadlineError, UnavailableError, VlpError
 from vlp_spec.tasks import Lane
 
 from vlp_server.engines.base import CallTerms, Feeds, Outputs
 from vlp_server.engines.silence import Silence
-from vlp_server.engines.task_wire import fault_from
 from vlp_server.engines.triton_shapes import with_sizes, without_sizes
-from vlp_server.engines.triton_words import is_dead, is_not_there, is_queue_full, is_queue_timeout
+from vlp_server.engines.triton_words import (
+    AWAY_RETRY_S,
+    failed_on_item,
+    is_dead,
+    is_not_there,
+    is_queue_full,
+    is_queue_timeout,
+    said_by_model,
+)
 
 logger = logging.getLogger(__name__)
 PROBE_TIMEOUT_S = 2.0
-AWAY_RETRY_S = 2.0
-_FULL_RETRY_S = 1.0
 # A busy machine is late now and then; one that refuses to connect has gone.
 _LATE_LOOKS = 3
 # After a server that came back has failed again at once it is left alone, each time for twice as long.
@@ -247,19 +252,15 @@ def meaning_of(error: Any, url: str) -> VlpError | AwayError:
     """What an error of Triton's, or of the way to it, means for the one who asked."""
     status, message = _status(error), str(error.message())
     detail = f"Triton at {url}: {status} {message}"
-    if known := fault_from(message):
+    if known := said_by_model(message, detail):
         return known
     if status == "DEADLINE_EXCEEDED" or is_queue_timeout(message):
         return DeadlineError("the deadline passed before the model had answered", detail=detail)
-    if is_queue_full(message):
-        return OverloadedError(
-            "the queue of this model is full; try again later", retry_after_s=_FULL_RETRY_S, detail=detail
-        )
     if is_dead(message):
         return LostCopyError("a copy of this model has died; try again", retry_after_s=AWAY_RETRY_S, detail=detail)
     if status in ("UNAVAILABLE", "NOT_FOUND", "CANCELLED") or is_not_there(message):
         return AwayError(detail)
-    return InferenceError("the model failed on this item; the same input will fail again", detail=detail)
+    return failed_on_item(detail)
 
 
 def _is_no_answer(error: Any) -> bool:

@@ -23,25 +23,27 @@ from vlp_spec.deployment import GraphRef
 from vlp_spec.errors import (
     CapacityError,
     DeadlineError,
-    InferenceError,
     InternalError,
-    OverloadedError,
     UnavailableError,
     VlpError,
 )
 
 from vlp_server.engines.base import CallTerms, Feeds, HostedModel, LoadedGraph, Outputs, Runner
 from vlp_server.engines.settings import EngineSettings
-from vlp_server.engines.task_wire import fault_from
 from vlp_server.engines.triton_shapes import with_sizes, without_sizes
-from vlp_server.engines.triton_words import is_dead, is_not_there, is_queue_full, is_queue_timeout
+from vlp_server.engines.triton_words import (
+    AWAY_RETRY_S,
+    failed_on_item,
+    is_dead,
+    is_not_there,
+    is_queue_timeout,
+    said_by_model,
+)
 
 logger = logging.getLogger(__name__)
 LOOK_S = 0.25
 # Proving costs the graphs that are there; so one that stays away is looked for less and less often.
 LONGEST_LOOK_S = 2.0
-_AWAY_RETRY_S = 2.0
-_FULL_RETRY_S = 1.0
 _RUN_TIMEOUT_S = 60.0
 _US = 1_000_000
 
@@ -230,17 +232,13 @@ def _array(backend: Any, response: Any, name: str) -> NDArray[Any]:
 
 
 def _meaning(message: str, graph: GraphRef) -> VlpError:
-    if known := fault_from(message):
+    if known := said_by_model(message, message):
         return known
-    if is_queue_full(message):
-        return OverloadedError(
-            "the queue of this model is full; try again later", retry_after_s=_FULL_RETRY_S, detail=message
-        )
     if is_queue_timeout(message):
         return DeadlineError("the deadline passed while the request waited for the model", detail=message)
     if _is_gone(message):
         return _away(f"graph {graph.name} version {graph.version} is not loaded, or broken", message)
-    return InferenceError("the model failed on this item; the same input will fail again", detail=message)
+    return failed_on_item(message)
 
 
 def _is_gone(message: str) -> bool:
@@ -249,4 +247,4 @@ def _is_gone(message: str) -> bool:
 
 
 def _away(message: str, detail: str) -> UnavailableError:
-    return UnavailableError(message, retry_after_s=_AWAY_RETRY_S, detail=detail)
+    return UnavailableError(message, retry_after_s=AWAY_RETRY_S, detail=detail)
