@@ -6,12 +6,12 @@ Usage: python benchmarks/agreement.py [--questions 500] [--out FILE]
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from serving_bench import tell
 from vlp_models.evaluation.artefacts import AnsweringModel, open_checkpoint, open_deployment
 from vlp_models.evaluation.evaluate import EvaluationData, evaluate_model
 from vlp_zoo.paths import zoo_path
@@ -58,10 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        text = json.dumps(measure(Path(scratch), arguments.questions), indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+        tell(measure(Path(scratch), arguments.questions), arguments.out)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ import io
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -30,6 +28,7 @@ import numpy as np
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from PIL import Image
+from serving_bench import Addresses, keep, serving
 from tritonclient.grpc._utils import _get_inference_request
 from vlp_proto.vlp.v1 import content_pb2, vision_language_pb2
 from vlp_server.core.service import Service
@@ -121,33 +120,6 @@ GRPC_DOORS: dict[str, tuple[str, Made]] = {
 }
 
 
-class Process:
-    """`vlpserve serve --engine dummy` on free ports."""
-
-    def __init__(self, folder: Path) -> None:
-        ready = folder / "ready.json"
-        settings = {
-            "VLPSERVE_HTTP_PORT": "0",
-            "VLPSERVE_GRPC_PORT": "0",
-            "VLPSERVE_READY_FILE": str(ready),
-            "VLPSERVE_COLLECTIONS_ENABLED": "false",
-        }
-        self.log = (folder / "log").open("wb")
-        command = [sys.executable, "-m", "vlp_cli", "serve", "--engine", "dummy"]
-        self.process = subprocess.Popen(command, env=os.environ | settings, stdout=self.log, stderr=self.log)
-        while not ready.exists():
-            if self.process.poll() is not None:
-                raise RuntimeError((folder / "log").read_text()[-3000:])
-            time.sleep(0.05)
-        told = json.loads(ready.read_text())
-        self.http, self.grpc = (told["http_host"], told["http_port"]), f"{told['grpc_host']}:{told['grpc_port']}"
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
-        self.log.close()
-
-
 async def measured(asks: list[Ask], requests: int, first: int) -> Figures:
     """Closed load: so many clients, each with a way of its own, ask again as soon as they have their answer."""
     seconds: list[float] = []
@@ -181,7 +153,7 @@ async def http_client(address: tuple[str, int], bodies: list[bytes]) -> tuple[As
     return ask, writer.close
 
 
-async def through_http(server: Process, bodies: list[bytes], clients: int, requests: int, first: int) -> Figures:
+async def through_http(server: Addresses, bodies: list[bytes], clients: int, requests: int, first: int) -> Figures:
     made = [await http_client(server.http, bodies) for _ in range(clients)]
     try:
         return await measured([ask for ask, _ in made], requests, first)
@@ -191,9 +163,9 @@ async def through_http(server: Process, bodies: list[bytes], clients: int, reque
 
 
 async def through_grpc(
-    server: Process, method: str, bodies: list[bytes], clients: int, requests: int, first: int
+    server: Addresses, method: str, bodies: list[bytes], clients: int, requests: int, first: int
 ) -> Figures:
-    async with grpc.aio.insecure_channel(server.grpc) as channel:
+    async with grpc.aio.insecure_channel("{}:{}".format(*server.grpc)) as channel:
         call = channel.unary_unary(method)
 
         async def ask(number: int) -> None:
@@ -245,13 +217,10 @@ async def one_door(folder: Path, name: str, bodies: list[bytes], clients: int, r
     if name not in HTTP_DOORS and name not in GRPC_DOORS:
         return await through_core(bodies, clients, requests, first)
     own = Path(tempfile.mkdtemp(dir=folder))
-    server = Process(own)
-    try:
+    with serving(own, "--engine", "dummy", VLPSERVE_COLLECTIONS_ENABLED="false") as server:
         if name in HTTP_DOORS:
             return await through_http(server, bodies, clients, requests, first)
         return await through_grpc(server, GRPC_DOORS[name][0], bodies, clients, requests, first)
-    finally:
-        server.stop()
 
 
 def main() -> None:
@@ -271,9 +240,7 @@ def main() -> None:
             over = 1000 * (1 / one["requests_per_s"] - 1 / core[clients]["requests_per_s"])
             row += f"{one['requests_per_s']:14.0f} {one['p50_ms']:8.2f} {over:6.2f}"
         print(row)
-    if given.out is not None:
-        record = {"cores": os.cpu_count(), "rounds": given.rounds, "requests": given.requests, "doors": found}
-        given.out.write_text(json.dumps(record, indent=1) + "\n")
+    keep({"cores": os.cpu_count(), "rounds": given.rounds, "requests": given.requests, "doors": found}, given.out)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -29,10 +25,10 @@ import onnxruntime
 import torch
 from full_size_checkpoint import spell
 from PIL import Image
-from serve_vilt import free_port, picture
+from serving_bench import picture, serving_models, tell
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
-from vlp_client import Client, VlpClientError
+from vlp_client import Client
 from vlp_client import picture as picture_item
 from vlp_export.exporter import export_checkpoint
 from vlp_pipeline.pipeline import EmbeddingPipeline
@@ -68,40 +64,6 @@ def in_batches(pictures: list[bytes], embed: Callable[[list[bytes]], np.ndarray]
     for start in range(0, len(pictures), BATCH):
         embed(pictures[start : start + BATCH])
     return len(pictures) / (time.perf_counter() - started)
-
-
-@contextmanager
-def serving_models(folder: Path, repository: Path, threads: int, *names: str) -> Iterator[str]:
-    """A server process of its own; its address."""
-    port = free_port()
-    settings = {
-        "VLPSERVE_HTTP_PORT": str(port),
-        "VLPSERVE_MODELS_REPOSITORY": str(repository),
-        "VLPSERVE_ENGINE_THREADS": str(threads),
-        "VLPSERVE_COLLECTIONS_ENABLED": "false",
-        "VLPSERVE_ADMISSION_DEFAULT_TIMEOUT_S": "300",
-    }
-    with (folder / "server.log").open("wb") as log:
-        command = [sys.executable, "-m", "vlp_cli", "serve", *names]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
-    try:
-        url, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        with Client(url) as client:
-            while not _is_ready(client):
-                if process.poll() is not None or time.monotonic() > end:
-                    raise RuntimeError((folder / "server.log").read_text()[-3000:])
-                time.sleep(0.2)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _is_ready(client: Client) -> bool:
-    try:
-        return client.ready()
-    except VlpClientError:
-        return False
 
 
 def by_server(url: str, pictures: list[bytes]) -> float:
@@ -173,11 +135,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), options.threads, options.rounds, options.pictures)
     machine = {"cpu": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "torch": torch.__version__}
-    text = json.dumps({"machine": machine, **result}, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    tell({"machine": machine, **result}, options.out)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import tempfile
 from pathlib import Path
 
 import torch
 from full_size_blip import export_blip, write_blip
-from serving_bench import picture
+from serving_bench import picture, tell
 from transformers import BlipForConditionalGeneration
 from vlp_models.checkpoints import load_checkpoint
 from vlp_models.evaluation.reference_generation import generate_reference
@@ -86,10 +85,7 @@ def main() -> None:
         checkpoint = arguments.checkpoint or write_blip(folder / "blip-caption-random", "caption")
         repository = arguments.repository or folder / "repository"
         name = checkpoint.name if arguments.repository else export_blip(checkpoint, repository)
-        text = json.dumps(measure(checkpoint, repository, name, arguments.pictures, arguments.tokens), indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+        tell(measure(checkpoint, repository, name, arguments.pictures, arguments.tokens), arguments.out)
 
 
 if __name__ == "__main__":

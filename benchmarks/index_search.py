@@ -22,6 +22,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import psutil
+from serving_bench import tell
 from vlp_server.index.filters import Filter, parse_filter
 from vlp_server.index.local import LocalStore
 from vlp_server.index.settings import IndexSettings, StoreSettings
@@ -223,11 +224,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = measure(options.items, options.kind, options.queries, Path(folder))
     machine = {"cpu": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "faiss": faiss.__version__}
-    text = json.dumps({"machine": machine, **result}, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    tell({"machine": machine, **result}, options.out)
 
 
 if __name__ == "__main__":

@@ -15,35 +15,15 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import httpx
-from serving_bench import free_port
+from serving_bench import serving, tell
 
 SAMPLES = Path(__file__).parents[1] / "models" / "zoo" / "vlp_zoo" / "samples"
 COMMAND = [sys.executable, "-m", "vlp_cli"]
 KINDS = {"repeated": "500", "new": "0"}
 KEPT = ("requests", "ok", "failed", "shed", "unanswered", "rate_per_s", "latency_ms", "service_ms")
-
-
-def start_server(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    url = f"http://127.0.0.1:{(port := free_port())}"
-    environment = {"VLPSERVE_HTTP_PORT": str(port), "VLPSERVE_COLLECTIONS_PLACE": str(folder / "collections")}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen([*COMMAND, "serve"], stdout=log, stderr=log, env=os.environ | environment)
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        try:
-            if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
-                return process, url
-        except httpx.HTTPError:
-            if process.poll() is not None:
-                break
-        time.sleep(0.2)
-    process.kill()
-    raise RuntimeError((folder / "server.log").read_text()[-3000:])
 
 
 def run(url: str, folder: Path, rate: float, pictures: str, run_time: str) -> dict[str, Any]:
@@ -64,8 +44,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        process, url = start_server(folder)
-        try:
+        with serving(folder, VLPSERVE_COLLECTIONS_PLACE=str(folder / "collections")) as server:
+            url = server.url()
             subprocess.run([*COMMAND, "index", "samples", str(SAMPLES), "--url", url], check=True)
             rates = {
                 f"{rate:g}": {
@@ -73,18 +53,12 @@ def main() -> None:
                 }
                 for rate in arguments.rates
             }
-        finally:
-            process.terminate()
-            process.wait(30)
     result = {
         "rates": rates,
         "run_time": arguments.run_time,
         "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+    tell(result, arguments.out)
 
 
 if __name__ == "__main__":

@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from serving_bench import free_port
-from vlp_client import Client, NewItem, VlpClientError
+from serving_bench import serving, tell
+from vlp_client import Client, NewItem
 from vlp_client import picture as picture_item
 
 MODELS = ("dummy-encoder", "scenes-clip")
@@ -41,40 +37,6 @@ def picture(seed: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[dict[str, str]]:
-    """A server process of both models; its addresses."""
-    ports = {scheme: free_port() for scheme in SCHEMES}
-    settings = {
-        "VLPSERVE_HTTP_PORT": str(ports["http"]),
-        "VLPSERVE_GRPC_PORT": str(ports["grpc"]),
-        "VLPSERVE_COLLECTIONS_PLACE": str(folder / "collections"),
-        "VLPSERVE_CACHE_EMBEDDING_ENTRIES": "0",
-    }
-    with (folder / "server.log").open("wb") as log:
-        command = [sys.executable, "-m", "vlp_cli", "serve", *MODELS]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
-    try:
-        addresses = {scheme: f"{scheme}://127.0.0.1:{port}" for scheme, port in ports.items()}
-        end = time.monotonic() + 120
-        with Client(addresses["grpc"], retries=None) as client:
-            while not _is_ready(client):
-                if process.poll() is not None or time.monotonic() > end:
-                    raise RuntimeError((folder / "server.log").read_text()[-3000:])
-                time.sleep(0.2)
-        yield addresses
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _is_ready(client: Client) -> bool:
-    try:
-        return client.ready()
-    except VlpClientError:
-        return False
 
 
 class Run:
@@ -132,12 +94,14 @@ class Run:
 def measure(folder: Path, rounds: int, items: int) -> dict[str, object]:
     """All rates, and their medians."""
     rates: dict[str, dict[str, dict[str, list[float]]]] = {}
-    with serving(folder) as addresses:
+    # The server keeps no vectors, so that no cache answers.
+    settings = {"VLPSERVE_COLLECTIONS_PLACE": str(folder / "collections"), "VLPSERVE_CACHE_EMBEDDING_ENTRIES": "0"}
+    with serving(folder, *MODELS, **settings) as server:
         for number in range(rounds + 1):  # the first one warms up
             for place, (model, scheme) in enumerate((model, scheme) for model in MODELS for scheme in SCHEMES):
                 first = 4 * items * (number * len(MODELS) * len(SCHEMES) + place)
                 pictures = [picture(seed) for seed in range(first, first + 4 * items)]
-                with Client(addresses[scheme]) as client:
+                with Client(server.url(scheme)) as client:
                     found = Run(client, model, pictures, folder).rates()
                 for way, rate in found.items() if number else ():
                     rates.setdefault(model, {}).setdefault(way, {}).setdefault(scheme, []).append(rate)
@@ -167,11 +131,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), options.rounds, options.items)
     machine = {"cpu": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
-    text = json.dumps({"machine": machine, **result}, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n")
+    tell({"machine": machine, **result}, options.out)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 from serve_vilt import question, write_transformers_checkpoint
-from serving_bench import Server, free_port, picture, start_ours
+from serving_bench import Server, free_port, picture, start_ours, tell
 from vlp_spec.found_deployment import find_deployment
 from vlp_zoo import zoo_path
 
@@ -186,10 +186,7 @@ def main() -> None:
             "rounds": given.rounds,
             "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
         }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n")
+    tell(result, given.out)
 
 
 if __name__ == "__main__":

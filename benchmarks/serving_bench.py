@@ -11,8 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -70,6 +72,53 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class Addresses:
+    """Where a server's doors are: host and port."""
+
+    http: tuple[str, int]
+    grpc: tuple[str, int]
+
+    def url(self, scheme: str = "http") -> str:
+        host, port = self.grpc if scheme == "grpc" else self.http
+        return f"{scheme}://{host}:{port}"
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, **settings: str) -> Iterator[Addresses]:
+    """`vlpserve serve` with these arguments on free ports, from when it is ready; files of its own lie in `folder`."""
+    ready, log = folder / "ready.json", folder / "server.log"
+    ready.unlink(missing_ok=True)
+    own = {"VLPSERVE_HTTP_PORT": "0", "VLPSERVE_GRPC_PORT": "0", "VLPSERVE_READY_FILE": str(ready)}
+    with log.open("wb") as stream:
+        command = [sys.executable, "-m", "vlp_cli", "serve", *arguments]
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, env=os.environ | own | settings)
+    try:
+        end = time.monotonic() + 120
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(log.read_text()[-3000:])
+            time.sleep(0.1)
+        told = json.loads(ready.read_text())
+        yield Addresses((told["http_host"], told["http_port"]), (told["grpc_host"], told["grpc_port"]))
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def serving_models(folder: Path, repository: Path, threads: int, *names: str) -> Iterator[str]:
+    """Models of a repository by themselves, with time enough for a slow machine; the URL."""
+    settings = {
+        "VLPSERVE_MODELS_REPOSITORY": str(repository),
+        "VLPSERVE_ENGINE_THREADS": str(threads),
+        "VLPSERVE_COLLECTIONS_ENABLED": "false",
+        "VLPSERVE_ADMISSION_DEFAULT_TIMEOUT_S": "300",
+    }
+    with serving(folder, *names, **settings) as server:
+        yield server.url()
+
+
 def start_ours(name: str, deployment: str, repository: Path, ask: Ask, threads: int, **settings: str) -> Server:
     """vlpserve with a deployment, its caches of answers and pictures off unless `settings` say otherwise."""
     port = free_port()
@@ -94,6 +143,20 @@ def start_plain(app: str, checkpoint: Path, ask: Ask, threads: int) -> Server:
     return Server("plain", command, port, ask, checkpoint.parent / "plain.log", **settings)
 
 
+def keep(result: object, out: Path | None) -> str:
+    """Write figures to a file, where one is named; the text of it."""
+    text = json.dumps(result, indent=1)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n")
+    return text
+
+
+def tell(result: object, out: Path | None) -> None:
+    """Print figures, and keep them."""
+    print(keep(result, out))
+
+
 def run_benchmark(told: str | None, measure: Callable[[Path, int, int, int], dict[str, object]], requests: int) -> None:
     """The command line of a benchmark of serving: `measure` takes a folder, threads, rounds and requests."""
     parser = argparse.ArgumentParser(description=told)
@@ -106,7 +169,5 @@ def run_benchmark(told: str | None, measure: Callable[[Path, int, int, int], dic
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(measure(folder, arguments.threads, arguments.rounds, arguments.requests), indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+        result = measure(folder, arguments.threads, arguments.rounds, arguments.requests)
+    tell(result, arguments.out)

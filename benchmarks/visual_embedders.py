@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import platform
 import statistics
@@ -23,9 +22,8 @@ import httpx
 import numpy as np
 import onnxruntime
 import torch
-from embed_images import serving_models
 from full_size_checkpoint import word_tokenizer, write_full_size_checkpoint
-from serve_vilt import picture
+from serving_bench import picture, serving_models, tell
 from torch import Tensor, nn
 from vlp_export.exporter import export_checkpoint
 from vlp_export.onnx_graph import export_graph, save_graph
@@ -196,10 +194,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), arguments.threads, arguments.pictures)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
+    tell(result, arguments.out)
 
 
 if __name__ == "__main__":
