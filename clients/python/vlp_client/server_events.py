@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vlp_client.errors import ProtocolError
@@ -35,15 +35,6 @@ class EventReader:
         name, data = self._name, self._data
         self._name, self._data = _UNNAMED, []
         return (name, "\n".join(data)) if data else None
-
-
-def read_events(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Name and data of each event."""
-    reader = EventReader()
-    for line in lines:
-        event = reader.feed(line)
-        if event is not None:
-            yield event
 
 
 def read_document(url: object, name: str, data: str, headers: Mapping[str, str]) -> Mapping[str, Any]:

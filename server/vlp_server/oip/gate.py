@@ -71,15 +71,3 @@ class FreePass:
     def part(self) -> Iterator[Self]:
         """The same."""
         yield self
-
-
-class OpenGate:
-    """Lets everybody in: of a server that bounds nothing."""
-
-    closing = False
-    message_timeout_s: float | None = None
-
-    @contextmanager
-    def let_in(self, name: str, context: Any) -> Iterator[Passed]:
-        """Let it in."""
-        yield FreePass()

@@ -9,12 +9,12 @@ import grpc
 import httpx
 import pytest
 from dummy_door import dummy_service
+from oip_rig import OpenGate
 from vlp_server.config import ServerConfig
 from vlp_server.config.settings import LimitsConfig
 from vlp_server.http.app import create_app
 from vlp_server.http.problems import STATUS
 from vlp_server.intake.grpc_codes import STATUS as CODES
-from vlp_server.oip.gate import OpenGate
 from vlp_server.oip.grpc_messages import SERVICE, message_class
 from vlp_server.oip.grpc_service import add_inference_service
 from vlp_server.oip.inference import OpenInference

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from vlp_client import CapacityError, ConnectError, ProtocolError, ServerError, TimeoutError, Timeouts
-from vlp_client.server_events import read_events
+from vlp_client.server_events import EventReader
 from vlp_client.sync.http_events import HttpEvents
 from vlp_client.timeouts import Span
 
@@ -52,7 +52,9 @@ def events_of(body: Body) -> HttpEvents:
     ],
 )
 def test_events_are_read_as_the_standard_says(text: str, events: list[tuple[str, str]]) -> None:
-    assert list(read_events(text.split("\n"))) == events
+    reader = EventReader()
+    read = [event for line in text.split("\n") if (event := reader.feed(line)) is not None]
+    assert read == events
 
 
 def test_events_may_come_in_any_pieces() -> None:
